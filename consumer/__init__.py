@@ -1,0 +1,1 @@
+"""The streaming service: postings in, occupations out. Start reading at `pipeline.py`; objects are built in `__main__.py`."""

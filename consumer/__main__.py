@@ -1,0 +1,211 @@
+"""`occustream-consumer`: the composition root. Settings become objects here and nowhere else."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from consumer.batcher import Batcher, BatchPolicy
+from consumer.codec import Codec
+from consumer.errors import ConfigError, OccustreamError
+from consumer.http import HttpServer
+from consumer.kafka import KafkaSink, KafkaSource
+from consumer.metrics import Metrics
+from consumer.pipeline import Pipeline
+from consumer.registry import FolderRegistry
+from consumer.reloader import Reloader, ScorerLoader, wait_for_version
+from consumer.score import ScoreOptions, score
+from consumer.scorer import Scorer
+from consumer.settings import Settings, add_flags, load_settings, unknown_variables
+
+log = logging.getLogger("occustream")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except ConfigError as error:
+        print(f"occustream-consumer: {error}", file=sys.stderr)
+        return 2
+    except OccustreamError as error:
+        print(f"occustream-consumer: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `... | head`: whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        print("occustream-consumer: unexpected error, see above; nothing uncommitted is lost", file=sys.stderr)
+        return 1
+    return status
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    settings = load_settings(vars(options))
+    _start_logging(settings.log_level)
+    for warning in unknown_variables():
+        log.warning(warning)
+    stop = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
+    metrics = Metrics()
+    sink = KafkaSink(settings.kafka_properties(), topics=[settings.output_topic, settings.dead_letter_topic])
+    source = KafkaSource({**settings.kafka_properties(), "group.id": settings.group_id}, topic=settings.input_topic)
+    sink.start()
+    loader = _loader(settings)
+    scorer = _first_scorer(loader, settings, stop)
+    if scorer is None:
+        return 0
+    reloader = Reloader(loader, serving=scorer.version, metrics=metrics, interval_s=settings.reload_interval_s)
+    http = HttpServer(
+        host=settings.http_host,
+        port=settings.http_port,
+        metrics=metrics.registry,
+        live=lambda: pipeline.live(),
+        ready=lambda: pipeline.ready(),
+    )
+    pipeline = Pipeline(
+        source=source,
+        sink=sink,
+        batcher=Batcher(BatchPolicy(settings.batch_max_count, settings.batch_max_bytes, settings.batch_max_age_s)),
+        codec=_codec(settings),
+        scorer=scorer,
+        metrics=metrics,
+        next_scorer=reloader.take,
+        check_background=http.check,
+        stop=stop.is_set,
+        max_in_flight_messages=settings.max_in_flight_messages,
+        commit_interval_s=settings.commit_interval_s,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+    http.start()
+    reloader.start()
+    log.info("serving version %s on %s; metrics at %s/metrics", scorer.version, scorer.encoder.device, http.address)
+    try:
+        pipeline.run()
+    finally:
+        reloader.stop()
+        http.stop()
+    log.info("drained; goodbye")
+    return 0
+
+
+def check_config(options: argparse.Namespace) -> int:
+    """Validate everything that needs no broker, and print it."""
+    settings = load_settings(vars(options))
+    for warning in unknown_variables():
+        print(f"warning: {warning}", file=sys.stderr)
+    KafkaSource({**settings.kafka_properties(), "group.id": settings.group_id}, topic=settings.input_topic).close()
+    KafkaSink(settings.kafka_properties(), topics=[])
+    shown = settings.model_dump(mode="json")
+    shown["kafka"] = {name: "***" if _secret(name) else value for name, value in shown["kafka"].items()}
+    print(json.dumps(shown, indent=1))
+    version = FolderRegistry(settings.registry).current()
+    if version is None:
+        print(f"warning: {settings.registry} holds no promoted model version yet; run occustream-trainer train", file=sys.stderr)
+    return 0
+
+
+def score_file(options: argparse.Namespace) -> int:
+    """Score a file or standard input without a broker."""
+    _start_logging("WARNING")
+    settings = Settings(registry=options.registry, top_n=options.top_n, device=options.device, encoder=options.encoder)
+    return score(
+        ScoreOptions(input=options.input, output=options.output, format=options.format, version=options.version),
+        _loader(settings),
+        _codec(settings),
+        batch_max_count=settings.batch_max_count,
+    )
+
+
+def _first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Event) -> Scorer | None:
+    """Load the version in service; None when asked to stop before there was one."""
+    version = wait_for_version(loader.registry.current, timeout_s=settings.registry_timeout_s, stop=stop)
+    if version is not None:
+        return loader.load(version)
+    if stop.is_set():
+        return None
+    raise ConfigError(
+        f"registry {settings.registry} holds no promoted model version; "
+        f"run occustream-trainer train --registry {settings.registry}, "
+        "or set --registry-timeout-s to wait for one"
+    )
+
+
+def _loader(settings: Settings) -> ScorerLoader:
+    return ScorerLoader(
+        FolderRegistry(settings.registry),
+        encoder=settings.encoder,
+        device=settings.device,
+        precision=settings.precision,
+        top_n=settings.top_n,
+        cache_size=settings.title_cache_size,
+    )
+
+
+def _codec(settings: Settings) -> Codec:
+    return Codec(
+        output_topic=settings.output_topic,
+        dead_letter_topic=settings.dead_letter_topic,
+        max_message_bytes=settings.max_message_bytes,
+        max_title_chars=settings.max_title_chars,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="occustream-consumer",
+        description="Enrich job postings with O*NET-SOC occupations.",
+        epilog="Every setting of 'run' is also an environment variable: --input-topic is OCCUSTREAM_INPUT_TOPIC; "
+        "any librdkafka property too: OCCUSTREAM_KAFKA__SECURITY_PROTOCOL=SASL_SSL.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("run", help="read postings from Kafka, publish them enriched", epilog=parser.epilog)
+    add_flags(serve)
+    serve.set_defaults(run=run)
+    check = commands.add_parser("check-config", help="validate and print the settings of 'run', start nothing")
+    add_flags(check)
+    check.set_defaults(run=check_config)
+    _add_score(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
+    return parser
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Read postings, write one EnrichedPosting as JSON a line. Bad rows are reported on standard error with their row "
+        "number (as a spreadsheet counts: a CSV's header is row 1); the exit status is then 1."
+    )
+    parser.add_argument("--registry", type=Path, required=True, metavar="DIR", help="folder of model versions")
+    parser.add_argument("--version", metavar="V", help="a model version (default: the promoted one)")
+    parser.add_argument("--top-n", type=int, default=5, choices=range(1, 101), metavar="N", help="occupations per posting (5)")
+    parser.add_argument("--input", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl (default: standard input)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: standard output)")
+    parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, where its name does not tell (jsonl)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--encoder", metavar="NAME", help="where the artifact's encoder lies, if not where the artifact says")
+    parser.set_defaults(run=score_file)
+
+
+def _secret(name: str) -> bool:
+    return any(word in name for word in ("password", "secret", "key.pem", "jaas", "token"))
+
+
+def _start_logging(level: str) -> None:
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    for noisy in ("httpx", "sentence_transformers", "transformers", "huggingface_hub"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

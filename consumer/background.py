@@ -1,0 +1,36 @@
+"""A thread whose death is noticed: whoever started it asks `check`, and gets the exception."""
+
+import threading
+from collections.abc import Callable
+
+from consumer.errors import BackgroundFailed
+
+
+class Background:
+    """Runs `work` on a daemon thread."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        self._name = name
+        self._work = work
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end, at most `timeout_s`."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def check(self) -> None:
+        """Raise BackgroundFailed if the thread ended by an exception."""
+        if self._error is not None:
+            raise BackgroundFailed(f"thread {self._name!r} died: {self._error!r}") from self._error
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - kept for `check`, which raises it in the loop
+            self._error = error

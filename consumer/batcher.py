@@ -1,0 +1,94 @@
+"""Cuts the stream into micro-batches by count, bytes and age, and says which limit closed each."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from consumer.messages import Message, TopicPartition
+
+Trigger = Literal["count", "bytes", "age", "drain"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """When a batch closes. The age runs from the first message that waits, never from the last flush."""
+
+    max_count: int
+    max_bytes: int
+    max_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages to be scored together, in arrival order."""
+
+    messages: tuple[Message, ...]
+    trigger: Trigger
+
+
+class Batcher:
+    """Holds the messages that wait. Times are seconds of any monotonic clock."""
+
+    def __init__(self, policy: BatchPolicy) -> None:
+        self._policy = policy
+        self._waiting: deque[tuple[Message, float]] = deque()
+        self._waiting_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def room(self) -> int:
+        """How many more messages fill a batch."""
+        return max(0, self._policy.max_count - len(self._waiting))
+
+    def add(self, messages: Iterable[Message], now_s: float) -> None:
+        """Let `messages`, which arrived at `now_s`, wait."""
+        for message in messages:
+            self._waiting.append((message, now_s))
+            self._waiting_bytes += message.size_bytes
+
+    def wait_s(self, now_s: float) -> float | None:
+        """Return how long until age closes the batch; None when nothing waits."""
+        if not self._waiting:
+            return None
+        return max(0.0, self._waiting[0][1] + self._policy.max_age_s - now_s)
+
+    def take(self, now_s: float, *, drain: bool = False) -> Batch | None:
+        """Return a batch if a limit is reached (or `drain`), else None."""
+        trigger = self._trigger(now_s, drain=drain)
+        return Batch(self._cut(), trigger) if trigger else None
+
+    def drop(self, partitions: set[TopicPartition]) -> int:
+        """Forget what waits of partitions that are no longer ours; returns how many messages that were."""
+        kept = [(m, at) for m, at in self._waiting if m.topic_partition not in partitions]
+        dropped = len(self._waiting) - len(kept)
+        self._waiting = deque(kept)
+        self._waiting_bytes = sum(m.size_bytes for m, _ in kept)
+        return dropped
+
+    def _trigger(self, now_s: float, *, drain: bool) -> Trigger | None:
+        if not self._waiting:
+            return None
+        if len(self._waiting) >= self._policy.max_count:
+            return "count"
+        if self._waiting_bytes >= self._policy.max_bytes:
+            return "bytes"
+        if self.wait_s(now_s) == 0.0:
+            return "age"
+        return "drain" if drain else None
+
+    def _cut(self) -> tuple[Message, ...]:
+        """Take messages up to the limits; at least one, so that a message larger than a batch still passes."""
+        taken: list[Message] = []
+        size = 0
+        while self._waiting and len(taken) < self._policy.max_count:
+            message = self._waiting[0][0]
+            if taken and size + message.size_bytes > self._policy.max_bytes:
+                break
+            self._waiting.popleft()
+            taken.append(message)
+            size += message.size_bytes
+        self._waiting_bytes -= size
+        return tuple(taken)

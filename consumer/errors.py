@@ -1,0 +1,53 @@
+"""Every exception of ours, as a tree. Each message names the thing and the way out.
+
+OccustreamError
+├── ConfigError       a setting, a file or an environment variable is wrong; nothing was started
+├── EncoderError      the encoder cannot be found, or is not the one the artifact was made with
+├── ArtifactError     an artifact is missing, broken or lies; the model in service stays
+├── RegistryError     the registry cannot be read or written
+├── InvalidMessage    one message cannot be a posting; it becomes a dead letter
+├── BrokerError       Kafka refuses or cannot be reached
+│   └── DeliveryFailed   a record was not acknowledged; its offset stays uncommitted
+└── BackgroundFailed  a background thread died; the process follows it
+"""
+
+
+class OccustreamError(Exception):
+    """What a user can act on; printed as one line, without a traceback."""
+
+
+class ConfigError(OccustreamError):
+    """A setting, a file or an environment variable is wrong."""
+
+
+class EncoderError(OccustreamError):
+    """The encoder cannot be found, or is not the one the artifact names."""
+
+
+class ArtifactError(OccustreamError):
+    """An artifact is missing, broken, or not what its manifest says."""
+
+
+class RegistryError(OccustreamError):
+    """The registry cannot be read or written."""
+
+
+class InvalidMessage(OccustreamError):
+    """A message that cannot be a posting. `reason` is a short constant, `detail` the story."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class BrokerError(OccustreamError):
+    """Kafka refuses, or cannot be reached."""
+
+
+class DeliveryFailed(BrokerError):
+    """A record was not acknowledged: its offset stays uncommitted and the process ends."""
+
+
+class BackgroundFailed(OccustreamError):
+    """A background thread died."""

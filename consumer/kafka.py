@@ -1,0 +1,244 @@
+"""Kafka behind the seams of `messages.py`. The only file that knows confluent_kafka."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.errors import BrokerError, ConfigError, DeliveryFailed
+from consumer.messages import Message, OnAck, OnRevoke, Record, TopicPartition
+
+log = logging.getLogger(__name__)
+
+METADATA_TIMEOUT_S = 10.0
+HEARTBEAT_AFTER_S = 1.0
+"""How long after the last poll a heartbeat starts to matter; before that it would only cost the fetched messages."""
+
+CONSUMER_DEFAULTS: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "fetch.queue.backoff.ms": 10,  # the default second would show as latency
+    "queued.max.messages.kbytes": 16_384,
+    "statistics.interval.ms": 0,
+}
+PRODUCER_DEFAULTS: Mapping[str, Any] = {
+    "enable.idempotence": True,
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    "message.timeout.ms": 120_000,  # below max.poll.interval.ms: a dead broker fails the delivery, not our membership
+    "message.max.bytes": 16_000_000,  # the topic's own limit decides
+    "queue.buffering.max.kbytes": 65_536,
+}
+
+
+class KafkaSource:
+    """A consumer-group member over one topic; see `Source`."""
+
+    def __init__(self, properties: Mapping[str, Any], *, topic: str) -> None:
+        """Create the client; connects later. Raises ConfigError for a property that librdkafka does not take."""
+        self._topic = topic
+        self._servers = properties.get("bootstrap.servers", "")
+        self._consumer = _client(ck.Consumer, {**CONSUMER_DEFAULTS, **properties})
+        self._assigned: set[TopicPartition] = set()
+        self._on_revoke: OnRevoke = lambda _partitions, _lost: None
+        self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
+        self._paused: set[TopicPartition] = set()
+        self._polled_at = time.monotonic()
+
+    @property
+    def assigned(self) -> frozenset[TopicPartition]:
+        """The partitions that are ours now."""
+        return frozenset(self._assigned)
+
+    def start(self, on_revoke: OnRevoke) -> None:
+        """See `Source.start`."""
+        partition_count(self._consumer, self._topic, servers=self._servers)
+        self._on_revoke = on_revoke
+        self._consumer.subscribe([self._topic], on_assign=self._gain, on_revoke=self._revoke, on_lost=self._lose)
+
+    def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
+        """See `Source.poll`."""
+        self._polled_at = time.monotonic()
+        if self._paused:
+            self._consumer.resume(_partitions(self._paused & self._assigned))
+            self._paused = set()
+        # poll returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
+        raw, self._stash = self._stash, []
+        first = self._consumer.poll(0.0 if raw else timeout_s)
+        if first is not None:
+            raw.append(first)
+        if raw and len(raw) < max_count:
+            raw += self._consumer.consume(max_count - len(raw), 0.0)
+        # Filtered after the calls: a callback inside them may just have taken a partition away.
+        return [m for m in map(self._message, raw) if m is not None and m.topic_partition in self._assigned]
+
+    def heartbeat(self) -> None:
+        """See `Source.heartbeat`."""
+        if time.monotonic() - self._polled_at < HEARTBEAT_AFTER_S:
+            return
+        if reading := self._assigned - self._paused:
+            self._consumer.pause(_partitions(reading))
+            self._paused |= reading
+        if (message := self._consumer.poll(0.0)) is not None:
+            self._stash.append(message)
+
+    def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
+        """See `Source.commit`."""
+        wanted = [ck.TopicPartition(p.topic, p.partition, offset) for p, offset in offsets.items()]
+        try:
+            self._consumer.commit(offsets=wanted, asynchronous=not wait)
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
+            log.warning("commit failed, its messages may be read again: %s", error.args[0].str())
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """See `Source.lag`."""
+        lags = {}
+        for position in self._consumer.position(_partitions(self._assigned)):
+            _low, high = self._consumer.get_watermark_offsets(position, cached=True)
+            if high >= 0:
+                lags[TopicPartition(position.topic, position.partition)] = high - max(position.offset, 0)
+        return lags
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._consumer.close()
+
+    def _gain(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        self._assigned |= _names(partitions)
+        log.info("assigned %s", _listed(partitions))
+
+    def _revoke(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        log.info("revoked %s", _listed(partitions))
+        self._on_revoke(_names(partitions), False)  # noqa: FBT003 - OnRevoke
+        self._assigned -= _names(partitions)
+
+    def _lose(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        log.warning("lost %s", _listed(partitions))
+        self._on_revoke(_names(partitions), True)  # noqa: FBT003 - OnRevoke
+        self._assigned -= _names(partitions)
+
+    def _message(self, raw: ck.Message) -> Message | None:
+        if (error := raw.error()) is not None:
+            _raise_if_hopeless(error, self._topic)
+            return None
+        kind, timestamp_ms = raw.timestamp()
+        headers = cast("list[tuple[str, str | bytes | None]]", raw.headers() or [])
+        return Message(
+            str(raw.topic()),
+            int(raw.partition() or 0),
+            int(raw.offset() or 0),
+            _bytes(raw.key()),
+            _bytes(raw.value()),
+            tuple((str(name), _bytes(value)) for name, value in headers),
+            None if kind == ck.TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
+        )
+
+
+class KafkaSink:
+    """An idempotent producer; see `Sink`."""
+
+    def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
+        """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
+        self._servers = properties.get("bootstrap.servers", "")
+        self._producer = _client(ck.Producer, {**PRODUCER_DEFAULTS, **properties})
+        self._topics = topics
+        self._partition_counts: dict[str, int] = {}
+        self._full_queue_timeout_s = full_queue_timeout_s
+
+    def start(self) -> None:
+        """Look the output topics up. Raises BrokerError where one is not there or no broker answers."""
+        self._partition_counts = {t: partition_count(self._producer, t, servers=self._servers) for t in self._topics}
+
+    def produce(self, record: Record, on_ack: OnAck) -> None:
+        """See `Sink.produce`."""
+        deadline = time.monotonic() + self._full_queue_timeout_s
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    partition=record.input_partition % self._partition_counts[record.topic],
+                    on_delivery=lambda error, _message: on_ack(None if error is None else error.str()),
+                )
+            except BufferError as error:
+                if time.monotonic() >= deadline:
+                    raise DeliveryFailed(f"the producer's queue stayed full for {self._full_queue_timeout_s:.0f} s") from error
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                raise DeliveryFailed(f"{record.topic!r} refuses a record: {error.args[0].str()}") from error
+            else:
+                self._producer.poll(0)
+                return
+
+    def poll(self, timeout_s: float) -> None:
+        """See `Sink.poll`."""
+        self._producer.poll(timeout_s)
+
+    def flush(self, timeout_s: float) -> None:
+        """See `Sink.flush`."""
+        self._producer.flush(timeout_s)
+
+
+def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: str = "") -> int:
+    """Return how many partitions `topic` has. Raises BrokerError where it is not there or no broker answers."""
+    try:
+        found = client.list_topics(topic, timeout=METADATA_TIMEOUT_S).topics[topic]
+    except KafkaException as error:
+        raise BrokerError(
+            f"no Kafka broker answers at {servers!r} ({error.args[0].str()}); "
+            "check --bootstrap-servers (OCCUSTREAM_BOOTSTRAP_SERVERS) and the security settings"
+        ) from error
+    if found.error is not None:
+        raise BrokerError(f"topic {topic!r} cannot be used ({found.error.str()}); create it, or name another one in the settings")
+    return len(found.partitions)
+
+
+def _client(kind: Any, properties: Mapping[str, Any]) -> Any:  # noqa: ANN401 - two classes without a common base
+    try:
+        return kind({**properties, "error_cb": _log_error}, logger=log)
+    except KafkaException as error:
+        raise ConfigError(f"Kafka property refused: {error.args[0].str()}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Kafka property refused: {error}") from error
+
+
+def _log_error(error: KafkaError) -> None:
+    log.warning("Kafka: %s", error.str())
+
+
+def _raise_if_hopeless(error: KafkaError, topic: str) -> None:
+    """Let librdkafka retry what heals; raise what needs a person."""
+    hopeless = (
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+    )
+    if error.fatal() or error.code() in hopeless:
+        raise BrokerError(f"cannot read {topic!r}: {error.str()}")
+    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes start with an underscore
+        log.warning("Kafka: %s", error.str())
+
+
+def _partitions(names: Iterable[TopicPartition]) -> list[ck.TopicPartition]:
+    return [ck.TopicPartition(p.topic, p.partition) for p in names]
+
+
+def _names(partitions: Sequence[ck.TopicPartition]) -> set[TopicPartition]:
+    return {TopicPartition(p.topic, p.partition) for p in partitions}
+
+
+def _listed(partitions: Sequence[ck.TopicPartition]) -> str:
+    return ", ".join(f"{p.topic}[{p.partition}]" for p in partitions) or "nothing"
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,158 @@
+"""A broker in memory behind the same seams as Kafka: partitions, groups' offsets, delayed acknowledgements.
+
+For tests and benchmarks. One process, one consumer per group at a time; nothing survives the process.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from consumer.errors import BrokerError
+from consumer.messages import Headers, Message, OnAck, OnRevoke, Record, TopicPartition
+
+Fault = Callable[[str], None]
+"""Called before and after each broker call as `before:NAME` / `after:NAME`; raises to stop the process there."""
+
+
+def _no_fault(_: str) -> None:
+    return
+
+
+class MemoryBroker:
+    """Topics with a fixed number of partitions, and committed offsets per group."""
+
+    def __init__(self, topics: Mapping[str, int]) -> None:
+        self.logs: dict[TopicPartition, list[Message]] = {
+            TopicPartition(topic, partition): [] for topic, count in topics.items() for partition in range(count)
+        }
+        self.committed: dict[tuple[str, TopicPartition], int] = {}
+        self._changed = threading.Condition()
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        """Return the partitions of a topic. Raises BrokerError for an unknown one."""
+        found = [p for p in self.logs if p.topic == topic]
+        if not found:
+            raise BrokerError(f"topic {topic!r} does not exist")
+        return found
+
+    def append(
+        self,
+        partition: TopicPartition,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+    ) -> None:
+        """Add a message to the end of a partition, stamped now."""
+        with self._changed:
+            log = self.logs[partition]
+            log.append(Message(*partition, len(log), key, value, headers, time.time_ns() // 1_000_000))
+            self._changed.notify_all()
+
+    def messages(self, topic: str) -> list[Message]:
+        """Return all messages of a topic, partition by partition."""
+        return [message for partition in self.partitions(topic) for message in self.logs[partition]]
+
+    def wait(self, ready: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until `ready` or for `timeout_s`."""
+        with self._changed:
+            self._changed.wait_for(ready, timeout_s)
+
+
+class MemorySource:
+    """Reads all partitions of a topic for a group, from its committed offsets."""
+
+    def __init__(self, broker: MemoryBroker, *, topic: str, group_id: str, fault: Fault = _no_fault) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._group_id = group_id
+        self._on_revoke: OnRevoke = lambda _partitions, _lost: None
+        self._fault = fault
+        self._positions: dict[TopicPartition, int] = {}
+
+    def start(self, on_revoke: OnRevoke) -> None:
+        """See `Source.start`."""
+        self._on_revoke = on_revoke
+        self.assign(set(self._broker.partitions(self._topic)))
+
+    @property
+    def assigned(self) -> frozenset[TopicPartition]:
+        """The partitions that are ours now."""
+        return frozenset(self._positions)
+
+    def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
+        """See `Source.poll`."""
+        self._fault("before:poll")
+        self._broker.wait(lambda: any(self.lag().values()), timeout_s)
+        taken: list[Message] = []
+        for partition, position in self._positions.items():
+            messages = self._broker.logs[partition][position : position + max_count - len(taken)]
+            self._positions[partition] += len(messages)
+            taken += messages
+        self._fault("after:poll")
+        return taken
+
+    def heartbeat(self) -> None:
+        """Nothing can evict us here."""
+
+    def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:  # noqa: ARG002 - always at once
+        """See `Source.commit`."""
+        self._fault("before:commit")
+        self._broker.committed.update({(self._group_id, p): offset for p, offset in offsets.items()})
+        self._fault("after:commit")
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """See `Source.lag`."""
+        return {p: len(self._broker.logs[p]) - position for p, position in self._positions.items()}
+
+    def revoke(self, partitions: set[TopicPartition], *, lost: bool = False) -> None:
+        """Take partitions away, as a rebalance would."""
+        self._on_revoke(partitions, lost)
+        for partition in partitions:
+            del self._positions[partition]
+
+    def assign(self, partitions: set[TopicPartition]) -> None:
+        """Give partitions, as a rebalance would: reading goes on at the committed offset."""
+        for partition in sorted(partitions):
+            self._positions[partition] = self._broker.committed.get((self._group_id, partition), 0)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self.revoke(set(self._positions))
+
+
+class MemorySink:
+    """Writes to a MemoryBroker; a record is there, and acknowledged, only once `poll` or `flush` has sent it."""
+
+    def __init__(self, broker: MemoryBroker, *, fault: Fault = _no_fault) -> None:
+        self._broker = broker
+        self._fault = fault
+        self._queue: deque[tuple[Record, OnAck]] = deque()
+
+    def produce(self, record: Record, on_ack: OnAck) -> None:
+        """See `Sink.produce`."""
+        self._fault("before:produce")
+        self._broker.partitions(record.topic)
+        self._queue.append((record, on_ack))
+        self._fault("after:produce")
+
+    def poll(self, timeout_s: float) -> None:  # noqa: ARG002 - never has to wait
+        """See `Sink.poll`."""
+        self._send()
+
+    def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - never has to wait
+        """See `Sink.flush`."""
+        self._send()
+
+    def _send(self) -> None:
+        while self._queue:
+            record, on_ack = self._queue[0]
+            partitions = self._broker.partitions(record.topic)
+            self._fault("before:send")
+            self._broker.append(
+                partitions[record.input_partition % len(partitions)], record.value, key=record.key, headers=record.headers
+            )
+            self._queue.popleft()
+            self._fault("after:send")  # stopped here, the record is there and its acknowledgement was never seen
+            on_ack(None)

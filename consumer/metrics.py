@@ -1,0 +1,103 @@
+"""Every metric of the consumer, once, with its help text."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+
+from consumer.batcher import Trigger
+from consumer.codec import REASONS
+from consumer.messages import TopicPartition
+from schemas.events import Decision, ModelInfo
+
+STAGES = ("decode", "score", "encode", "produce")
+FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+END_TO_END_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+class Metrics:
+    """The consumer's metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.messages = Counter("occustream_messages_total", "Messages read from the input topic.", registry=registry)
+        self.enriched = Counter("occustream_enriched_total", "Enriched postings acknowledged by the broker.", registry=registry)
+        self.dead_letters = Counter(
+            "occustream_dead_letters_total", "Dead letters acknowledged by the broker.", ["reason"], registry=registry
+        )
+        self.decisions = Counter(
+            "occustream_decisions_total", "Enriched postings by what their confidence permits.", ["decision"], registry=registry
+        )
+        self.batches = Counter(
+            "occustream_batches_total", "Micro-batches by the limit that closed them.", ["trigger"], registry=registry
+        )
+        self.batch_size = Histogram("occustream_batch_size", "Messages per micro-batch.", buckets=BATCH_SIZES, registry=registry)
+        self.stage_seconds = Histogram(
+            "occustream_stage_seconds",
+            "Seconds a micro-batch spent in a stage.",
+            ["stage"],
+            buckets=FAST_SECONDS,
+            registry=registry,
+        )
+        self.end_to_end_seconds = Histogram(
+            "occustream_end_to_end_seconds",
+            "Seconds from a message's timestamp to the acknowledgement of its record.",
+            buckets=END_TO_END_SECONDS,
+            registry=registry,
+        )
+        self.lag = Gauge(
+            "occustream_lag_messages", "Messages not read yet, per partition.", ["topic", "partition"], registry=registry
+        )
+        self.in_flight = Gauge(
+            "occustream_in_flight_messages", "Messages whose record is not acknowledged yet.", registry=registry
+        )
+        self.model_info = Gauge(
+            "occustream_model_info",
+            "1 for the model version in service.",
+            ["version", "encoder_id", "taxonomy_version"],
+            registry=registry,
+        )
+        self.model_trained_at = Gauge(
+            "occustream_model_trained_at_timestamp_seconds", "When the model in service was trained.", registry=registry
+        )
+        self.reloads = Counter("occustream_reloads_total", "Attempts to take up a model version.", ["outcome"], registry=registry)
+        self.revokes = Counter("occustream_revokes_total", "Partitions taken away.", ["kind"], registry=registry)
+        self.commits = Counter("occustream_commits_total", "Commits sent to the group.", registry=registry)
+        self._show_zeros()
+
+    def _show_zeros(self) -> None:
+        """Export every series from the start: a rate over a series that appears late misses its first increase."""
+        for metric, values in (
+            (self.dead_letters, REASONS),
+            (self.decisions, get_args(Decision)),
+            (self.batches, get_args(Trigger)),
+            (self.stage_seconds, STAGES),
+            (self.reloads, ("loaded", "refused", "unavailable")),
+            (self.revokes, ("revoked", "lost")),
+        ):
+            for value in values:
+                metric.labels(value)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage of one micro-batch."""
+        started = time.perf_counter()
+        yield
+        self.stage_seconds.labels(name).observe(time.perf_counter() - started)
+
+    def serving(self, model: ModelInfo) -> None:
+        """Show `model` as the one in service."""
+        self.model_info.clear()
+        self.model_info.labels(model.version, model.encoder_id, model.taxonomy_version).set(1)
+        self.model_trained_at.set(model.trained_at.timestamp())
+
+    def lags(self, lags: Mapping[TopicPartition, int]) -> None:
+        """Show the lag of the partitions that are ours, and of no others."""
+        self.lag.clear()
+        for (topic, partition), messages in lags.items():
+            self.lag.labels(topic, str(partition)).set(messages)

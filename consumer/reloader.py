@@ -1,0 +1,134 @@
+"""Takes up new model versions without a restart: load and check on a thread, hand over between batches."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from consumer.background import Background
+from consumer.encoder import Encoder, Precision, load_encoder
+from consumer.errors import ArtifactError, EncoderError, RegistryError
+from consumer.index import CategoryIndex
+from consumer.metrics import Metrics
+from consumer.registry import ModelRegistry
+from consumer.scorer import Scorer, check_serveable
+
+log = logging.getLogger(__name__)
+
+
+class ScorerLoader:
+    """Turns a version name into a Scorer that has passed every check."""
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        *,
+        encoder: str | None = None,
+        device: str = "auto",
+        precision: Precision = "auto",
+        top_n: int = 5,
+        cache_size: int = 0,
+    ) -> None:
+        """Take options; `encoder` overrides where the artifact's encoder lies, its weights must be the same."""
+        self.registry = registry
+        self._encoder_name = encoder
+        self._device = device
+        self._precision = precision
+        self._top_n = top_n
+        self._cache_size = cache_size
+        self._encoder: Encoder | None = None
+
+    def load(self, version: str) -> Scorer:
+        """Return the scorer of a version. Raises ArtifactError or EncoderError, and then keeps nothing of it."""
+        artifact = self.registry.load(version)
+        encoder = self._encoder_of(
+            artifact.manifest.encoder.sha256, artifact.manifest.encoder.id, artifact.manifest.encoder.max_seq_length
+        )
+        if encoder.ref.dim != artifact.manifest.encoder.dim:
+            raise ArtifactError(
+                f"version {version} says its encoder has {artifact.manifest.encoder.dim} dimensions; it has {encoder.ref.dim}"
+            )
+        try:
+            index = CategoryIndex(artifact.categories, artifact.embeddings, encoder.device)
+        except ValueError as error:
+            raise ArtifactError(f"version {version}: {error}") from error
+        scorer = Scorer(artifact.manifest, encoder, index, top_n=self._top_n, cache_size=self._cache_size)
+        check_serveable(scorer)
+        self._encoder = encoder
+        return scorer
+
+    def _encoder_of(self, sha256: str, name: str, max_seq_length: int) -> Encoder:
+        """Return the encoder in use if it is the one asked for, else load it."""
+        ref = self._encoder.ref if self._encoder else None
+        if self._encoder and ref and (ref.sha256, ref.max_seq_length) == (sha256, max_seq_length):
+            return self._encoder
+        wanted = self._encoder_name or name
+        encoder = load_encoder(wanted, device=self._device, max_seq_length=max_seq_length, precision=self._precision)
+        if encoder.ref.sha256 != sha256:
+            raise EncoderError(
+                f"the artifact was made with another encoder than {wanted!r}: it names {name!r} with weights sha256 {sha256}, "
+                f"these are {encoder.ref.sha256}. Point --encoder at the right folder, or train again with this one"
+            )
+        return encoder
+
+
+class Reloader:
+    """Watches the registry's pointer. `take` is called by the loop; the rest runs on a thread of its own."""
+
+    def __init__(self, loader: ScorerLoader, *, serving: str, metrics: Metrics, interval_s: float = 1.0) -> None:
+        self._loader = loader
+        self._seen = serving  # the version last taken up or refused: neither is tried again until the pointer moves
+        self._metrics = metrics
+        self._interval_s = interval_s
+        self._ready: Scorer | None = None
+        self._stop = threading.Event()
+        self._thread = Background("reloader", self._watch)
+
+    def start(self) -> None:
+        """Start watching."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; waits for a look in progress."""
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def take(self) -> Scorer | None:
+        """Return a new scorer once when there is one. Raises BackgroundFailed if the watching thread died."""
+        self._thread.check()
+        ready, self._ready = self._ready, None
+        return ready
+
+    def look(self) -> None:
+        """Look once: load the version the pointer names if it is new; on any fault keep what serves."""
+        try:
+            version = self._loader.registry.current()
+        except (ArtifactError, RegistryError) as error:
+            self._report("unavailable", f"the registry cannot be read, the model in service stays: {error}")
+            return
+        if version is None or version == self._seen:
+            return
+        try:
+            scorer = self._loader.load(version)
+        except (ArtifactError, EncoderError) as error:
+            self._seen = version
+            self._report("refused", f"version {version} is refused, the model in service stays: {error}")
+            return
+        self._seen = version
+        self._ready = scorer
+        self._metrics.reloads.labels("loaded").inc()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self.look()
+
+    def _report(self, outcome: str, text: str) -> None:
+        self._metrics.reloads.labels(outcome).inc()
+        log.error(text)
+
+
+def wait_for_version(current: Callable[[], str | None], *, timeout_s: float, stop: threading.Event) -> str | None:
+    """Return the promoted version as soon as there is one; None when `timeout_s` passes or `stop` is set first."""
+    waited_s = 0.0
+    while (version := current()) is None and waited_s < timeout_s and not stop.wait(0.5):
+        waited_s += 0.5
+    return version

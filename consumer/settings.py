@@ -1,0 +1,172 @@
+"""Every knob of `occustream-consumer run`, in one frozen object: flags beat environment, environment beats file."""
+
+import argparse
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from consumer.encoder import Precision
+from consumer.errors import ConfigError
+
+ENV_PREFIX = "OCCUSTREAM_"
+KafkaProperties = dict[str, str | int | float | bool]
+
+
+class Settings(BaseSettings):
+    """What a consumer needs to know. Units are in the names; every limit is finite."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Kafka brokers, host:port[,host:port...]")
+    input_topic: str = Field("postings.raw", min_length=1, description="topic of postings to enrich")
+    output_topic: str = Field("postings.enriched", min_length=1, description="topic of enriched postings")
+    dead_letter_topic: str = Field("postings.dead-letters", min_length=1, description="topic of messages that are no postings")
+    group_id: str = Field("occustream", min_length=1, description="consumer group; members share the partitions")
+    registry: Path = Field(Path("registry"), description="folder of model versions, as occustream-trainer writes it")
+    encoder: str | None = Field(None, description="where the artifact's encoder lies, if not where the artifact says")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (CUDA if there), cpu, cuda or cuda:N")
+    precision: Precision = Field("auto", description="arithmetic of the encoder; auto: half where the hardware has it")
+    top_n: int = Field(5, ge=1, le=100, description="occupations per posting")
+    batch_max_count: int = Field(256, ge=1, le=100_000, description="messages that close a micro-batch")
+    batch_max_bytes: int = Field(4_000_000, ge=1, description="bytes that close a micro-batch")
+    batch_max_age_s: float = Field(0.02, ge=0, le=60, description="age of the oldest message that closes a micro-batch")
+    max_in_flight_messages: int = Field(4_096, ge=1, description="unacknowledged messages at which reading pauses")
+    max_message_bytes: int = Field(1_000_000, ge=1, le=15_000_000, description="larger messages and records become dead letters")
+    max_title_chars: int = Field(1_000, ge=1, description="postings with longer titles become dead letters")
+    title_cache_size: int = Field(50_000, ge=0, description="distinct titles whose answers are kept, per model version; 0: none")
+    commit_interval_s: float = Field(1.0, gt=0, le=60, description="how often finished offsets are committed")
+    reload_interval_s: float = Field(1.0, gt=0, le=5, description="how often the registry is looked at for a new version")
+    drain_timeout_s: float = Field(20.0, gt=0, le=280, description="how long SIGTERM or a revoke may take")
+    registry_timeout_s: float = Field(0.0, ge=0, description="how long to wait at start for a first model version")
+    http_host: str = Field("0.0.0.0", description="address of /metrics, /livez, /readyz")  # noqa: S104 - scraped from outside
+    http_port: int = Field(9108, ge=0, le=65_535, description="their port; 0: any free one")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe log line shown")
+    kafka: KafkaProperties = Field(
+        default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
+    )
+
+    @model_validator(mode="after")
+    def _rules_across_fields(self) -> Self:
+        topics = [self.input_topic, self.output_topic, self.dead_letter_topic]
+        if len(set(topics)) < len(topics):
+            raise ValueError(f"input_topic, output_topic and dead_letter_topic must differ: {', '.join(topics)}")
+        if owned := OURS & self.kafka.keys():
+            raise ValueError(f"kafka: {', '.join(sorted(owned))} is set by occustream itself; use its own setting")
+        max_poll_ms = _milliseconds(self.kafka, "max.poll.interval.ms", 300_000)
+        if _milliseconds(self.kafka, "message.timeout.ms", 120_000) >= max_poll_ms:
+            raise ValueError("kafka: message.timeout.ms must be less than max.poll.interval.ms, or a dead broker costs the group")
+        if self.drain_timeout_s * 1_000 >= max_poll_ms:
+            raise ValueError("drain_timeout_s must be less than max.poll.interval.ms")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        *_args: PydanticBaseSettingsSource,
+        **_sources: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take nothing from outside by itself: `load_settings` merges flags, environment and file."""
+        return (init_settings,)
+
+    def kafka_properties(self) -> KafkaProperties:
+        """Return what both Kafka clients are given."""
+        return {"bootstrap.servers": self.bootstrap_servers, "client.id": "occustream", **self.kafka}
+
+
+OURS = frozenset({"bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence"})
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` a flag for every setting, and `--config`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of these settings (OCCUSTREAM_CONFIG)")
+    for name, field in Settings.model_fields.items():
+        flag = f"--{name.replace('_', '-')}"
+        if name == "kafka":
+            parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
+            continue
+        default = "" if field.default is None else f" (default: {field.default})"
+        parser.add_argument(flag, metavar=name.rsplit("_", 1)[-1].upper(), help=f"{field.description}{default}")
+
+
+def load_settings(flags: Mapping[str, Any]) -> Settings:
+    """Return validated settings from parsed flags, the environment and a file. Raises ConfigError with all that is wrong."""
+    given = {name: value for name, value in flags.items() if name in Settings.model_fields and value is not None}
+    if "kafka" in given:
+        given["kafka"] = _pairs(given["kafka"])
+    file = flags.get("config") or os.environ.get(f"{ENV_PREFIX}CONFIG")
+    try:
+        layers = [_read_toml(Path(file)) if file else {}, EnvSettingsSource(Settings)(), given]
+        kafka = {dotted(name): value for layer in layers for name, value in (layer.get("kafka") or {}).items()}
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merged |= layer
+        return Settings(**{**merged, "kafka": kafka})
+    except SettingsError as error:
+        raise ConfigError(f"the environment is not understood: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(_readable(error)) from error
+
+
+def dotted(name: str) -> str:
+    """Return a librdkafka property's name; environment variables, which hold no dots, may write underscores."""
+    return name.lower().replace("_", ".")
+
+
+def unknown_variables() -> list[str]:
+    """Return a warning for each OCCUSTREAM_ variable that names no setting, with the nearest one that does."""
+    names = [*(f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields), f"{ENV_PREFIX}CONFIG"]
+    warnings = []
+    for variable in os.environ:
+        if not variable.startswith(ENV_PREFIX) or variable in names or variable.startswith(f"{ENV_PREFIX}KAFKA__"):
+            continue
+        near = difflib.get_close_matches(variable, names, 1)
+        warnings.append(f"{variable} is no setting and is ignored" + (f"; did you mean {near[0]}?" if near else ""))
+    return warnings
+
+
+def _pairs(arguments: Sequence[str]) -> KafkaProperties:
+    pairs: KafkaProperties = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--kafka takes NAME=VALUE, not {argument!r}")
+        pairs[dotted(name)] = value
+    return pairs
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"--config {path} cannot be read: {error}") from error
+
+
+def _milliseconds(properties: KafkaProperties, name: str, default: int) -> float:
+    try:
+        return float(properties.get(name, default))
+    except ValueError:
+        raise ValueError(f"kafka: {name} must be a number of milliseconds, not {properties[name]!r}") from None
+
+
+def _readable(error: ValidationError) -> str:
+    """Return everything that is wrong, a line each, in the words of the settings."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        name = ".".join(map(str, fault["loc"]))
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, Settings.model_fields, 1)
+            message = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
+        shown = f" (got {fault['input']!r})" if name and fault["type"] != "extra_forbidden" else ""
+        lines.append(f"{name}: {message}{shown}" if name else message)
+    return "wrong settings: " + "; ".join(lines)

@@ -1,0 +1,111 @@
+"""The events on the wire: postings in, enriched postings out, labelled postings for the trainer.
+
+Changes within a version are additive; readers ignore what they do not know. JSON Schemas lie in `schemas/json/`.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
+
+SCHEMA_VERSION = 1
+
+OnetCode = Annotated[str, StringConstraints(pattern=r"^\d{2}-\d{4}\.\d{2}$")]
+"""An O*NET-SOC code, e.g. `29-1141.00`."""
+
+TextOrNumber = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""Text, or a number taken as text: identifiers and dates come as either."""
+
+Decision = Literal["accept", "review", "unclassified"]
+
+
+def _names(*names: str) -> Any:  # noqa: ANN401 - pydantic's Field is typed as the field's own type
+    """Accept any of `names` on input; the first is the one written."""
+    return AliasChoices(*names)
+
+
+class JobPosting(BaseModel):
+    """A job posting as it arrives. Fields beyond these are kept and passed through untouched."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    posting_id: TextOrNumber = Field(
+        validation_alias=_names("posting_id", "ID", "id", "postingId", "job_id", "jobId", "JOB_ID", "uuid"),
+        description="The publisher's identifier; where absent, the message key, else the event id.",
+    )
+    title: str = Field(
+        min_length=1,
+        validation_alias=_names("title", "TITLE_RAW", "title_raw", "TITLE", "Title", "job_title", "jobTitle", "JOB_TITLE"),
+        description="The title as posted.",
+    )
+    body: str | None = Field(
+        None,
+        validation_alias=_names("body", "BODY", "Body", "description", "DESCRIPTION", "job_description", "jobDescription"),
+    )
+    company: str | None = Field(
+        None, validation_alias=_names("company", "COMPANY", "Company", "company_name", "companyName", "employer", "EMPLOYER")
+    )
+    location: str | None = Field(None, validation_alias=_names("location", "LOCATION", "Location", "job_location", "jobLocation"))
+    posted_at: TextOrNumber | None = Field(
+        None,
+        validation_alias=_names("posted_at", "POSTED", "posted", "postedAt", "date_posted", "datePosted", "posted_date"),
+        description="As posted; not parsed, so that no posting is refused for its date.",
+    )
+    language: str | None = Field(None, validation_alias=_names("language", "LANGUAGE", "Language", "lang"))
+
+
+class OccupationMatch(BaseModel):
+    """One candidate occupation of a posting."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rank: int = Field(ge=1)
+    onet_code: OnetCode
+    onet_title: str
+    soc_major: str = Field(description="The two-digit SOC major group, e.g. `29`.")
+    score: float = Field(ge=-1.01, le=1.01, description="Cosine of title and category embedding.")
+    probability: float = Field(ge=0, le=1, description="Softmax of the scaled scores over all categories.")
+
+
+class ModelInfo(BaseModel):
+    """Which model made an enriched posting."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    encoder_id: str
+    taxonomy_version: str
+    trained_at: datetime
+
+
+class EnrichedPosting(BaseModel):
+    """A posting with its top-N occupations, best first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    event_id: str = Field(description="`topic:partition:offset` of the input: the same for every delivery of one message.")
+    posting: JobPosting
+    occupations: tuple[OccupationMatch, ...]
+    decision: Decision = Field(description="What the calibrated probability of rank 1 permits: accept, review or unclassified.")
+    model: ModelInfo
+    enriched_at: datetime
+
+
+class LabelledPosting(BaseModel):
+    """A posting with the occupation that an expert gave it; what the trainer learns from."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    posting_id: TextOrNumber = Field("", validation_alias=_names("posting_id", "ID", "id", "postingId", "job_id"))
+    title: str = Field(min_length=1, validation_alias=_names("title", "TITLE_RAW", "title_raw", "TITLE", "job_title"))
+    onet_code: str = Field(min_length=1, validation_alias=_names("onet_code", "ONET", "onet", "onet_soc_code", "soc_code"))
+    onet_title: str | None = Field(None, validation_alias=_names("onet_title", "ONET_NAME", "onet_name"))
+    body: str | None = Field(None, validation_alias=_names("body", "BODY", "description"))
+    posted_at: str | None = Field(None, validation_alias=_names("posted_at", "POSTED", "posted", "date_posted"))
+    source: str | None = Field(None, validation_alias=_names("source", "SOURCE"))
+
+
+def soc_major(onet_code: str) -> str:
+    """Return the SOC major group of a code: `29` for `29-1141.00`."""
+    return onet_code[:2]

@@ -1,0 +1,150 @@
+"""`occustream-trainer`: the command line of the trainer."""
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from consumer.encoder import DEFAULT_ENCODER, Precision
+from consumer.errors import OccustreamError
+from consumer.registry import FolderRegistry
+from schemas.tables import TableError
+from trainer.datasets import STARTER
+from trainer.split import SplitKind
+from trainer.train import Method, TrainOptions, train
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (OccustreamError, TableError) as error:
+        print(f"occustream-trainer: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        print("occustream-trainer: unexpected error, see above; nothing was published", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    names = TrainOptions.__dataclass_fields__
+    chosen = TrainOptions(**{name: value for name, value in vars(options).items() if name in names})
+    print(json.dumps(train(chosen, lambda line: print(line, file=sys.stderr))))
+
+
+def _list(options: argparse.Namespace) -> None:
+    registry = FolderRegistry(options.registry)
+    current = registry.current()
+    table = Table("", "version", "trained at", "method", "rows", "top-1", "top-5", "macro", "encoder")
+    for manifest in registry.versions():
+        figures = [
+            f"{manifest.metrics[name]:.3f}" if name in manifest.metrics else "-" for name in ("top_1", "top_5", "macro_top_1")
+        ]
+        table.add_row(
+            "*" if manifest.version == current else "",
+            manifest.version,
+            f"{manifest.trained_at:%Y-%m-%d %H:%M:%S}",
+            str(manifest.training.get("method", "-")),
+            f"{manifest.training.get('rows', 0):,}",
+            *figures,
+            manifest.encoder.id,
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    console.print("* in service" if current else "no version is in service; promote one")
+
+
+def _promote(options: argparse.Namespace) -> None:
+    FolderRegistry(options.registry).promote(options.version)
+    print(f"version {options.version} is in service")
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    print(f"version {FolderRegistry(options.registry).rollback()} is in service again")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="occustream-trainer", description="Train category embeddings from labelled postings and publish them to consumers."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands.add_parser("train", help="train, evaluate and publish a model version"))
+    for name, run, text in (
+        ("list", _list, "show the model versions and which is in service"),
+        ("promote", _promote, "put a version in service; running consumers take it up within seconds"),
+        ("rollback", _rollback, "put the version before the current one back in service"),
+    ):
+        _add_command(commands, name, run, text)
+    return parser
+
+
+def _add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    text: str,
+) -> None:
+    command = commands.add_parser(name, help=text, description=text)
+    if name == "promote":
+        command.add_argument("version", metavar="VERSION")
+    command.add_argument("--registry", type=Path, required=True, metavar="DIR", help="folder of model versions")
+    command.set_defaults(run=run)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Read labelled postings (columns ID, POSTED, TITLE_RAW, BODY, ONET_NAME, ONET or their usual other names; CSV, TSV, "
+        "JSONL or Parquet), embed each distinct title once, train, measure on held-out rows, fit on all rows, publish. "
+        "The last line of standard output is one JSON object."
+    )
+    add = parser.add_argument
+    add("--postings", nargs="+", required=True, metavar="FILE", help=f"labelled postings; {STARTER!r} names the ones built in")
+    add("--onet", type=Path, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
+    add("--registry", type=Path, required=True, metavar="DIR", help="folder of model versions")
+    add("--method", choices=get_args(Method), default="softmax", help="how category embeddings are made (softmax)")
+    add("--seed", type=int, default=0, metavar="N", help="of splits, samples and fits (0)")
+    add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 8, hinge 5)")
+    add("--split", choices=get_args(SplitKind), default="random", help="hold out rows, or whole titles (random)")
+    add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
+    add("--accept-precision", type=_share, default=0.9, metavar="SHARE", help="promised precision of the decision 'accept' (0.9)")
+    add("--onet-titles", type=_positive, default=60, metavar="N", help="O*NET job titles used per category (60)")
+    add("--encoder", default=DEFAULT_ENCODER, metavar="NAME", help="a SentenceTransformer: folder or hub name (all-MiniLM-L6-v2)")
+    add("--max-seq-length", type=_positive, default=128, metavar="N", help="word pieces of a title that count (128)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add(
+        "--precision",
+        choices=get_args(Precision),
+        default="auto",
+        help="arithmetic of the encoder; auto: half where the hardware has it",
+    )
+    add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
+    parser.set_defaults(run=_train)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, not {text}")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"between 0 and 1, not {text}")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

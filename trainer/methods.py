@@ -1,0 +1,125 @@
+"""Ways to make category embeddings from title embeddings: pure functions of tensors.
+
+Shapes: `n` rows, `dim` components, `c` categories. Rows have length 1; so do the results' rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import cross_entropy, normalize
+
+Progress = Callable[[int, int, float], None]
+"""Called after each epoch with (epoch, epochs, mean loss)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Labelled title embeddings: `(n, dim)` float32, `(n,)` int64 category numbers, `(n,)` float32 weights."""
+
+    embeddings: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def where(self, mask: torch.Tensor) -> "Rows":
+        """Return the rows for which `mask` `(n,)` is true."""
+        return Rows(self.embeddings[mask], self.labels[mask], self.weights[mask])
+
+    def with_rows(self, more: "Rows") -> "Rows":
+        """Return these rows followed by `more`."""
+        pairs = ((self.embeddings, more.embeddings), (self.labels, more.labels), (self.weights, more.weights))
+        return Rows(*(torch.cat(pair) for pair in pairs))
+
+
+def weighted_sums(rows: Rows, categories: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return per category the weighted sum of its rows `(c, dim)` and the sum of their weights `(c, 1)`."""
+    sums = torch.zeros(categories, rows.embeddings.shape[1])
+    sums.index_add_(0, rows.labels, rows.embeddings * rows.weights[:, None])
+    counts = torch.zeros(categories).index_add_(0, rows.labels, rows.weights)
+    return sums, counts[:, None]
+
+
+def direct(names: torch.Tensor) -> torch.Tensor:
+    """Return the embeddings of the category names themselves, `(c, dim)`."""
+    return normalize(names, dim=1)
+
+
+def mean(postings: Rows, prior: torch.Tensor, *, shrinkage: float = 5.0) -> torch.Tensor:
+    """Return class means of the postings, shrunk towards `prior` `(c, dim)` as if it were `shrinkage` further rows.
+
+    With shrinkage 0 a category with rows is their plain mean; one without is always its prior.
+    """
+    sums, counts = weighted_sums(postings, len(prior))
+    pull = torch.where(counts > 0, shrinkage, 1.0)
+    return normalize(sums + pull * prior, dim=1)
+
+
+def hinge(
+    postings: Rows,
+    categories: int,
+    *,
+    seed: int,
+    epochs: int = 5,
+    progress: Progress = lambda *_: None,
+) -> torch.Tensor:
+    """Return embeddings trained with a hinge on the single hardest negative: max(0, s_neg - s_pos + 0.2), s = cosine.
+
+    The recipe of the report this product started from: random unit vectors at the start, Adam 5e-3, batches of 32,
+    5 epochs, dropout 0.2 on the title vector. A category without rows keeps its random vector; `trainer.train` replaces it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # dropout draws from the global generator
+    weights = normalize(torch.randn(categories, postings.embeddings.shape[1], generator=generator), dim=1).requires_grad_()
+    optimizer = torch.optim.Adam([weights], lr=5e-3)
+    for epoch in range(epochs):
+        total = 0.0
+        for batch in torch.randperm(len(postings), generator=generator).split(32):  # type: ignore[no-untyped-call]
+            titles = torch.nn.functional.dropout(postings.embeddings[batch], 0.2)
+            scores = normalize(titles, dim=1) @ normalize(weights, dim=1).T  # (batch, c)
+            positive = scores.gather(1, postings.labels[batch][:, None])
+            negative = scores.scatter(1, postings.labels[batch][:, None], -2.0).max(dim=1, keepdim=True).values
+            loss = (negative - positive + 0.2).clamp_min(0).mean()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.item() * len(batch)
+        progress(epoch + 1, epochs, total / len(postings))
+    return normalize(weights.detach(), dim=1)
+
+
+def softmax(
+    rows: Rows,
+    start: torch.Tensor,
+    *,
+    seed: int,
+    scale: float = 20.0,
+    epochs: int = 8,
+    batch: int = 256,
+    lr: float = 2e-3,
+    progress: Progress = lambda *_: None,
+) -> torch.Tensor:
+    """Train embeddings `(c, dim)` from `start` on the weighted cross-entropy of softmax over scaled cosines.
+
+    NormFace (Wang et al. 2017) without a margin: both sides have length 1, `scale` is fixed. The learning rate falls to
+    zero along a cosine.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([weights], lr=lr)
+    steps = epochs * -(-len(rows) // batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for epoch in range(epochs):
+        total = torch.zeros(())
+        for chosen in torch.randperm(len(rows), generator=generator).split(batch):  # type: ignore[no-untyped-call]
+            logits = scale * rows.embeddings[chosen] @ normalize(weights, dim=1).T  # (batch, c)
+            losses = cross_entropy(logits, rows.labels[chosen], reduction="none") * rows.weights[chosen]
+            optimizer.zero_grad()
+            losses.mean().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            total += losses.detach().sum()
+        progress(epoch + 1, epochs, float(total / rows.weights.sum()))
+    return normalize(weights.detach(), dim=1)

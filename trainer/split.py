@@ -1,0 +1,32 @@
+"""Which postings are held out: a seeded, stratified part of the rows, or of the titles."""
+
+import random
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+SplitKind = Literal["random", "title"]
+
+
+def held_out(
+    labels: Sequence[Hashable], titles: Sequence[str], *, share: float, seed: int, kind: SplitKind = "random"
+) -> list[bool]:
+    """Return for each row whether it is held out.
+
+    `random`: about `share` of each label's rows, at least one row always staying in training. `title`: about `share` of
+    the distinct titles with all their rows, so that no title is on both sides.
+    """
+    rng = random.Random(seed)  # noqa: S311 - a split, not a secret
+    if kind == "title":
+        distinct = sorted(set(titles))
+        chosen = set(rng.sample(distinct, round(share * len(distinct))))
+        return [title in chosen for title in titles]
+    rows_of: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        rows_of[label].append(row)
+    held: set[int] = set()
+    for rows in rows_of.values():
+        # Rounding at random keeps the share of small categories right on average.
+        count = min(len(rows) - 1, int(share * len(rows) + rng.random()))
+        held.update(rng.sample(rows, count))
+    return [row in held for row in range(len(labels))]
