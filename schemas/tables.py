@@ -15,7 +15,8 @@ def csv_rows(
     """Yield `(row, {column: text})` for each row that is not blank, or its error where it has too many cells.
 
     `lines` is a text stream opened with `newline=""` and `errors="surrogateescape"`; `required` maps what must be there
-    to the column names it may have. Raises TableError on an empty file, a missing column, or where the rest cannot be read as CSV.
+    to the column names it may have. Raises TableError on an empty file, a missing column,
+    or where the rest cannot be read as CSV.
     """
     csv.field_size_limit(sys.maxsize)  # a posting's body may be long; limits on it are the reader's business
     reader = csv.reader(lines, delimiter=delimiter, strict=True)

@@ -1,0 +1,85 @@
+"""Peak memory of a real consumer process while it works through real or built-in postings at full speed.
+
+The physics: PyTorch and its libraries, the encoder's weights twice while they are loaded, and then only what is bounded:
+the fetch queue, one batch, the records in flight, the title cache. Peak means VmHWM of the consumer's process.
+
+    python benchmarks/memory.py [--postings FILE.jsonl] [--count 20000]
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+from confluent_kafka import Producer
+from demo import demo_topics, embedded_broker, free_port, running_consumer, scrape, train
+from feed import events
+from throughput import machine, real_kafka
+
+
+def main() -> None:
+    """Measure and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postings", type=Path, help="JSONL of postings, repeated up to --count (default: built-in titles)")
+    parser.add_argument("--count", type=int, default=20_000, help="postings to send (20000)")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        registry = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "registry"
+        train(registry, seed=0)
+        servers = stack.enter_context(real_kafka()) or stack.enter_context(embedded_broker())
+        topics = stack.enter_context(demo_topics(servers))
+        send(servers, topics["raw"], values(options.postings, options.count))
+        port = free_port()
+        process = stack.enter_context(running_consumer(servers, topics, registry, port))
+        seconds = wait_read(port)
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+        peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    result = {
+        "benchmark": "memory",
+        "postings": options.count,
+        "peak_mb": round(peak_kb / 1024),
+        "seconds": round(seconds),
+        **machine(),
+    }
+    print(json.dumps(result))
+
+
+def values(file: Path | None, count: int) -> list[bytes]:
+    """Return the messages to send."""
+    if file is None:
+        return [event.value for event in islice(events(), count)]
+    lines = file.read_bytes().splitlines()
+    return [lines[number % len(lines)] for number in range(count)]
+
+
+def send(servers: str, topic: str, messages: list[bytes]) -> None:
+    """Produce everything before the consumer starts, so that it never waits for us."""
+    producer = Producer({"bootstrap.servers": servers})
+    for message in messages:
+        while True:
+            try:
+                producer.produce(topic, value=message)
+                break
+            except BufferError:
+                producer.poll(0.5)
+    producer.flush(60)
+
+
+def wait_read(port: int) -> float:
+    """Wait until nothing is left to read; returns the seconds."""
+    started = time.monotonic()
+    calm = 0
+    while calm < 3:  # noqa: PLR2004 - the lag is shown once a second, and is zero before the first message
+        time.sleep(1)
+        lag, _version = scrape(port)
+        calm = calm + 1 if lag == 0 and time.monotonic() - started > 5 else 0  # noqa: PLR2004
+        print(f"\rlag {lag:8,.0f}", end="", file=sys.stderr)
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    main()

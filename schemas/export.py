@@ -1,0 +1,75 @@
+"""Write the JSON Schemas and examples of the events: `python -m schemas.export`. A test compares them with the models."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from schemas.events import SCHEMA_VERSION, EnrichedPosting, JobPosting, LabelledPosting, ModelInfo, OccupationMatch
+
+FOLDER = Path(__file__).parent / "json" / f"v{SCHEMA_VERSION}"
+
+POSTING = JobPosting.model_validate(
+    {
+        "posting_id": "p-1042",
+        "title": "Part-time RN - Medical/Surgical Nampa (flexible schedule)",
+        "company": "Treasure Valley Hospital",
+        "location": "Nampa, ID",
+        "posted_at": "2025-05-02",
+        "language": "en",
+        "requisition": "R-778",
+    }
+)
+EXAMPLES: dict[str, BaseModel] = {
+    "JobPosting": POSTING,
+    "EnrichedPosting": EnrichedPosting(
+        event_id="postings.raw:3:1042",
+        posting=POSTING,
+        occupations=(
+            OccupationMatch(
+                rank=1, onet_code="29-1141.00", onet_title="Registered Nurses", soc_major="29", score=0.81, probability=0.93
+            ),
+        ),
+        decision="accept",
+        model=ModelInfo(
+            version="20250601T120000Z-1a2b",
+            encoder_id="sentence-transformers/all-MiniLM-L6-v2",
+            taxonomy_version="O*NET-SOC 2019",
+            trained_at=datetime(2025, 6, 1, 12, tzinfo=UTC),
+        ),
+        enriched_at=datetime(2025, 6, 2, 8, 30, tzinfo=UTC),
+    ),
+    "LabelledPosting": LabelledPosting.model_validate(
+        {
+            "posting_id": "p-1042",
+            "title": "Part-time RN",
+            "onet_code": "29-1141.00",
+            "onet_title": "Registered Nurses",
+            "posted_at": "2025-05-02",
+        }
+    ),
+}
+
+
+def documents() -> dict[str, Any]:
+    """Return file name to JSON document: a schema and an example per event."""
+    files: dict[str, Any] = {}
+    for name, example in EXAMPLES.items():
+        mode = "serialization" if name == "EnrichedPosting" else "validation"
+        schema = type(example).model_json_schema(by_alias=False, mode=mode)  # type: ignore[arg-type]
+        files[f"{name}.schema.json"] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+        files[f"{name}.example.json"] = example.model_dump(mode="json")
+    return files
+
+
+def write(folder: Path) -> None:
+    """Write every document to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, document in documents().items():
+        (folder / name).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(FOLDER)
