@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from confluent_kafka import Producer
-from demo import demo_topics, embedded_broker, free_port, running_consumer, scrape, train
+from demo import created_topics, embedded_broker, free_port, running_consumer, scrape, topic_names, touched_topics, train
 from feed import events
 from throughput import machine, real_kafka
 
@@ -30,11 +30,13 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         registry = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "registry"
         train(registry, seed=0)
-        servers = stack.enter_context(real_kafka()) or stack.enter_context(embedded_broker())
-        topics = stack.enter_context(demo_topics(servers))
+        cluster = stack.enter_context(real_kafka())
+        servers = cluster or stack.enter_context(embedded_broker())
+        topics = topic_names()
+        stack.enter_context((created_topics if cluster else touched_topics)(servers, topics.values()))
         send(servers, topics["raw"], values(options.postings, options.count))
         port = free_port()
-        process = stack.enter_context(running_consumer(servers, topics, registry, port))
+        process = stack.enter_context(running_consumer(servers, topics, registry, port, embedded=not cluster))
         seconds = wait_read(port)
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
         peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))

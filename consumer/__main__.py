@@ -22,7 +22,7 @@ from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader, wait_for_version
 from consumer.score import ScoreOptions, score
 from consumer.scorer import Scorer
-from consumer.settings import Settings, add_flags, load_settings, unknown_variables
+from consumer.settings import Settings, add_flags, load_settings, make_settings, unknown_variables
 
 log = logging.getLogger("occustream")
 
@@ -120,7 +120,9 @@ def check_config(options: argparse.Namespace) -> int:
 def score_file(options: argparse.Namespace) -> int:
     """Score a file or standard input without a broker."""
     _start_logging("WARNING")
-    settings = Settings(registry=options.registry, top_n=options.top_n, device=options.device, encoder=options.encoder)
+    settings = make_settings(
+        {"registry": options.registry, "top_n": options.top_n, "device": options.device, "encoder": options.encoder}
+    )
     return score(
         ScoreOptions(input=options.input, output=options.output, format=options.format, version=options.version),
         _loader(settings),
@@ -188,7 +190,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--registry", type=Path, required=True, metavar="DIR", help="folder of model versions")
     parser.add_argument("--version", metavar="V", help="a model version (default: the promoted one)")
-    parser.add_argument("--top-n", type=int, default=5, choices=range(1, 101), metavar="N", help="occupations per posting (5)")
+    parser.add_argument("--top-n", type=_top_n, default=5, metavar="N", help="occupations per posting (5)")
     parser.add_argument("--input", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl (default: standard input)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: standard output)")
     parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, where its name does not tell (jsonl)")
@@ -197,8 +199,18 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=score_file)
 
 
+def _top_n(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 100:  # noqa: PLR2004 - as Settings.top_n
+        raise argparse.ArgumentTypeError(f"from 1 to 100, not {text}")
+    return number
+
+
 def _secret(name: str) -> bool:
-    return any(word in name for word in ("password", "secret", "key.pem", "jaas", "token"))
+    return any(
+        word in name
+        for word in ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential")
+    )
 
 
 def _start_logging(level: str) -> None:

@@ -24,6 +24,11 @@ class Background:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
+    @property
+    def running(self) -> bool:
+        """Whether the thread was started and has not ended."""
+        return self._thread.is_alive()
+
     def check(self) -> None:
         """Raise BackgroundFailed if the thread ended by an exception."""
         if self._error is not None:

@@ -1,9 +1,11 @@
 """Bytes to postings, enriched postings to bytes, and what becomes of a message that is no posting: a dead letter."""
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from consumer.errors import InvalidMessage
 from consumer.messages import Message, Record
@@ -45,7 +47,10 @@ class Codec:
 
     def encode(self, message: Message, enriched: EnrichedPosting) -> Record:
         """Return the record of an enriched posting. Raises InvalidMessage when it outgrows the size limit."""
-        value = enriched.model_dump_json().encode()
+        try:
+            value = enriched.model_dump_json().encode()
+        except PydanticSerializationError as error:  # nested deeper than it writes, though not than it was read
+            raise InvalidMessage("not_json", f"cannot be written again: {error}") from None
         self._check_size(value, "the enriched posting")
         headers = (
             *message.headers,
@@ -112,8 +117,7 @@ def _json_object(value: bytes) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, _count = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {twice[:80]!r} appears twice in one object")
     return fields
 

@@ -129,7 +129,8 @@ def load_encoder(
         raise EncoderError(f"{folder} cannot be loaded as a SentenceTransformer: {_first_line(error)}") from error
     model.eval()
     length = min(max_seq_length, model.max_seq_length or max_seq_length)
-    model.max_seq_length = length
+    with contextlib.suppress(AttributeError):  # static embeddings have no limit to set
+        model.max_seq_length = length
     dim = model.get_embedding_dimension()
     return SentenceEncoder(model, EncoderRef(id=name, sha256=sha256, dim=dim, max_seq_length=length), precision=precision)
 

@@ -49,7 +49,8 @@ class HttpServer:
 
     def stop(self) -> None:
         """Stop answering and free the port."""
-        self._server.shutdown()
+        if self._thread.running:  # else there is no loop to shut down, and waiting for it would never end
+            self._server.shutdown()
         self._server.server_close()
 
 

@@ -46,6 +46,8 @@ class KafkaSource:
         self._consumer = _client(ck.Consumer, {**CONSUMER_DEFAULTS, **properties})
         self._assigned: set[TopicPartition] = set()
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
+        self._unplaced: set[TopicPartition] = set()  # gained, and where reading begins is not looked up yet
+        self._starts: dict[TopicPartition, int] = {}  # where it begins; librdkafka tells no position before a message
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
         self._paused: set[TopicPartition] = set()
         self._polled_at = time.monotonic()
@@ -74,6 +76,8 @@ class KafkaSource:
             raw.append(first)
         if raw and len(raw) < max_count:
             raw += self._consumer.consume(max_count - len(raw), 0.0)
+        if self._unplaced:  # not in the callback: while the group is being left, it would wait in vain
+            self._place()
         # Filtered after the calls: a callback inside them may just have taken a partition away.
         return [m for m in map(self._message, raw) if m is not None and m.topic_partition in self._assigned]
 
@@ -101,9 +105,11 @@ class KafkaSource:
         """See `Source.lag`."""
         lags = {}
         for position in self._consumer.position(_partitions(self._assigned)):
-            _low, high = self._consumer.get_watermark_offsets(position, cached=True)
+            partition = TopicPartition(position.topic, position.partition)
+            low, high = self._consumer.get_watermark_offsets(position, cached=True)
             if high >= 0:
-                lags[TopicPartition(position.topic, position.partition)] = high - max(position.offset, 0)
+                at = position.offset if position.offset >= 0 else max(self._starts.get(partition, 0), low, 0)
+                lags[partition] = max(0, high - at)
         return lags
 
     def close(self) -> None:
@@ -112,17 +118,37 @@ class KafkaSource:
 
     def _gain(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         self._assigned |= _names(partitions)
+        self._unplaced |= _names(partitions)
         log.info("assigned %s", _listed(partitions))
 
     def _revoke(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         log.info("revoked %s", _listed(partitions))
         self._on_revoke(_names(partitions), False)  # noqa: FBT003 - OnRevoke
-        self._assigned -= _names(partitions)
+        self._let_go(_names(partitions))
 
     def _lose(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         log.warning("lost %s", _listed(partitions))
         self._on_revoke(_names(partitions), True)  # noqa: FBT003 - OnRevoke
-        self._assigned -= _names(partitions)
+        self._let_go(_names(partitions))
+
+    def _let_go(self, partitions: set[TopicPartition]) -> None:
+        """Forget partitions that are no longer ours. librdkafka would keep one paused, and it might come back to us."""
+        if paused := self._paused & partitions:
+            self._consumer.resume(_partitions(paused))
+        self._paused -= partitions
+        self._assigned -= partitions
+        self._unplaced -= partitions
+        self._stash = [m for m in self._stash if TopicPartition(str(m.topic()), int(m.partition() or 0)) not in partitions]
+
+    def _place(self) -> None:
+        """Look up, once per gained partition, where reading begins; it counts as lag's position until a message comes."""
+        unplaced, self._unplaced = self._unplaced, set()
+        try:
+            found = self._consumer.committed(_partitions(unplaced), timeout=METADATA_TIMEOUT_S)
+        except KafkaException as error:
+            log.warning("committed offsets are unknown; the lag may be shown too high: %s", error.args[0].str())
+            return
+        self._starts |= {TopicPartition(p.topic, p.partition): p.offset for p in found}
 
     def _message(self, raw: ck.Message) -> Message | None:
         if (error := raw.error()) is not None:
@@ -176,7 +202,6 @@ class KafkaSink:
             except KafkaException as error:
                 raise DeliveryFailed(f"{record.topic!r} refuses a record: {error.args[0].str()}") from error
             else:
-                self._producer.poll(0)
                 return
 
     def poll(self, timeout_s: float) -> None:

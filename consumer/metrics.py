@@ -68,6 +68,7 @@ class Metrics:
         self.reloads = Counter("occustream_reloads_total", "Attempts to take up a model version.", ["outcome"], registry=registry)
         self.revokes = Counter("occustream_revokes_total", "Partitions taken away.", ["kind"], registry=registry)
         self.commits = Counter("occustream_commits_total", "Commits sent to the group.", registry=registry)
+        self._served: tuple[str, str, str] | None = None
         self._show_zeros()
 
     def _show_zeros(self) -> None:
@@ -92,8 +93,10 @@ class Metrics:
 
     def serving(self, model: ModelInfo) -> None:
         """Show `model` as the one in service."""
-        self.model_info.clear()
-        self.model_info.labels(model.version, model.encoder_id, model.taxonomy_version).set(1)
+        before, self._served = self._served, (model.version, model.encoder_id, model.taxonomy_version)
+        self.model_info.labels(*self._served).set(1)
+        if before is not None and before != self._served:
+            self.model_info.remove(*before)
         self.model_trained_at.set(model.trained_at.timestamp())
 
     def lags(self, lags: Mapping[TopicPartition, int]) -> None:

@@ -1,6 +1,7 @@
 """The loop: poll -> batch -> enrich -> produce -> acknowledged -> commit. One thread owns it."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -62,7 +63,7 @@ class Pipeline:
         self._in_flight = InFlight()
         self._failure: DeliveryFailed | None = None
         self._committed_at = self._lag_shown_at = self._turned_at = clock()
-        self._draining = False
+        self._drain_until = math.inf
         metrics.serving(scorer.model)
 
     def live(self) -> str | None:
@@ -72,7 +73,7 @@ class Pipeline:
 
     def ready(self) -> str | None:
         """Return why no posting would be enriched now, None when one would. Safe from any thread."""
-        if self._draining:
+        if self._drain_until < math.inf:
             return "draining"
         if not self._source.assigned:
             return "no partition is assigned"
@@ -109,8 +110,7 @@ class Pipeline:
 
     def drain(self) -> None:
         """Finish what has been read, commit it and leave the group, all within the drain timeout."""
-        self._draining = True
-        deadline = self._clock() + self._drain_timeout_s
+        self._drain_until = deadline = self._clock() + self._drain_timeout_s
         while self._clock() < deadline and (batch := self._batcher.take(self._clock(), drain=True)):
             self._process(batch)
         self._sink.flush(max(0.0, deadline - self._clock()))
@@ -130,7 +130,7 @@ class Pipeline:
         self._metrics.revokes.labels("lost" if lost else "revoked").inc(len(partitions))
         self._batcher.drop(partitions)
         if not lost:
-            deadline = self._clock() + self._drain_timeout_s
+            deadline = min(self._drain_until, self._clock() + self._drain_timeout_s)  # leaving the group revokes, too
             while self._in_flight.count(partitions) and self._clock() < deadline and not self._failure:
                 self._sink.poll(0.05)
             self._commit(wait=True)

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,9 +25,10 @@ from safetensors.torch import load_file, save_file
 
 from consumer.encoder import file_sha256
 from consumer.errors import ArtifactError, RegistryError
-from schemas.artifact import CATEGORIES, EMBEDDINGS, FORMAT, MANIFEST, Category, Manifest, write_json
+from schemas.artifact import CATEGORIES, EMBEDDINGS, FORMAT, MANIFEST, VERSION_PATTERN, Category, Manifest, write_json
 
 CURRENT = "CURRENT"
+VERSION = re.compile(VERSION_PATTERN)
 KEPT_PROMOTIONS = 20
 """How many earlier versions the pointer remembers for `rollback`."""
 
@@ -105,7 +107,10 @@ class FolderRegistry:
         """Put a version in service, after checking its files. Raises ArtifactError, RegistryError."""
         with self._writing():
             self.load(version)
-            pointer = self._pointer() or ()
+            try:
+                pointer = self._pointer() or ()
+            except ArtifactError:
+                pointer = ()  # promoting is how a broken pointer is mended
             self._point([version, *(v for v in pointer if v != version)])
 
     def rollback(self) -> str:
@@ -119,7 +124,7 @@ class FolderRegistry:
             return pointer[1]
 
     def _folder(self, version: str) -> Path:
-        if not version or version in {".", ".."} or "/" in version or "\\" in version or "\0" in version:
+        if not VERSION.fullmatch(version):
             raise ArtifactError(f"{version!r} is no version name")
         return self.root / "versions" / version
 
@@ -134,9 +139,13 @@ class FolderRegistry:
             raise RegistryError(f"{path} cannot be read: {error}") from error
         try:
             parsed = json.loads(raw)
-            return (str(parsed["version"]), *(str(v) for v in parsed.get("previous", ())))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{path} is no pointer; put it right with 'occustream-trainer promote VERSION'") from error
+            versions = (parsed["version"], *parsed.get("previous", ()))
+            well_named = all(VERSION.fullmatch(version) for version in versions)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            well_named = False
+        if not well_named:
+            raise ArtifactError(f"{path} is no pointer; put it right with 'occustream-trainer promote VERSION'")
+        return versions
 
     def _point(self, versions: list[str]) -> None:
         with tempfile.NamedTemporaryFile("w", dir=self.root, prefix=".current-", delete=False, encoding="utf-8") as file:
@@ -189,6 +198,8 @@ def read_artifact(folder: Path) -> Artifact:
         embeddings = load_file(folder / EMBEDDINGS)["embeddings"].float()
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ArtifactError(f"artifact {folder} cannot be read: {error}") from error
+    if not categories:
+        raise ArtifactError(f"artifact {folder} has no categories")
     if embeddings.shape != (len(categories), manifest.encoder.dim):
         expected = (len(categories), manifest.encoder.dim)
         raise ArtifactError(f"artifact {folder} has embeddings of shape {tuple(embeddings.shape)}, not {expected}")
@@ -197,6 +208,7 @@ def read_artifact(folder: Path) -> Artifact:
 
 def _write_artifact(folder: Path, manifest: Manifest, categories: tuple[Category, ...], embeddings: torch.Tensor) -> Manifest:
     save_file({"embeddings": embeddings.contiguous().cpu()}, folder / EMBEDDINGS)
+    (folder / EMBEDDINGS).chmod(0o644)  # safetensors writes for its owner only; a consumer is often somebody else
     write_json(folder / CATEGORIES, [category.model_dump() for category in categories])
     digests = {name: file_sha256(folder / name) for name in (CATEGORIES, EMBEDDINGS)}
     complete = manifest.model_copy(update={"files": digests})

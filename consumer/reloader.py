@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from consumer.background import Background
@@ -11,6 +12,8 @@ from consumer.index import CategoryIndex
 from consumer.metrics import Metrics
 from consumer.registry import ModelRegistry
 from consumer.scorer import Scorer, check_serveable
+
+REFUSED_RETRY_S = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,9 @@ class Reloader:
 
     def __init__(self, loader: ScorerLoader, *, serving: str, metrics: Metrics, interval_s: float = 1.0) -> None:
         self._loader = loader
-        self._seen = serving  # the version last taken up or refused: neither is tried again until the pointer moves
+        self._serving = serving
+        self._refused: str | None = None
+        self._refused_at = 0.0
         self._metrics = metrics
         self._interval_s = interval_s
         self._ready: Scorer | None = None
@@ -105,17 +110,25 @@ class Reloader:
         except (ArtifactError, RegistryError) as error:
             self._report("unavailable", f"the registry cannot be read, the model in service stays: {error}")
             return
-        if version is None or version == self._seen:
+        if version is None or version == self._serving or (version == self._refused and self._too_soon()):
             return
         try:
             scorer = self._loader.load(version)
+        except RegistryError as error:
+            self._report("unavailable", f"version {version} cannot be read yet, the model in service stays: {error}")
+            return
         except (ArtifactError, EncoderError) as error:
-            self._seen = version
+            self._refused = version
+            self._refused_at = time.monotonic()
             self._report("refused", f"version {version} is refused, the model in service stays: {error}")
             return
-        self._seen = version
+        self._serving = version
         self._ready = scorer
         self._metrics.reloads.labels("loaded").inc()
+
+    def _too_soon(self) -> bool:
+        """Return whether to wait on: a refused version is tried again later, a shared folder may have shown half of it."""
+        return time.monotonic() - self._refused_at < REFUSED_RETRY_S
 
     def _watch(self) -> None:
         while not self._stop.wait(self._interval_s):

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -43,26 +43,25 @@ def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_ma
         raise ConfigError(
             "the registry holds no promoted model version; run occustream-trainer train, or name one with --version"
         )
+    metrics, bad, good = Metrics(), 0, 0
     with contextlib.ExitStack() as files:
         rows = _rows(files, options)
+        first = list(islice(rows, 1))  # a file that is no table is noticed before a model is loaded or a file overwritten
+        rows = chain(first, rows)
         scorer = loader.load(version)
-        output = files.enter_context(_writable(options.output)) if options.output else sys.stdout.buffer
-        good = bad = 0
-        progress = _Progress(shown=options.output is not None and sys.stderr.isatty())
-        metrics = Metrics()
+        output = _Output(files, options)
         while chunk := list(islice(rows, batch_max_count)):
-            for outcome in enrich([m for m in chunk if isinstance(m, Message)], scorer, codec, metrics):
-                if outcome.error is None:
+            outcomes = iter(enrich([row for row in chunk if isinstance(row, Message)], scorer, codec, metrics))
+            for row in chunk:
+                outcome = None if isinstance(row, TableError) else next(outcomes)
+                if outcome is not None and outcome.error is None:
                     output.write((outcome.record.value or b"") + b"\n")
                     good += 1
                 else:
-                    _complain(f"row {outcome.message.offset}: {outcome.error}")
+                    _complain(f"row {outcome.message.offset}: {outcome.error}" if outcome else str(row))
                     bad += 1
-            for error in (m for m in chunk if isinstance(m, TableError)):
-                _complain(str(error))
-                bad += 1
-            progress.show(good, bad)
-        output.flush()
+            output.show(good, bad)
+        output.close()
     _complain(f"{good:,} postings scored with version {version}, {bad:,} bad rows")
     return 1 if bad else 0
 
@@ -97,7 +96,8 @@ def _csv(stream: BinaryIO, name: str, *, delimiter: str) -> Iterator[Message | T
             if isinstance(fields, TableError):
                 yield fields
             else:
-                value = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogateescape")  # bad bytes stay bad
+                given = {column: text for column, text in fields.items() if text or column in TITLE_NAMES}  # empty is absent
+                value = json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogateescape")  # bad bytes stay bad
                 yield Message(name, 0, row, None, value)
     except TableError as error:
         raise ConfigError(str(error)) from error
@@ -121,15 +121,46 @@ def _complain(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-class _Progress:
-    """A line on a terminal that is written over every second."""
+class _Output:
+    """Standard output or a file; while it is a file, a line on the terminal shows how far things are."""
 
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
+    def __init__(self, files: contextlib.ExitStack, options: ScoreOptions) -> None:
+        self._path = options.output
+        if self._path and options.input and self._path.exists() and self._path.samefile(options.input):
+            raise ConfigError(f"--output {self._path} is the input; it would be overwritten before it is read")
+        self._stream = _writable(self._path) if self._path else sys.stdout.buffer
+        if self._path:
+            files.callback(self._give_up)
+        self._shown = self._path is not None and sys.stderr.isatty()
         self._started = self._last = time.monotonic()
+
+    def write(self, line: bytes) -> None:
+        with self._errors():
+            self._stream.write(line)
+
+    def close(self) -> None:
+        with self._errors():
+            self._stream.flush()
+            if self._path:
+                self._stream.close()
+
+    def _give_up(self) -> None:
+        """Close what an error has left open; closing writes again, and would fail again."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
 
     def show(self, good: int, bad: int) -> None:
         now = time.monotonic()
         if self._shown and now - self._last >= REPORT_EVERY_S:
             self._last = now
             sys.stderr.write(f"\r{good:,} postings, {bad:,} bad rows, {good / (now - self._started):,.0f}/s ")
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Name the file that cannot be written; a reader that has gone is the caller's to handle."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise ConfigError(f"{self._path or 'standard output'} cannot be written: {error.strerror}") from error

@@ -111,7 +111,7 @@ def check_serveable(scorer: Scorer) -> None:
         raise ArtifactError(f"version {manifest.version} has no golden titles to check it by")
     for golden, scored in zip(manifest.golden, scorer.score([g.title for g in manifest.golden]), strict=True):
         best = scored.occupations[0]
-        if best.onet_code != golden.onet_code or abs(best.score - golden.score) > GOLDEN_TOLERANCE:
+        if best.onet_code != golden.onet_code or not abs(best.score - golden.score) <= GOLDEN_TOLERANCE:
             raise ArtifactError(
                 f"version {manifest.version} fails on golden title {golden.title!r}: "
                 f"{best.onet_code} at {best.score:.3f}, not {golden.onet_code} at {golden.score:.3f}"

@@ -106,15 +106,39 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
     file = flags.get("config") or os.environ.get(f"{ENV_PREFIX}CONFIG")
     try:
         layers = [_read_toml(Path(file)) if file else {}, EnvSettingsSource(Settings)(), given]
-        kafka = {dotted(name): value for layer in layers for name, value in (layer.get("kafka") or {}).items()}
-        merged: dict[str, Any] = {}
-        for layer in layers:
-            merged |= layer
-        return Settings(**{**merged, "kafka": kafka})
     except SettingsError as error:
         raise ConfigError(f"the environment is not understood: {error}") from error
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    return make_settings({**merged, "kafka": _merged_kafka(layers)})
+
+
+def make_settings(values: Mapping[str, Any]) -> Settings:
+    """Return validated settings. Raises ConfigError with all that is wrong."""
+    try:
+        return Settings(**values)
     except ValidationError as error:
         raise ConfigError(_readable(error)) from error
+
+
+def _merged_kafka(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the Kafka properties of all layers, name by name; TOML's `sasl.password = ...` is a table in a table."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        properties = layer.get("kafka") or {}
+        if not isinstance(properties, dict):
+            raise ConfigError(f"kafka: a table of librdkafka properties is expected, not {type(properties).__name__}")
+        merged |= _flat(properties)
+    return merged
+
+
+def _flat(properties: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in properties.items():
+        path = f"{prefix}{dotted(name)}"
+        flat |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat
 
 
 def dotted(name: str) -> str:
@@ -167,6 +191,7 @@ def _readable(error: ValidationError) -> str:
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, Settings.model_fields, 1)
             message = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
-        shown = f" (got {fault['input']!r})" if name and fault["type"] != "extra_forbidden" else ""
+        silent = not name or name.startswith("kafka") or fault["type"] == "extra_forbidden"  # kafka's may be secret
+        shown = "" if silent else f" (got {fault['input']!r})"
         lines.append(f"{name}: {message}{shown}" if name else message)
     return "wrong settings: " + "; ".join(lines)

@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,8 @@ AFTER_RELOAD = 500
 RATE = 150.0
 TIME_LIMIT_S = 170.0
 SHOWCASE = "Part-time RN - Medical/Surgical Nampa (flexible schedule)"
+EMBEDDED_FETCH_WAIT_MS = 10
+"""The embedded broker answers a waiting fetch only when its time is up, not when a message comes."""
 ON_TERMINAL = sys.stdout.isatty()
 
 
@@ -81,12 +83,14 @@ def main() -> int:
         registry = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="occustream-demo-"))) / "registry"
         say("1/5  training category embeddings on the built-in titles (a toy next to a model trained on real labels)")
         first = train(registry, seed=0)
-        servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or stack.enter_context(embedded_broker())
-        say(f"2/5  broker at {servers}")
-        topics = stack.enter_context(demo_topics(servers))
+        cluster = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        servers = cluster or stack.enter_context(embedded_broker())
+        say(f"2/5  {'Kafka' if cluster else 'embedded broker'} at {servers}")
+        topics = topic_names()
+        stack.enter_context(created_topics(servers, topics.values()) if cluster else touched_topics(servers, topics.values()))
         port = free_port()
         say("3/5  starting the consumer")
-        consumer = stack.enter_context(running_consumer(servers, topics, registry, port))
+        consumer = stack.enter_context(running_consumer(servers, topics, registry, port, embedded=not cluster))
         say(f"     metrics: http://127.0.0.1:{port}/metrics   health: /livez /readyz")
         say("4/5  streaming postings; a second model version is trained and published midway")
         seen, sent, broken, second = stream(servers, topics, registry, port, consumer, first)
@@ -123,23 +127,41 @@ def embedded_broker() -> Iterator[str]:
     host.flush(1)
 
 
-@contextlib.contextmanager
-def demo_topics(servers: str) -> Iterator[dict[str, str]]:
-    """Topics of our own, so that a demonstration on a real cluster touches nobody's; deleted at the end."""
+def topic_names() -> dict[str, str]:
+    """Return topics of our own, so that a demonstration on a real cluster touches nobody's."""
     suffix = secrets.token_hex(3)
-    topics = {name: f"occustream-demo-{suffix}.{name}" for name in ("raw", "enriched", "dead-letters")}
+    return {name: f"occustream-demo-{suffix}.{name}" for name in ("raw", "enriched", "dead-letters")}
+
+
+@contextlib.contextmanager
+def created_topics(servers: str, topics: Iterable[str]) -> Iterator[None]:
+    """Topics on a real cluster, deleted at the end."""
+    names = list(topics)
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
     try:
-        for future in admin.create_topics([NewTopic(t, PARTITIONS, -1) for t in topics.values()], operation_timeout=15).values():
+        for future in admin.create_topics([NewTopic(t, PARTITIONS, -1) for t in names], operation_timeout=15).values():
             future.result(20)
-    except KafkaException as error:
-        raise SystemExit(f"demo: cannot create topics at {servers}: {error.args[0].str()}") from error
-    yield topics
-    admin.delete_topics(list(topics.values()), operation_timeout=10)
+    except (KafkaException, TimeoutError) as error:
+        reason = error.args[0].str() if isinstance(error, KafkaException) else "no answer within 20 s"
+        raise SystemExit(f"demo: cannot create topics at {servers}: {reason}") from error
+    yield
+    admin.delete_topics(names, operation_timeout=10)
+    admin.poll(1)
 
 
 @contextlib.contextmanager
-def running_consumer(servers: str, topics: dict[str, str], registry: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def touched_topics(servers: str, topics: Iterable[str]) -> Iterator[None]:
+    """Topics on the embedded broker, which has no admin interface and creates what a producer asks about."""
+    producer = Producer({"bootstrap.servers": servers})
+    for topic in topics:
+        producer.list_topics(topic, timeout=10)
+    yield
+
+
+@contextlib.contextmanager
+def running_consumer(
+    servers: str, topics: dict[str, str], registry: Path, port: int, *, embedded: bool
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run the real consumer as a process of its own; SIGTERM drains it at the end."""
     settings = {
         "BOOTSTRAP_SERVERS": servers,
@@ -151,6 +173,7 @@ def running_consumer(servers: str, topics: dict[str, str], registry: Path, port:
         "HTTP_HOST": "127.0.0.1",
         "HTTP_PORT": str(port),
         "LOG_LEVEL": "ERROR",
+        **({"KAFKA__FETCH_WAIT_MAX_MS": str(EMBEDDED_FETCH_WAIT_MS)} if embedded else {}),
     }
     environment = {**os.environ, **{f"OCCUSTREAM_{name}": value for name, value in settings.items()}}
     process = subprocess.Popen([sys.executable, "-m", "consumer", "run"], env=environment)
@@ -182,7 +205,14 @@ def stream(
 ) -> tuple[Seen, int, int, str]:
     """Feed and read until the second version has enriched enough and everything is out; returns what was seen and sent."""
     producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 5})
-    reader = Consumer({"bootstrap.servers": servers, "group.id": f"{topics['raw']}-reader", "auto.offset.reset": "earliest"})
+    reader = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": f"{topics['raw']}-reader",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": EMBEDDED_FETCH_WAIT_MS,
+        }
+    )
     reader.subscribe([topics["enriched"], topics["dead-letters"]])
     seen, feed, trainer = Seen(), events(), None
     sent = broken = 0
@@ -200,7 +230,9 @@ def stream(
             sent, broken = sent + 1, broken + event.broken
         if trainer is None and sent >= AT_LEAST / 3:
             say("     ... training the second version while postings flow")
-            trainer = subprocess.Popen(trainer_command(registry, 1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            one_core = {**os.environ, "OMP_NUM_THREADS": "1"}  # leave the consumer one of two
+            quiet = subprocess.DEVNULL
+            trainer = subprocess.Popen(trainer_command(registry, 1), env=one_core, stdout=quiet, stderr=quiet)
         producer.poll(0)
         read(reader, seen)
         if time.monotonic() - shown >= 1:
@@ -245,7 +277,7 @@ def scrape(port: int) -> tuple[float, str]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
     lags = re.findall(r"^occustream_lag_messages\{[^}]*\} (\S+)$", text, re.MULTILINE)
-    version = re.search(r'^occustream_model_info\{.*?version="([^"]+)"', text, re.MULTILINE)
+    version = re.search(r'^occustream_model_info\{(?:.*,)?version="([^"]+)"', text, re.MULTILINE)
     return sum(map(float, lags)), version[1] if version else "?"
 
 

@@ -3,9 +3,11 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.events import OnetCode
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -13,12 +15,17 @@ CATEGORIES = "categories.json"
 EMBEDDINGS = "embeddings.safetensors"
 
 
+VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""What a version may be called: never a path."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Category(BaseModel):
     """One row of the category matrix."""
 
     model_config = ConfigDict(frozen=True)
 
-    onet_code: str
+    onet_code: OnetCode
     onet_title: str
 
 
@@ -38,9 +45,9 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    scale: float = Field(gt=0, description="probability = softmax(scale * cosine)")
-    accept_at: float = Field(ge=0, description="Least probability of rank 1 for `accept`; above 1: never.")
-    review_at: float = Field(ge=0, description="Least probability of rank 1 for `review`; below it: `unclassified`.")
+    scale: Finite = Field(gt=0, description="probability = softmax(scale * cosine)")
+    accept_at: Finite = Field(ge=0, description="Least probability of rank 1 for `accept`; above 1: never.")
+    review_at: Finite = Field(ge=0, description="Least probability of rank 1 for `review`; below it: `unclassified`.")
 
 
 class GoldenTitle(BaseModel):
@@ -49,8 +56,8 @@ class GoldenTitle(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     title: str
-    onet_code: str
-    score: float
+    onet_code: OnetCode
+    score: Finite
 
 
 class Manifest(BaseModel):
@@ -59,7 +66,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: int = FORMAT
-    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    version: str = Field(pattern=VERSION_PATTERN)
     trained_at: datetime
     encoder: EncoderRef
     taxonomy_version: str

@@ -102,7 +102,7 @@ class LabelledPosting(BaseModel):
     onet_code: str = Field(min_length=1, validation_alias=_names("onet_code", "ONET", "onet", "onet_soc_code", "soc_code"))
     onet_title: str | None = Field(None, validation_alias=_names("onet_title", "ONET_NAME", "onet_name"))
     body: str | None = Field(None, validation_alias=_names("body", "BODY", "description"))
-    posted_at: str | None = Field(None, validation_alias=_names("posted_at", "POSTED", "posted", "date_posted"))
+    posted_at: TextOrNumber | None = Field(None, validation_alias=_names("posted_at", "POSTED", "posted", "date_posted"))
     source: str | None = Field(None, validation_alias=_names("source", "SOURCE"))
 
 

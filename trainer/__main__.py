@@ -19,6 +19,9 @@ from trainer.datasets import STARTER
 from trainer.split import SplitKind
 from trainer.train import Method, TrainOptions, train
 
+MAX_SEED = 2**63
+"""What a generator of torch's can be seeded with is less."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use."""
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception:
         traceback.print_exc()
-        print("occustream-trainer: unexpected error, see above; nothing was published", file=sys.stderr)
+        print("occustream-trainer: unexpected error, see above; 'list' shows what is published", file=sys.stderr)
         return 1
     return 0
 
@@ -45,9 +48,12 @@ def _train(options: argparse.Namespace) -> None:
 
 def _list(options: argparse.Namespace) -> None:
     registry = FolderRegistry(options.registry)
-    current = registry.current()
+    current, versions = registry.current(), registry.versions()
+    if not versions:
+        print(f"{options.registry} holds no model version; make one with 'occustream-trainer train'")
+        return
     table = Table("", "version", "trained at", "method", "rows", "top-1", "top-5", "macro", "encoder")
-    for manifest in registry.versions():
+    for manifest in versions:
         figures = [
             f"{manifest.metrics[name]:.3f}" if name in manifest.metrics else "-" for name in ("top_1", "top_5", "macro_top_1")
         ]
@@ -98,7 +104,7 @@ def _add_command(
     command = commands.add_parser(name, help=text, description=text)
     if name == "promote":
         command.add_argument("version", metavar="VERSION")
-    command.add_argument("--registry", type=Path, required=True, metavar="DIR", help="folder of model versions")
+    command.add_argument("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
     command.set_defaults(run=run)
 
 
@@ -110,10 +116,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--postings", nargs="+", required=True, metavar="FILE", help=f"labelled postings; {STARTER!r} names the ones built in")
-    add("--onet", type=Path, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
-    add("--registry", type=Path, required=True, metavar="DIR", help="folder of model versions")
+    add("--onet", type=_folder, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
+    add("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
     add("--method", choices=get_args(Method), default="softmax", help="how category embeddings are made (softmax)")
-    add("--seed", type=int, default=0, metavar="N", help="of splits, samples and fits (0)")
+    add("--seed", type=_seed, default=0, metavar="N", help="of splits, samples and fits (0)")
     add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 8, hinge 5)")
     add("--split", choices=get_args(SplitKind), default="random", help="hold out rows, or whole titles (random)")
     add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
@@ -137,6 +143,19 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"at least 1, not {text}")
     return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < MAX_SEED:
+        raise argparse.ArgumentTypeError(f"from 0 to 2^63 - 1, not {text}")
+    return number
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name; is a variable unset?")
+    return Path(text)
 
 
 def _share(text: str) -> float:

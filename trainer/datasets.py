@@ -8,12 +8,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 from pydantic import AliasChoices, ValidationError
 
 from schemas.events import LabelledPosting
-from schemas.tables import TableError, csv_rows
+from schemas.tables import NOT_UTF8, TableError, check_columns, csv_rows
 from schemas.text import model_text
 
 STARTER = "starter"
@@ -28,6 +29,8 @@ def column_names(field: str) -> tuple[str, ...]:
     return tuple(str(choice) for choice in alias.choices) if isinstance(alias, AliasChoices) else (field,)
 
 
+TEXT_TYPES = {"string", "large_string", "string_view"}
+"""What Parquet's text columns are read as."""
 REQUIRED = {"title": column_names("title"), "O*NET code": column_names("onet_code")}
 
 
@@ -57,15 +60,17 @@ def read_postings(paths: Sequence[str], codes: Iterable[str]) -> Labelled:
                 kept.append(posting)
             elif reason is not None:
                 counts[reason] += 1
-                first.setdefault(reason, f"{Path(name).name}, row {row}")
+                label = f" ({posting.onet_code})" if isinstance(posting, LabelledPosting) else ""
+                first.setdefault(reason, f"{Path(name).name}, row {row}{label}")
     left_out = {reason: (count, first[reason]) for reason, count in counts.items()}
     if not kept:
-        raise TableError(f"no labelled posting to learn from in {', '.join(paths)}{_described(left_out)}")
+        raise TableError(f"no labelled posting to learn from in {', '.join(paths)}: {_described(left_out)}")
     return Labelled(tuple(kept), left_out)
 
 
 def _described(left_out: Mapping[str, tuple[int, str]]) -> str:
-    return "".join(f"; {count} rows with {reason}, first at {where}" for reason, (count, where) in left_out.items())
+    parts = [f"{count} rows with {reason}, first at {where}" for reason, (count, where) in left_out.items()]
+    return "; ".join(parts) or "no rows"
 
 
 def _why_not(posting: LabelledPosting, known: set[str]) -> str | None:
@@ -77,20 +82,25 @@ def _why_not(posting: LabelledPosting, known: set[str]) -> str | None:
 
 
 def _posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
-    """Return the posting, or why there is none."""
-    given = {name: value for name, value in fields.items() if value is not None and value != ""}
+    """Return the posting, or why there is none. A number is taken as its text, as in a CSV file."""
+    given = {name: _text(value) for name, value in fields.items() if value is not None and value != ""}
     try:
         return LabelledPosting.model_validate(given)
     except ValidationError as error:
-        place = str(error.errors()[0]["loc"][0])
+        first = error.errors()[0]
+        place = str(first["loc"][0])
         for what, columns in (("title", REQUIRED["title"]), ("label", REQUIRED["O*NET code"])):
-            if place in columns:
+            if place in columns and first["type"] == "missing":
                 return f"no {what}"
-        return f"a wrong value in {place}"
+        return f"a value in {place} that is no text"
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401 - what a JSON or Parquet cell holds
+    return value if isinstance(value, str | bytes | bool | list | dict) else str(value)
 
 
 def _rows(name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if name == STARTER and not Path(name).exists():
+    if name == STARTER:
         with resources.as_file(resources.files("trainer").joinpath("starter/postings.csv")) as path:
             yield from _csv(path, ",")
         return
@@ -110,7 +120,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         for row, fields in csv_rows(lines, str(path), delimiter=delimiter, required=REQUIRED):
             if isinstance(fields, TableError):
                 raise fields
-            if any("\udc80" <= character <= "\udcff" for cell in fields.values() for character in cell):
+            if any(NOT_UTF8.search(cell) for cell in fields.values()):
                 raise TableError(f"{path}, row {row}: not UTF-8; convert the file, e.g. with iconv")
             yield row, fields
 
@@ -118,6 +128,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with path.open("rb") as lines:
         row = 0
+        found: dict[str, None] = {}  # a set that keeps its order
         for row, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -127,22 +138,29 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 raise TableError(f"{path}, row {row}: not JSON: {error}") from error
             if not isinstance(fields, dict):
                 raise TableError(f"{path}, row {row}: a JSON object is expected")
+            found |= dict.fromkeys(fields)
             yield row, fields
-        if row == 0:
+        if not found:
             raise TableError(f"{path} is empty")
+        check_columns(list(found), str(path), REQUIRED)
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         table = pq.ParquetFile(path)
-        found = table.schema_arrow.names
-        for what, columns in REQUIRED.items():
-            if not set(columns) & set(found):
-                raise TableError(f"{path} has no column for the {what}: one of {', '.join(columns)}; found: {', '.join(found)}")
+        check_columns(table.schema_arrow.names, str(path), REQUIRED)
+        _check_text_columns(table.schema_arrow, path)
         row = 0
         for batch in table.iter_batches():
             for fields in batch.to_pylist():
                 row += 1
-                yield row, {name: value if value is None else str(value) for name, value in fields.items()}
+                yield row, fields
     except ArrowException as error:
         raise TableError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _check_text_columns(schema: pa.Schema, path: Path) -> None:
+    for column in schema:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if any(column.name in names for names in REQUIRED.values()) and str(kind) not in TEXT_TYPES:
+            raise TableError(f"{path}: column {column.name} holds {column.type}, not text; cast it to string")

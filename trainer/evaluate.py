@@ -51,11 +51,13 @@ def calibrate(scores: torch.Tensor, labels: torch.Tensor, *, precision: float) -
     order = best.argsort(descending=True)
     values, right = best[order], (ids == labels)[order].double()
     rows = torch.arange(1, len(values) + 1)
-    accepted = (right.cumsum(0) / rows >= precision) & (rows >= MIN_ROWS)
+    falls = torch.ones(len(values), dtype=torch.bool)  # a threshold cannot part postings of one probability
+    falls[:-1] = values[:-1] > values[1:]
+    accepted = (right.cumsum(0) / rows >= precision) & (rows >= MIN_ROWS) & falls
     accept_at = float(values[accepted.nonzero().max()]) if bool(accepted.any()) else NEVER
-    tail_rows = rows.flip(0)
-    tail_right = right.flip(0).cumsum(0).flip(0) / tail_rows
-    hopeless = (tail_right <= HOPELESS_PRECISION) & (tail_rows >= MIN_ROWS)
+    below = len(values) - rows  # how many postings lie below each value
+    right_below = (right.sum() - right.cumsum(0)) / below.clamp_min(1)
+    hopeless = (right_below <= HOPELESS_PRECISION) & (below >= MIN_ROWS) & falls
     review_at = float(values[hopeless.nonzero().min()]) if bool(hopeless.any()) else 0.0
     return Calibration(scale=scale, accept_at=accept_at, review_at=min(accept_at, review_at))
 

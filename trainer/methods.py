@@ -68,7 +68,7 @@ def hinge(
     """Return embeddings trained with a hinge on the single hardest negative: max(0, s_neg - s_pos + 0.2), s = cosine.
 
     The recipe of the report this product started from: random unit vectors at the start, Adam 5e-3, batches of 32,
-    5 epochs, dropout 0.2 on the title vector. A category without rows keeps its random vector; `trainer.train` replaces it.
+    5 epochs, dropout 0.2 on the title vector. A category without rows keeps its random vector.
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout draws from the global generator

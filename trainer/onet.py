@@ -1,6 +1,7 @@
 """The taxonomy: O*NET-SOC codes with their titles, and the job titles that O*NET lists under each."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +15,7 @@ TAXONOMY_VERSION = "O*NET-SOC 2019"
 OCCUPATIONS = "Occupation Data.txt"
 TITLE_FILES = (("Sample of Reported Titles.txt", "Reported Job Title"), ("Alternate Titles.txt", "Alternate Title"))
 CODE = "O*NET-SOC Code"
+CODE_PATTERN = re.compile(r"[0-9]{2}-[0-9]{4}\.[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,24 @@ def read_taxonomy(release: Path | None) -> Taxonomy:
         return Taxonomy(TAXONOMY_VERSION, _packaged_categories(), {})
     if not release.is_dir():
         raise TableError(f"--onet {release} is no folder; give the unpacked text release of the O*NET database")
-    rows = _tab_delimited(release / OCCUPATIONS, (CODE, "Title"))
-    categories = sorted({Category(onet_code=row[CODE], onet_title=row["Title"]) for row in rows}, key=lambda c: c.onet_code)
-    if not categories:
-        raise TableError(f"{release / OCCUPATIONS} lists no occupation")
+    categories = _categories(release / OCCUPATIONS)
     titles: dict[str, dict[str, str]] = {category.onet_code: {} for category in categories}
     for name, column in TITLE_FILES:
-        for row in _tab_delimited(release / name, (CODE, column)):
+        for _number, row in _tab_delimited(release / name, (CODE, column)):
             titles.get(row[CODE], {}).setdefault(normalise_title(row[column]), row[column])
     known = {code: tuple(spellings.values()) for code, spellings in titles.items()}
-    return Taxonomy(TAXONOMY_VERSION, tuple(categories), known)
+    return Taxonomy(TAXONOMY_VERSION, categories, known)
+
+
+def _categories(path: Path) -> tuple[Category, ...]:
+    names: dict[str, str] = {}
+    for number, row in _tab_delimited(path, (CODE, "Title")):
+        if not CODE_PATTERN.fullmatch(row[CODE]) or row[CODE] in names or not row["Title"].strip():
+            raise TableError(f"{path}, row {number}: {row[CODE]!r} is no O*NET-SOC code, comes twice, or has no title")
+        names[row[CODE]] = row["Title"]
+    if not names:
+        raise TableError(f"{path} lists no occupation")
+    return tuple(Category(onet_code=code, onet_title=names[code]) for code in sorted(names))
 
 
 def _packaged_categories() -> tuple[Category, ...]:
@@ -56,19 +66,19 @@ def _packaged_categories() -> tuple[Category, ...]:
     return tuple(Category(onet_code=row["code"], onet_title=row["title"]) for row in csv.DictReader(text.splitlines()))
 
 
-def _tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """Yield the rows of one O*NET text file: tabs between cells, no quoting."""
+def _tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the numbered rows of one O*NET text file: tabs between cells, no quoting; the header is row 1."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror}; is this an O*NET text release?") from error
     except UnicodeDecodeError as error:
         raise TableError(f"{path} is not UTF-8 at byte {error.start}") from error
-    header = lines[0].split("\t") if lines else []
+    header = lines[0].split("\t")
     if missing := [column for column in columns if column not in header]:
         raise TableError(f"{path} has no column {missing[0]!r}; found: {', '.join(header)[:300]}")
     for row, line in enumerate(lines[1:], start=2):
         cells = line.split("\t")
         if len(cells) != len(header):
-            raise TableError(f"{path}, row {row}: {len(cells)} cells under {len(header)} columns")
-        yield dict(zip(header, cells, strict=True))
+            raise TableError(f"{path}, row {row}: {len(cells)} cells under {len(header)} columns; is the file cut short?")
+        yield row, dict(zip(header, cells, strict=True))

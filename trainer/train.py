@@ -1,5 +1,6 @@
 """The training run, read from top to bottom: data -> embeddings -> figures on held-out rows -> final fit -> publish."""
 
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ import torch
 
 from consumer.encoder import DEFAULT_ENCODER, Encoder, Precision, load_encoder
 from consumer.registry import FolderRegistry
-from schemas.artifact import Calibration, Manifest
+from schemas.artifact import Calibration, GoldenTitle
 from schemas.events import LabelledPosting
 from schemas.text import normalise_title
 from trainer import methods
@@ -56,12 +57,16 @@ class TrainOptions:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Everything a fit needs, embedded: `prior` and `names` are `(categories, dim)`, the rest rows of titles."""
+    """Everything a fit needs, embedded: `rows` are the postings, `onet` O*NET's titles; `names`, `prior` `(categories, dim)`."""
 
     taxonomy: Taxonomy
+    postings: Sequence[LabelledPosting]
+    encoder: Encoder
+    rows: Rows
+    onet: Rows
     names: torch.Tensor
     prior: torch.Tensor
-    onet: Rows
+    distinct_titles: int
 
 
 def train(options: TrainOptions, report: Report) -> dict[str, Any]:
@@ -70,43 +75,59 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
     Raises TableError for data, EncoderError, RegistryError and ArtifactError for the rest, all before anything is published.
     """
     started = time.monotonic()
+    registry = FolderRegistry(options.registry)
+    registry.check_writable()
+    data = prepare(options, report)
+    calibration, figures = measure(data, options)
+    report("held-out figures: " + (", ".join(f"{k} {v:.3f}" for k, v in figures.items()) or "none, too few rows to hold any out"))
+
+    fitted = _fit(data.rows, data, options, "fitting on all rows")
+    model = Model(data.taxonomy.categories, fitted, calibration, data.taxonomy.version)
+    manifest = make_manifest(
+        model, data.encoder, golden=_golden(model, data), training=_described(options, data), metrics=figures
+    )
+    published = publish(registry, model, data.encoder, manifest, promote=options.promote)
+    report(f"published version {published.version} to {options.registry}" + (", now in service" if options.promote else ""))
+    return {
+        "version": published.version,
+        "method": options.method,
+        "categories": len(data.names),
+        "rows": len(data.rows),
+        "metrics": figures,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def prepare(options: TrainOptions, report: Report) -> Data:
+    """Read and embed everything that `options` name."""
     taxonomy = read_taxonomy(options.onet)
     labelled = read_postings(options.postings, taxonomy.numbers)
     _report_data(labelled, taxonomy, report)
-    registry = FolderRegistry(options.registry)
-    registry.check_writable()
-
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
-    onet_titles = _onet_titles(taxonomy, options)
+    onet_titles, onet_labels = _onet_titles(taxonomy, options)
     titles = [posting.title for posting in labelled.postings]
-    names = [category.onet_title for category in taxonomy.categories]
-    embeddings = TitleEmbeddings(encoder, [*titles, *names, *(title for title, _ in onet_titles)])
+    embeddings = TitleEmbeddings(encoder, [*titles, *onet_titles])
     labels = torch.tensor([taxonomy.numbers[posting.onet_code] for posting in labelled.postings])
-    rows = Rows(embeddings.of(titles), labels, torch.ones(len(labels)))
-    data = _data(taxonomy, embeddings, names, onet_titles)
-
-    calibration, figures = _measure(rows, labelled.postings, data, encoder, options)
-    report("held-out figures: " + (", ".join(f"{k} {v:.3f}" for k, v in figures.items()) or "none, too few rows to hold any out"))
-
-    fitted = _fit(rows, data, options, "fitting on all rows")
-    model = Model(taxonomy.categories, fitted, calibration, taxonomy.version)
-    golden_labels = torch.cat((labels, torch.arange(len(names))))
-    golden = golden_titles(model, [*titles, *names], torch.cat((rows.embeddings, data.names)), golden_labels)
-    training = {**asdict(options), "rows": len(rows), "titles_embedded": len(embeddings), "onet_rows": len(data.onet)}
-    manifest = make_manifest(model, encoder, golden=golden, training=_plain(training), metrics=figures)
-    published = publish(registry, model, encoder, manifest, promote=options.promote)
-    report(f"published version {published.version} to {options.registry}" + (", now in service" if options.promote else ""))
-    return _summary(published, len(taxonomy.categories), len(rows), time.monotonic() - started)
+    onet = Rows(embeddings.of(onet_titles), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
+    sums, _counts = methods.weighted_sums(onet, len(taxonomy.categories))
+    return Data(
+        taxonomy=taxonomy,
+        postings=labelled.postings,
+        encoder=encoder,
+        rows=Rows(embeddings.of(titles), labels, torch.ones(len(labels))),
+        onet=onet,
+        names=onet.embeddings[: len(taxonomy.categories)],
+        prior=torch.nn.functional.normalize(sums, dim=1),
+        distinct_titles=len(embeddings),
+    )
 
 
-def _measure(
-    rows: Rows, postings: Sequence[LabelledPosting], data: Data, encoder: Encoder, options: TrainOptions
-) -> tuple[Calibration, dict[str, float]]:
+def measure(data: Data, options: TrainOptions) -> tuple[Calibration, dict[str, float]]:
     """Fit without the held-out rows, calibrate on one part of them, measure on the other through the serving scorer."""
-    codes = [posting.onet_code for posting in postings]
-    keys = [normalise_title(posting.title) for posting in postings]
+    codes = [posting.onet_code for posting in data.postings]
+    keys = [normalise_title(posting.title) for posting in data.postings]
     tested = torch.tensor(held_out(codes, keys, share=options.holdout, seed=options.seed, kind=options.split))
     rest = (~tested).nonzero().flatten().tolist()
     chosen = held_out(
@@ -116,12 +137,12 @@ def _measure(
     calibrating[[row for row, held in zip(rest, chosen, strict=True) if held]] = True
     if not bool(tested.any()) or not bool(calibrating.any()):
         return UNCALIBRATED, {}
-    fitted = _fit(rows.where(~tested & ~calibrating), data, options, "fitting without held-out rows")
-    part = rows.where(calibrating)
+    fitted = _fit(data.rows.where(~tested & ~calibrating), data, options, "fitting without held-out rows")
+    part = data.rows.where(calibrating)
     calibration = calibrate(part.embeddings @ fitted.T, part.labels, precision=options.accept_precision)
-    scorer = make_scorer(Model(data.taxonomy.categories, fitted, calibration, data.taxonomy.version), encoder)
+    scorer = make_scorer(Model(data.taxonomy.categories, fitted, calibration, data.taxonomy.version), data.encoder)
     test_rows = tested.nonzero().flatten().tolist()
-    figures = accuracy(scorer, [postings[i].title for i in test_rows], [codes[i] for i in test_rows])
+    figures = accuracy(scorer, [data.postings[i].title for i in test_rows], [codes[i] for i in test_rows])
     return calibration, {**figures, "held_out_rows": float(len(test_rows))}
 
 
@@ -142,34 +163,35 @@ def _fit(postings: Rows, data: Data, options: TrainOptions, what: str) -> torch.
             case "mean":
                 fitted = methods.mean(postings, data.prior)
             case "hinge":
-                fitted = methods.hinge(postings, len(data.names), **tuning)
+                # A category without rows is given its prior as one. Put in place afterwards, that prior would win everywhere:
+                # a hinge leaves the cosines of what it trained far below those of raw title embeddings.
                 unseen = torch.bincount(postings.labels, minlength=len(data.names)) == 0
-                fitted[unseen] = data.prior[unseen]  # its random start says nothing; its names do
+                stand_ins = Rows(data.prior[unseen], unseen.nonzero().flatten(), torch.ones(int(unseen.sum())))
+                fitted = methods.hinge(postings.with_rows(stand_ins), len(data.names), **tuning)
             case "softmax":
                 fitted = methods.softmax(postings.with_rows(data.onet), methods.mean(postings, data.prior), **tuning)
         bar.update(task, completed=bar.tasks[task].total)
     return fitted
 
 
-def _data(taxonomy: Taxonomy, embeddings: TitleEmbeddings, names: Sequence[str], onet_titles: Sequence[tuple[str, int]]) -> Data:
-    name_rows = embeddings.of(names)
-    every = torch.cat((name_rows, embeddings.of([title for title, _ in onet_titles])))
-    labels = torch.cat((torch.arange(len(names)), torch.tensor([number for _, number in onet_titles], dtype=torch.int64)))
-    onet = Rows(every, labels, torch.full((len(labels),), ONET_WEIGHT))
-    sums, _counts = methods.weighted_sums(onet, len(names))
-    return Data(taxonomy, name_rows, torch.nn.functional.normalize(sums, dim=1), onet)
-
-
-def _onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> list[tuple[str, int]]:
-    """Return O*NET's job titles with their category numbers: all reported and a seeded sample of the alternate ones."""
+def _onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], list[int]]:
+    """Return O*NET's titles with their category numbers: first every category's name, then a seeded sample of its job titles."""
     rng = random.Random(options.seed)  # noqa: S311 - a sample, not a secret
-    chosen = []
+    titles = [category.onet_title for category in taxonomy.categories]
+    labels = list(range(len(titles)))
     for number, category in enumerate(taxonomy.categories):
-        titles = taxonomy.titles.get(category.onet_code, ())
-        if len(titles) > options.onet_titles:
-            titles = tuple(rng.sample(titles, options.onet_titles))
-        chosen += [(title, number) for title in titles]
-    return chosen
+        known = taxonomy.titles.get(category.onet_code, ())
+        chosen = rng.sample(known, min(len(known), options.onet_titles))
+        titles += chosen
+        labels += [number] * len(chosen)
+    return titles, labels
+
+
+def _golden(model: Model, data: Data) -> tuple[GoldenTitle, ...]:
+    """Choose golden titles among the postings and the category names."""
+    titles = [*(posting.title for posting in data.postings), *(category.onet_title for category in model.categories)]
+    labels = torch.cat((data.rows.labels, torch.arange(len(data.names))))
+    return golden_titles(model, titles, torch.cat((data.rows.embeddings, data.names)), labels)
 
 
 def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None:
@@ -183,16 +205,14 @@ def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None
         report(f"left out: {count:,} rows with {reason}, first at {where}")
 
 
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+def _described(options: TrainOptions, data: Data) -> dict[str, Any]:
+    """Return what the manifest says of the training: enough to repeat it."""
+    plain = {name: _plain(value) for name, value in asdict(options).items()}
+    return {**plain, "rows": len(data.rows), "onet_rows": len(data.onet), "distinct_titles": data.distinct_titles}
 
 
-def _summary(manifest: Manifest, categories: int, rows: int, seconds: float) -> dict[str, Any]:
-    return {
-        "version": manifest.version,
-        "method": manifest.training["method"],
-        "categories": categories,
-        "rows": rows,
-        "metrics": manifest.metrics,
-        "seconds": round(seconds, 1),
-    }
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any option
+    """Return an option as JSON can hold it; a file name need not be UTF-8."""
+    if isinstance(value, list | tuple):
+        return [_plain(name) for name in value]
+    return os.fsencode(value).decode("utf-8", "replace") if isinstance(value, str | Path) else value

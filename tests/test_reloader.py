@@ -1,0 +1,211 @@
+"""A new version is taken up between batches; whatever is wrong with it, the model in service stays."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from consumer.encoder import file_sha256
+from consumer.errors import BackgroundFailed, EncoderError
+from consumer.metrics import Metrics
+from consumer.registry import FolderRegistry
+from consumer.reloader import Reloader, ScorerLoader, wait_for_version
+from schemas.artifact import CATEGORIES as CATEGORIES_FILE
+from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle
+from tests.factories import LetterEncoder, category_embeddings, publish
+
+
+def make_reloader(root: Path, registry: FolderRegistry | None = None, *, interval_s: float = 0.01) -> Reloader:
+    """Of a consumer that serves v1 and has LetterEncoder loaded."""
+    loader = ScorerLoader(registry or FolderRegistry(root), device="cpu")
+    loader._encoder = LetterEncoder()
+    return Reloader(loader, serving="v1", metrics=Metrics(), interval_s=interval_s)
+
+
+def outcomes(reloader: Reloader) -> dict[str, int]:
+    counter = reloader._metrics.reloads
+    return {
+        o: int(counter.labels(o)._value.get()) for o in ("loaded", "refused", "unavailable") if counter.labels(o)._value.get()
+    }
+
+
+def point(root: Path, version: str) -> None:
+    """Move the pointer with none of the checks that `promote` makes."""
+    (root / "CURRENT").write_text(json.dumps({"version": version, "previous": []}))
+
+
+def rewrite_manifest(folder: Path, **changes: object) -> None:
+    """Digests are made anew, so that only the change itself is wrong."""
+    fields = json.loads((folder / MANIFEST).read_text())
+    fields["files"] = {name: file_sha256(folder / name) for name in (CATEGORIES_FILE, EMBEDDINGS)}
+    (folder / MANIFEST).write_text(json.dumps({**fields, **changes}))
+
+
+def replace_embeddings(folder: Path, embeddings: torch.Tensor, name: str = "embeddings") -> None:
+    save_file({name: embeddings.contiguous()}, folder / EMBEDDINGS)
+    rewrite_manifest(folder)
+
+
+def replace_categories(folder: Path, text: str) -> None:
+    (folder / CATEGORIES_FILE).write_text(text)
+    rewrite_manifest(folder)
+
+
+def no_categories(folder: Path) -> None:
+    (folder / CATEGORIES_FILE).write_text("[]")
+    replace_embeddings(folder, torch.zeros(0, 27))
+
+
+def flip_a_byte(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1  # what only a digest can tell
+    path.write_bytes(raw)
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "no folder": shutil.rmtree,
+    "no manifest": lambda f: (f / MANIFEST).unlink(),
+    "manifest cut short": lambda f: (f / MANIFEST).write_bytes((f / MANIFEST).read_bytes()[:100]),
+    "manifest is a folder": lambda f: ((f / MANIFEST).unlink(), (f / MANIFEST).mkdir()),
+    "manifest of a later format": lambda f: rewrite_manifest(f, format=2),
+    "manifest of another version": lambda f: rewrite_manifest(f, version="v3"),
+    "manifest lists no files": lambda f: rewrite_manifest(f, files={}),
+    "manifest without calibration": lambda f: rewrite_manifest(f, calibration=None),
+    "no embeddings": lambda f: (f / EMBEDDINGS).unlink(),
+    "embeddings cut short": lambda f: (f / EMBEDDINGS).write_bytes((f / EMBEDDINGS).read_bytes()[:-1]),
+    "one bit of embeddings": lambda f: flip_a_byte(f / EMBEDDINGS),
+    "one bit of categories": lambda f: flip_a_byte(f / CATEGORIES_FILE),
+    "embeddings are no safetensors": lambda f: ((f / EMBEDDINGS).write_bytes(b"pickle"), rewrite_manifest(f)),
+    "embeddings under another name": lambda f: replace_embeddings(f, category_embeddings(), "weights"),
+    "embeddings with NaN": lambda f: replace_embeddings(f, category_embeddings() * float("nan")),
+    "embeddings of length zero": lambda f: replace_embeddings(f, torch.zeros(3, 27)),
+    "a row too few": lambda f: replace_embeddings(f, category_embeddings()[:2]),
+    "a column too few": lambda f: replace_embeddings(f, category_embeddings()[:, :26]),
+    "rows in another order": lambda f: replace_embeddings(f, category_embeddings().flip(0)),
+    "categories are no JSON": lambda f: replace_categories(f, "["),
+    "categories are no list": lambda f: replace_categories(f, "5"),
+    "a category without code": lambda f: replace_categories(f, '[{"onet_title": "Cooks"}]'),
+    "dimensions of another encoder": lambda f: rewrite_manifest(f, encoder={**LetterEncoder.ref.model_dump(), "dim": 9}),
+    "an encoder that is nowhere": lambda f: rewrite_manifest(
+        f, encoder={**LetterEncoder.ref.model_dump(), "id": "no such/en coder", "sha256": "1"}
+    ),
+    "another template": lambda f: rewrite_manifest(f, template="title-v0"),
+    "no golden titles": lambda f: rewrite_manifest(f, golden=[]),
+    "a golden title it gets wrong": lambda f: rewrite_manifest(
+        f, golden=[GoldenTitle(title="Cooks, Restaurant", onet_code="29-1141.00", score=1.0).model_dump()]
+    ),
+    "no categories at all": no_categories,
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN)
+def test_a_broken_artifact_never_replaces_a_good_one(damage: str, tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    BROKEN[damage](publish(tmp_path, "v2", promote=False))
+    point(tmp_path, "v2")
+    reloader = make_reloader(tmp_path)
+    for _ in range(3):
+        reloader.look()
+    assert reloader.take() is None
+    assert outcomes(reloader) == {"refused": 1}, "refused once, not tried again until the pointer moves"
+    publish(tmp_path, "v3")
+    reloader.look()
+    scorer = reloader.take()
+    assert scorer
+    assert scorer.version == "v3", "the next good version is taken up"
+
+
+@pytest.mark.parametrize("pointer", ["", "{", '{"version": 5, "previous": 5}', "[]"])
+def test_a_broken_pointer_keeps_the_model_until_it_is_mended(pointer: str, tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    publish(tmp_path, "v2", promote=False)
+    (tmp_path / "CURRENT").write_text(pointer)
+    reloader = make_reloader(tmp_path)
+    reloader.look()
+    assert (reloader.take(), outcomes(reloader)) == (None, {"unavailable": 1})
+    point(tmp_path, "v2")
+    reloader.look()
+    assert (scorer := reloader.take())
+    assert scorer.version == "v2"
+
+
+@pytest.mark.parametrize("version", ["../v2", "", "/", "v2/", "x" * 300])
+def test_a_pointer_to_what_is_no_version_name_is_not_followed(version: str, tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    publish(tmp_path, "v2")
+    point(tmp_path, version)
+    reloader = make_reloader(tmp_path)
+    reloader.look()
+    assert (reloader.take(), outcomes(reloader)) == (None, {"unavailable": 1})
+
+
+def test_a_new_version_is_handed_over_once(tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    reloader = make_reloader(tmp_path)
+    reloader.look()
+    assert reloader.take() is None, "v1 is in service already"
+    publish(tmp_path, "v2")
+    reloader.look()
+    reloader.look()
+    scorer = reloader.take()
+    assert scorer
+    assert scorer.score(["Cooks, Restaurant"])[0].occupations[0].onet_code == "35-2014.00"
+    assert (reloader.take(), outcomes(reloader)) == (None, {"loaded": 1})
+
+
+def test_of_two_versions_between_batches_the_last_one_serves(tmp_path: Path) -> None:
+    reloader = make_reloader(tmp_path)
+    for version in ("v2", "v3"):
+        publish(tmp_path, version)
+        reloader.look()
+    assert (scorer := reloader.take())
+    assert (scorer.version, reloader.take()) == ("v3", None)
+
+
+def test_a_publish_is_taken_up_while_the_thread_watches(tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    reloader = make_reloader(tmp_path)
+    reloader.start()
+    publish(tmp_path, "v2")
+    pause = threading.Event()
+    scorer = next((s for _ in range(1_000) if (s := reloader.take()) or pause.wait(0.01)), None)
+    reloader.stop()
+    assert scorer
+    assert scorer.version == "v2"
+
+
+class RegistryWithAFaultNobodyForesaw(FolderRegistry):
+    def current(self) -> NoReturn:
+        raise RuntimeError("no such fault is known")
+
+
+def test_a_dead_watching_thread_reaches_the_loop(tmp_path: Path) -> None:
+    reloader = make_reloader(tmp_path, RegistryWithAFaultNobodyForesaw(tmp_path))
+    reloader.start()
+    reloader._thread.join(30)
+    with pytest.raises(BackgroundFailed, match=r"thread 'reloader' died: RuntimeError.*no such fault is known"):
+        reloader.take()
+
+
+def test_an_artifact_of_another_encoder_is_refused_by_the_weights_not_the_name(starter_registry: Path, tmp_path: Path) -> None:
+    shutil.copytree(starter_registry, tmp_path / "registry")
+    registry = FolderRegistry(tmp_path / "registry")
+    version = registry.current() or ""
+    manifest = registry.load(version).manifest
+    rewrite_manifest(registry.root / "versions" / version, encoder={**manifest.encoder.model_dump(), "sha256": "ab" * 32})
+    with pytest.raises(EncoderError, match="made with another encoder than 'sentence-transformers/all-MiniLM-L6-v2'"):
+        ScorerLoader(registry, device="cpu").load(version)
+
+
+def test_waiting_for_a_first_version_ends_with_it_with_the_time_or_with_the_stop() -> None:
+    stop, answers = threading.Event(), iter([None, "v1"])
+    assert wait_for_version(lambda: next(answers), timeout_s=60, stop=stop) == "v1"
+    assert wait_for_version(lambda: None, timeout_s=0, stop=stop) is None
+    stop.set()
+    assert wait_for_version(lambda: None, timeout_s=60, stop=stop) is None

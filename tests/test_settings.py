@@ -1,0 +1,103 @@
+"""The layers of settings meet under one set of names, and what is wrong is named. See also test_cli_errors.py."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.errors import ConfigError
+from consumer.settings import Settings, load_settings, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("OCCUSTREAM_")]:
+        monkeypatch.delenv(name)
+
+
+def load(file: str | None = None, *, folder: Path | None = None, **flags: Any) -> Settings:
+    if file is not None and folder is not None:
+        (folder / "settings.toml").write_text(file, encoding="utf-8")
+        flags["config"] = folder / "settings.toml"
+    return load_settings(flags)
+
+
+def complaint(*arguments: Any, **flags: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(*arguments, **flags)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_kafka_properties_of_all_layers_are_joined_under_dotted_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCCUSTREAM_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("OCCUSTREAM_KAFKA__SASL_USERNAME", "environment")
+    file = '[kafka]\n"sasl.username" = "file"\n"linger.ms" = 7\n"client.id" = "mine"\n'
+    settings = load(file, folder=tmp_path, kafka=["security.protocol=SSL", "ssl.ca.location=/a=b"])
+    assert settings.kafka_properties() == {
+        "bootstrap.servers": "localhost:9092",
+        "client.id": "mine",
+        "linger.ms": 7,
+        "sasl.username": "environment",
+        "security.protocol": "SSL",
+        "ssl.ca.location": "/a=b",
+    }
+
+
+@pytest.mark.parametrize("password", ["12345", "007", "1e5", "true", "null", '"quoted"', "a=b__c"])
+def test_a_password_from_the_environment_stays_the_text_it_is(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCCUSTREAM_KAFKA__SASL_PASSWORD", password)
+    assert str(load().kafka["sasl.password"]) == password
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.toml").write_text("top_n = 9")
+    monkeypatch.setenv("OCCUSTREAM_CONFIG", str(tmp_path / "a.toml"))
+    assert load().top_n == 9
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"top_n": "many"}, "top_n: Input should be a valid integer"),
+        ({"device": "tpu"}, "device:"),
+        ({"http_port": "65536"}, "http_port:"),
+        ({"batch_max_age_s": "inf"}, "batch_max_age_s:"),
+        ({"max_message_bytes": "99999999"}, "max_message_bytes:"),
+        ({"kafka": ["group.id=x"]}, "group.id is set by occustream itself"),
+        ({"kafka": ["enable_auto_commit=true"]}, "enable.auto.commit is set by occustream itself"),
+        ({"kafka": ["message.timeout.ms=300000"]}, "message.timeout.ms must be less than max.poll.interval.ms"),
+        ({"kafka": ["message.timeout.ms=soon"]}, "message.timeout.ms must be a number of milliseconds, not 'soon'"),
+        ({"kafka": ["max.poll.interval.ms=125000"], "drain_timeout_s": "130"}, "drain_timeout_s must be less than"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_it_should_be(flags: dict[str, Any], said: str) -> None:
+    assert said in complaint(**flags)
+
+
+@pytest.mark.parametrize("value", ["5", '"linger.ms=5"', "[1]"])
+def test_kafka_that_is_no_table_is_refused(value: str, tmp_path: Path) -> None:
+    assert "kafka" in complaint(f"kafka = {value}", folder=tmp_path)
+
+
+def test_kafka_properties_may_be_written_in_toml_as_they_are_called(tmp_path: Path) -> None:
+    assert load('[kafka]\nsasl.password = "hush"\nlinger.ms = 5\n', folder=tmp_path).kafka == {
+        "sasl.password": "hush",
+        "linger.ms": 5,
+    }
+
+
+def test_a_misspelt_variable_is_warned_about_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCCUSTREAM_INPUT_TOPICS", "x")
+    monkeypatch.setenv("OCCUSTREAM_KAFKA__ANY_THING", "x")
+    assert unknown_variables() == ["OCCUSTREAM_INPUT_TOPICS is no setting and is ignored; did you mean OCCUSTREAM_INPUT_TOPIC?"]
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_described_and_every_number_has_a_finite_default(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert field.description
+    if isinstance(field.default, int | float):
+        assert 0 <= field.default < 1e9

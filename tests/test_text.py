@@ -1,0 +1,41 @@
+"""The text that a model sees is the same for every spelling of a title, in training and in serving."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.text import TEMPLATE_ID, model_text, normalise_title
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("Registered Nurse", "Registered Nurse"),
+        ("  Registered\u00a0\u2003Nurse\r\n", "Registered Nurse"),
+        ("Ｃｏｏｋ", "Cook"),
+        ("O\ufb03ce Clerk", "Office Clerk"),
+        ("Cafe\u0301 Manager", "Café Manager"),
+        ("CDL-A Driver (m/f/d) – $30/hr", "CDL-A Driver (m/f/d) – $30/hr"),
+        (" \t\n\u3000", ""),
+    ],
+)
+def test_template_title_v1_stays_what_artifacts_were_trained_on(title: str, text: str) -> None:
+    assert TEMPLATE_ID == "title-v1"
+    assert model_text(title) == text
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_model_text_of_a_model_text_is_itself(title: str) -> None:
+    assert model_text(model_text(title)) == model_text(title)
+
+
+@settings(deadline=None)
+@given(st.text(), st.sampled_from([" ", "\n", "\u00a0", "\t \u3000"]))
+def test_white_space_around_a_title_changes_nothing(title: str, space: str) -> None:
+    assert model_text(space + title + space) == model_text(title)
+
+
+@pytest.mark.parametrize(("one", "other"), [("REGISTERED nurse", "Registered  Nurse "), ("Straßenbauer", "STRASSENBAUER")])
+def test_two_spellings_of_one_title_meet_under_one_key(one: str, other: str) -> None:
+    assert normalise_title(one) == normalise_title(other)
