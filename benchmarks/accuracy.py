@@ -30,12 +30,13 @@ def main() -> None:
     parser.add_argument("--onet", type=Path, help="O*NET text release")
     parser.add_argument("--onet-titles", type=int, default=60, help="O*NET job titles per category (60)")
     parser.add_argument("--methods", nargs="+", default=list(reversed(get_args(Method))), help="which (all)")
+    parser.add_argument("--splits", nargs="+", default=list(get_args(SplitKind)), help="which (all)")
     parser.add_argument("--seeds", type=int, default=3, help="splits per kind (3)")
     options = parser.parse_args()
     base = TrainOptions(postings=options.postings, onet=options.onet, registry=Path("unused"), onet_titles=options.onet_titles)
     data = prepare(base, lambda line: print(line, file=sys.stderr))
     figures: dict[str, dict[str, float]] = {}
-    for kind in get_args(SplitKind):
+    for kind in options.splits:
         for method in options.methods:
             started = time.monotonic()
             runs = [measure(data, replace(base, method=method, split=kind, seed=seed))[1] for seed in range(options.seeds)]

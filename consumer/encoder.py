@@ -19,6 +19,9 @@ DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of the published `model.safetensors` of `DEFAULT_ENCODER`; the packaged copy must have it."""
 
+MIN_ROWS, MAX_GROWTH = 12, 1.4
+"""From so many rows on, a chunk ends where the next text is so much longer than its first: padding costs more than a call."""
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -93,7 +96,8 @@ class SentenceEncoder:
         rows: list[int] = []
         for row in sorted(range(len(texts)), key=lambda i: len(texts[i])):
             width = min(len(texts[row]) + 2, longest)
-            if rows and (len(rows) >= self._max_batch_rows or (len(rows) + 1) * width > self._max_batch_chars):
+            full = len(rows) >= self._max_batch_rows or (len(rows) + 1) * width > self._max_batch_chars
+            if rows and (full or (len(rows) >= MIN_ROWS and len(texts[row]) > MAX_GROWTH * len(texts[rows[0]]))):
                 yield rows
                 rows = []
             rows.append(row)

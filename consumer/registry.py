@@ -166,6 +166,8 @@ class FolderRegistry:
                 yield
         except OSError as error:
             raise RegistryError(f"registry {self.root} cannot be written: {error.strerror or error}") from error
+        except SafetensorError as error:  # what a full disk is called while the embeddings are written
+            raise RegistryError(f"registry {self.root} cannot be written: {error}") from error
 
 
 def read_manifest(folder: Path) -> Manifest:

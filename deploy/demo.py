@@ -251,7 +251,7 @@ def stream(
 
 def read(reader: Consumer, seen: Seen) -> None:
     """Take what has come out."""
-    for message in reader.consume(500, 0.1):
+    for message in reader.consume(500, 0.02):
         if message.error() is None:
             seen.take(message)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tests.factories  # noqa: F401 - sets the pace of hypothesis
 from schemas.tables import TableError
-from tests import factories as _  # noqa: F401 - sets the pace of hypothesis
 from tests.trainer_data import OCCUPATIONS, write_postings
 from trainer.datasets import read_postings
 

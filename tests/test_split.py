@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import factories as _  # noqa: F401 - sets the pace of hypothesis
+import tests.factories  # noqa: F401 - sets the pace of hypothesis
 from trainer.split import held_out
 
 rows = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("uvwxyz")), max_size=60)

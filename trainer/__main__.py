@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +19,7 @@ from trainer.datasets import STARTER
 from trainer.split import SplitKind
 from trainer.train import Method, TrainOptions, train
 
+Number = TypeVar("Number", int, float)
 MAX_SEED = 2**63
 """What a generator of torch's can be seeded with is less."""
 
@@ -139,16 +140,16 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"at least 1, not {text}")
+    number = _parsed(int, text)
+    if number is None or number < 1:
+        raise argparse.ArgumentTypeError(f"a whole number, at least 1, not {text}")
     return number
 
 
 def _seed(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < MAX_SEED:
-        raise argparse.ArgumentTypeError(f"from 0 to 2^63 - 1, not {text}")
+    number = _parsed(int, text)
+    if number is None or not 0 <= number < MAX_SEED:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to 2^63 - 1, not {text}")
     return number
 
 
@@ -159,10 +160,17 @@ def _folder(text: str) -> Path:
 
 
 def _share(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"between 0 and 1, not {text}")
+    number = _parsed(float, text)
+    if number is None or not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"a number between 0 and 1, not {text}")
     return number
+
+
+def _parsed(kind: Callable[[str], Number], text: str) -> Number | None:
+    try:
+        return kind(text)
+    except ValueError:
+        return None
 
 
 if __name__ == "__main__":

@@ -127,7 +127,6 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with path.open("rb") as lines:
-        row = 0
         found: dict[str, None] = {}  # a set that keeps its order
         for row, line in enumerate(lines, start=1):
             if not line.strip():

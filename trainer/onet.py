@@ -73,7 +73,8 @@ def _tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, 
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror}; is this an O*NET text release?") from error
     except UnicodeDecodeError as error:
-        raise TableError(f"{path} is not UTF-8 at byte {error.start}") from error
+        row = error.object.count(b"\n", 0, error.start) + 1
+        raise TableError(f"{path}, row {row}: not UTF-8; is this the text release as O*NET publishes it?") from error
     header = lines[0].split("\t")
     if missing := [column for column in columns if column not in header]:
         raise TableError(f"{path} has no column {missing[0]!r}; found: {', '.join(header)[:300]}")

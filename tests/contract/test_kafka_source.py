@@ -98,6 +98,41 @@ def test_a_partition_that_was_paused_when_it_went_is_read_when_it_comes_back(
     first.close()
 
 
+class Fetched:
+    """A message as the client hands it out."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = lambda: partition
+        self.topic = lambda: "topic"
+        self.offset = lambda: 0
+        self.timestamp = lambda: (ck.TIMESTAMP_NOT_AVAILABLE, 0)
+        self.key = self.value = self.headers = self.error = lambda: None
+
+
+class TakenAwayMidway:
+    """A client whose `consume` runs the revoke callback, after `poll` has handed out a message of that very partition."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    def poll(self, _timeout_s: float) -> Fetched:
+        return Fetched(0)
+
+    def consume(self, _count: int, _timeout_s: float) -> list[Fetched]:
+        self._source._revoke(None, [ck.TopicPartition("topic", 0)])  # type: ignore[arg-type]
+        return [Fetched(0), Fetched(1)]
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_message_in_hand_when_its_partition_is_revoked_is_not_returned() -> None:
+    source = KafkaSource({"bootstrap.servers": "localhost:1", "group.id": "g", "log_level": 0}, topic="topic")
+    source._assigned = {TopicPartition("topic", 0), TopicPartition("topic", 1)}
+    source._consumer = TakenAwayMidway(source)
+    assert [m.partition for m in source.poll(10, 0.0)] == [1]
+
+
 def test_poll_and_an_empty_handed_consume_return_at_the_first_message_where_consume_waits_for_a_full_batch(
     mock_cluster: MockCluster,
 ) -> None:

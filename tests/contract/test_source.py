@@ -261,14 +261,14 @@ def test_the_lag_counts_down_to_zero(broker: Broker, opened: Open) -> None:
     wait_until(lambda: not source.poll(1, 0.05) and sum(source.lag().values()) == 0, "the lag is 0 again")
 
 
-def test_a_member_that_finds_everything_committed_has_no_lag(broker: Broker, opened: Open) -> None:
-    topic, group = broker.create_topic(), unique("group")
-    fill(broker, topic, 40)
-    first = join(broker, topic, group, opened)
+def test_a_member_that_finds_everything_committed_has_no_lag(group_broker: Broker, opened: Open) -> None:
+    topic, group = group_broker.create_topic(), unique("group")
+    fill(group_broker, topic, 40)
+    first = join(group_broker, topic, group, opened)
     read(first, 40)
     first.commit({TopicPartition(topic, p): 10 for p in range(4)}, wait=True)
     first.close()
-    second = join(broker, topic, group, opened)
+    second = join(group_broker, topic, group, opened)
     wait_until(lambda: not second.poll(1, 0.1) and len(second.assigned) == 4, "the second member has all partitions")
     seen = []
     for _ in range(10):

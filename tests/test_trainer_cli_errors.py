@@ -1,0 +1,130 @@
+"""Wrong use of `occustream-trainer` gets one clear line and the right exit status, never a traceback, and publishes nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+from tests.trainer_data import write_postings, write_release
+from trainer.__main__ import main
+
+Complaint = Callable[..., str]
+GOOD_USE = ("train", "--postings", "jobs.csv", "--registry", "registry", "--onet", "onet", "--device", "cpu")
+
+
+@pytest.fixture
+def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Complaint:
+    """Run a command that must fail, in `tmp_path` with good `jobs.csv` and `onet` in it; returns its one line."""
+    monkeypatch.chdir(tmp_path)
+    write_postings(Path("jobs.csv"))
+    write_release(Path("onet"))
+
+    def run(*arguments: str, status: int = 1) -> str:
+        try:
+            found = main(arguments)
+        except SystemExit as wrong_use:  # argparse leaves so
+            found = wrong_use.code
+        out, err = capsys.readouterr()
+        assert (found, out) == (status, "")
+        assert "Traceback" not in err
+        assert not list(tmp_path.rglob("manifest.json"))
+        (line,) = (line for line in err.splitlines() if line.startswith("occustream-trainer"))
+        return line
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--postings missing.csv", "missing.csv cannot be read: No such file or directory"),
+        ("--postings jobs.csv onet", "onet: cannot tell the format from its ending"),
+        ("--onet missing", "--onet missing is no folder"),
+        ("--onet .", "Occupation Data.txt cannot be read"),
+        ("--registry jobs.csv", "registry jobs.csv cannot be written: File exists"),
+        ("--registry jobs.csv/registry", "registry jobs.csv/registry cannot be written: Not a directory"),
+        ("--encoder empty", "empty holds no .safetensors weights; save the encoder with SentenceTransformer.save_pretrained"),
+        ("--encoder pickle", "pickle holds no .safetensors weights"),
+        ("--encoder broken", "broken cannot be loaded as a SentenceTransformer"),
+        ("--encoder ./no/such", "encoder './no/such' is no folder and the hub does not give it"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_named(arguments: str, said: str, complaint: Complaint, tmp_path: Path) -> None:
+    for folder in ("empty", "pickle", "broken"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text("{}")
+    (tmp_path / "pickle" / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"junk")
+    assert said in complaint(*GOOD_USE, *arguments.split())
+
+
+def test_an_encoder_that_is_not_there_names_the_ways_to_have_it(complaint: Complaint) -> None:
+    assert complaint(*GOOD_USE, "--encoder", "./no/such").endswith(
+        "give the path of a folder, or download it where there is a network"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        *(("--holdout", share, f"between 0 and 1, not {share}") for share in ("0", "1", "-1", "nan", "inf")),
+        ("--holdout", "abc", "a number between 0 and 1, not abc"),
+        ("--accept-precision", "1.5", "between 0 and 1, not 1.5"),
+        *(("--epochs", epochs, f"at least 1, not {epochs}") for epochs in ("0", "-3")),
+        ("--epochs", "1.5", "a whole number, at least 1, not 1.5"),
+        ("--onet-titles", "0", "at least 1, not 0"),
+        ("--max-seq-length", "x", "at least 1, not x"),
+        *(("--seed", seed, f"from 0 to 2^63 - 1, not {seed}") for seed in ("-1", str(2**63), "x")),
+        ("--method", "magic", "invalid choice: 'magic' (choose from"),
+        ("--split", "half", "invalid choice: 'half'"),
+        ("--registry", "", "an empty name; is a variable unset?"),
+        ("--onet", "", "an empty name; is a variable unset?"),
+    ],
+)
+def test_a_wrong_option_is_wrong_use(option: str, value: str, said: str, complaint: Complaint) -> None:
+    line = complaint("train", "--postings", "jobs.csv", "--registry", "registry", f"{option}={value}", status=2)
+    assert f"argument {option}: " in line
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [("", "COMMAND"), ("train --registry r", "--postings"), ("promote --registry r", "VERSION")]
+)
+def test_what_is_missing_on_the_command_line_is_named(arguments: str, missing: str, complaint: Complaint) -> None:
+    assert complaint(*arguments.split(), status=2).endswith(f"the following arguments are required: {missing}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("promote v1", "no artifact at registry/versions/v1"),
+        ("promote ../x", "'../x' is no version name"),
+        ("rollback", "registry/CURRENT knows no earlier version to roll back to"),
+    ],
+)
+def test_a_version_that_is_not_there_cannot_be_put_in_service(arguments: str, said: str, complaint: Complaint) -> None:
+    assert said in complaint(*arguments.split(), "--registry", "registry")
+
+
+def test_a_file_is_no_registry(complaint: Complaint) -> None:
+    for command in ("list", "rollback", "promote v1"):
+        assert "jobs.csv" in complaint(*command.split(), "--registry", "jobs.csv")
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_registry_without_versions_says_how_to_make_one(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["list", "--registry", str(tmp_path / name)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / name} holds no model version; make one with 'occustream-trainer train'\n"
+    assert not (tmp_path / "missing").exists()
+
+
+def test_the_command_itself_says_one_line_on_bad_bytes_and_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+    postings = tmp_path / "jobs.csv"
+    postings.write_bytes(b"TITLE_RAW,ONET\n" + b"Nurse,29-1141.00\n" * 55 + "Infirmière,29-1141.00\n".encode("latin-1"))
+    result = cli("trainer", "train", "--postings", str(postings), "--registry", str(tmp_path / "registry"))
+    assert (result.returncode, result.stdout) == (1, b"")
+    (line,) = result.stderr.decode().splitlines()
+    assert line == f"occustream-trainer: {postings}, row 57: not UTF-8; convert the file, e.g. with iconv"
+    assert not (tmp_path / "registry" / "versions").exists()
