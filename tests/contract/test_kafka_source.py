@@ -133,6 +133,40 @@ def test_a_message_in_hand_when_its_partition_is_revoked_is_not_returned() -> No
     assert [m.partition for m in source.poll(10, 0.0)] == [1]
 
 
+class HandsOutOnAHeartbeat(TakenAwayMidway):
+    """A client that still has a message in its queue when it is paused."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        super().__init__(source)
+        self._queue = [Fetched(0)]
+
+    def poll(self, _timeout_s: float) -> Fetched | None:
+        return self._queue.pop() if self._queue else None
+
+    def consume(self, _count: int, _timeout_s: float) -> list[Fetched]:
+        return []
+
+    def pause(self, _partitions: object) -> None:
+        pass
+
+    resume = pause
+
+
+@pytest.mark.parametrize(("revoked", "returned"), [(1, [0]), (0, [])])
+def test_a_message_that_a_heartbeat_met_is_in_the_next_poll_unless_its_partition_went(
+    revoked: int, returned: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.kafka.HEARTBEAT_AFTER_S", 0.0)
+    source = KafkaSource({"bootstrap.servers": "localhost:1", "group.id": "g", "log_level": 0}, topic="topic")
+    source._assigned = {TopicPartition("topic", 0), TopicPartition("topic", 1)}
+    source._consumer = HandsOutOnAHeartbeat(source)
+    source.heartbeat()
+    source._revoke(None, [ck.TopicPartition("topic", revoked)])  # type: ignore[arg-type]
+    source._gain(None, [ck.TopicPartition("topic", revoked)])  # type: ignore[arg-type]
+    source._unplaced.clear()
+    assert [m.partition for m in source.poll(10, 0.0)] == returned
+
+
 def test_poll_and_an_empty_handed_consume_return_at_the_first_message_where_consume_waits_for_a_full_batch(
     mock_cluster: MockCluster,
 ) -> None:

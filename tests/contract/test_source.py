@@ -88,12 +88,13 @@ def test_a_poll_returns_no_more_than_asked_for(broker: Broker, opened: Open) -> 
 
 def test_key_value_headers_and_timestamp_come_as_they_were_sent(broker: Broker, opened: Open) -> None:
     topic = broker.create_topic()
+    now_ms = time.time_ns() // 1_000_000 - 10_000  # recent: a broker deletes what is older than its retention
     headers = (("trace", b"\x00\xff"), ("empty", b""), ("null", None), ("trace", b"again"))
     sent = [
-        message(topic, 0, b'{"title": "Caf\xc3\xa9"}', key=b"\xff\x00key", headers=headers, timestamp_ms=1_700_000_000_123),
-        message(topic, 0, None, key=b"tombstone", timestamp_ms=1_700_000_000_124),
-        message(topic, 0, b"", key=b"", timestamp_ms=1_700_000_000_125),
-        message(topic, 0, b"\xff\xfe", key=None, timestamp_ms=1_700_000_000_126),
+        message(topic, 0, b'{"title": "Caf\xc3\xa9"}', key=b"\xff\x00key", headers=headers, timestamp_ms=now_ms + 0),
+        message(topic, 0, None, key=b"tombstone", timestamp_ms=now_ms + 1),
+        message(topic, 0, b"", key=b"", timestamp_ms=now_ms + 2),
+        message(topic, 0, b"\xff\xfe", key=None, timestamp_ms=now_ms + 3),
     ]
     for each in sent:
         broker.append(each)
