@@ -16,9 +16,19 @@ from itertools import islice
 from pathlib import Path
 
 from confluent_kafka import Producer
-from demo import created_topics, embedded_broker, free_port, running_consumer, scrape, topic_names, touched_topics, train
-from feed import events
-from throughput import machine, real_kafka
+from throughput import machine, real_kafka  # which makes the folders below importable
+
+from demo import (  # isort: skip
+    created_topics,
+    embedded_broker,
+    free_port,
+    running_consumer,
+    scrape,
+    topic_names,
+    touched_topics,
+    train,
+)
+from feed import events  # isort: skip
 
 
 def main() -> None:

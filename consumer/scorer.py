@@ -23,6 +23,10 @@ class Scored:
     decision: Decision
 
 
+_Row = tuple[list[int], list[float], list[float]]
+"""The categories, cosines and probabilities of one text, best first."""
+
+
 class Scorer:
     """Scores titles with one model version. Training evaluates its candidates through this very class."""
 
@@ -37,7 +41,7 @@ class Scorer:
         self.encoder = encoder
         self._index = index
         self._top_n = top_n
-        self._cache: OrderedDict[str, Scored] = OrderedDict()  # least recently used first
+        self._cache: OrderedDict[str, _Row] = OrderedDict()  # least recently used first; rows are a tenth of answers' size
         self._cache_size = cache_size
 
     @property
@@ -57,16 +61,14 @@ class Scorer:
         new = [text for text in dict.fromkeys(texts) if text not in known]
         known.update(zip(new, self._compute(new), strict=True))
         self._remember(known)
-        return [known[text] for text in texts]
+        answers = {text: self._scored(*row) for text, row in known.items()}
+        return [answers[text] for text in texts]
 
-    def _compute(self, texts: Sequence[str]) -> list[Scored]:
+    def _compute(self, texts: Sequence[str]) -> list[_Row]:
         if not texts:
             return []
         top = self._index.top_k(self.encoder.encode(texts), self._top_n, scale=self.manifest.calibration.scale)
-        return [
-            self._scored(ids, scores, probabilities)
-            for ids, scores, probabilities in zip(top.ids, top.scores, top.probabilities, strict=True)
-        ]
+        return list(zip(top.ids, top.scores, top.probabilities, strict=True))
 
     def _scored(self, ids: list[int], scores: list[float], probabilities: list[float]) -> Scored:
         matches = tuple(
@@ -89,11 +91,11 @@ class Scorer:
             return "accept"
         return "review" if probability >= calibration.review_at else "unclassified"
 
-    def _remember(self, answers: dict[str, Scored]) -> None:
+    def _remember(self, rows: dict[str, _Row]) -> None:
         if not self._cache_size:
             return
-        for text, scored in answers.items():
-            self._cache[text] = scored
+        for text, row in rows.items():
+            self._cache[text] = row
             self._cache.move_to_end(text)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
