@@ -14,6 +14,7 @@ from consumer.messages import Message, OnAck, OnRevoke, Record, TopicPartition
 log = logging.getLogger(__name__)
 
 METADATA_TIMEOUT_S = 10.0
+LEAVE_TIMEOUT_S = 5.0
 HEARTBEAT_AFTER_S = 1.0
 """How long after the last poll a heartbeat starts to matter; before that it would only cost the fetched messages."""
 
@@ -50,6 +51,7 @@ class KafkaSource:
         self._starts: dict[TopicPartition, int] = {}  # where it begins; librdkafka tells no position before a message
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
         self._paused: set[TopicPartition] = set()
+        self._closed = False
         self._polled_at = time.monotonic()
 
     @property
@@ -114,7 +116,21 @@ class KafkaSource:
 
     def close(self) -> None:
         """See `Source.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._give_back()
         self._consumer.close()
+
+    def _give_back(self) -> None:
+        """Leave the group while rebalances are still served: one that `close` finds in its queue can hang it for good.
+
+        See confluentinc/librdkafka#4041 and #4884. What is read on the way is dropped, for the next owner to read.
+        """
+        self._consumer.unsubscribe()
+        deadline = time.monotonic() + LEAVE_TIMEOUT_S
+        while (self._consumer.poll(0.1) is not None or self._assigned) and time.monotonic() < deadline:
+            pass
 
     def _gain(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         self._assigned |= _names(partitions)
