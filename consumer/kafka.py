@@ -51,7 +51,7 @@ class KafkaSource:
         self._starts: dict[TopicPartition, int] = {}  # where it begins; librdkafka tells no position before a message
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
         self._paused: set[TopicPartition] = set()
-        self._closed = False
+        self._joined = False
         self._polled_at = time.monotonic()
 
     @property
@@ -64,6 +64,7 @@ class KafkaSource:
         partition_count(self._consumer, self._topic, servers=self._servers)
         self._on_revoke = on_revoke
         self._consumer.subscribe([self._topic], on_assign=self._gain, on_revoke=self._revoke, on_lost=self._lose)
+        self._joined = True
 
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
@@ -116,10 +117,9 @@ class KafkaSource:
 
     def close(self) -> None:
         """See `Source.close`."""
-        if self._closed:
-            return
-        self._closed = True
-        self._give_back()
+        if self._joined:
+            self._joined = False
+            self._give_back()
         self._consumer.close()
 
     def _give_back(self) -> None:
