@@ -1,18 +1,50 @@
-"""How a posting becomes model text. Training and serving both call this, so that they can never disagree."""
+"""How a posting becomes model text. Training and serving both call this, so that they can never disagree.
+
+What counts as noise in a title is in `schemas/cleaning.py`; the laws that hold whatever those tables say are here.
+"""
 
 import re
 import unicodedata
 
-TEMPLATE_ID = "title-v1"
+from schemas.cleaning import clean_once
+
+TEMPLATE_ID = "title-v2"
 """Names the rule of `model_text`; stored in every artifact and compared when one is loaded."""
 
+MAX_CLEANED_CHARS = 300
+"""A longer title is left as it is: real ones end far below, and the rules' cost stays bounded whatever is sent."""
+
+_MAX_ROUNDS = 6
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # soft hyphens, zero-width and direction marks
 _SPACE = re.compile(r"\s+")
 
 
+def plain_text(title: str) -> str:
+    """Return a title with nothing taken from it but its spelling: NFKC, no invisible marks, single spaces."""
+    if not title.isascii():
+        title = _INVISIBLE.sub("", unicodedata.normalize("NFKC", title))
+    return _SPACE.sub(" ", title).strip()
+
+
+def clean_title(title: str) -> str:
+    """Return what names the job in a title: its plain text without place, pay, hours, advertising and employer.
+
+    Never empty where the plain text is not, and cleaning a clean title changes nothing.
+    """
+    plain = plain_text(title)
+    cleaned = plain
+    for _ in range(_MAX_ROUNDS):
+        if len(cleaned) > MAX_CLEANED_CHARS:
+            return plain
+        before, cleaned = cleaned, plain_text(clean_once(cleaned))
+        if cleaned == before:
+            return cleaned or plain
+    return plain  # no rest was found: the plain text is one by definition
+
+
 def model_text(title: str) -> str:
-    """Return the text that the encoder sees for a posting's title: NFKC, no invisible marks, single spaces."""
-    return _SPACE.sub(" ", _INVISIBLE.sub("", unicodedata.normalize("NFKC", title))).strip()
+    """Return the text that the encoder sees for a posting's title."""
+    return clean_title(title)
 
 
 def normalise_title(title: str) -> str:

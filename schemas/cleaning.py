@@ -1,0 +1,143 @@
+"""One pass over a title by the tables of `schemas/noise.py`; when to stop and what always holds is in `schemas/text.py`.
+
+Three kinds of rule, from the surest to the one that needs most context: phrases that are noise wherever they stand, parts
+of a title (between commas, dashes, brackets) that are noise as a whole, and abbreviations that stand for one thing.
+"""
+
+import re
+
+from schemas import noise
+
+_ZIP = re.compile(r" \d{5}$")
+_LEVEL = re.compile(r"(?:[ivx]+|\d)$", re.IGNORECASE)
+_LETTERS = re.compile(r"[a-z]+")
+_DIGIT = re.compile(r"\d")
+_TOWN_WORDS = 4
+_NO_NEWS = noise.HOURS | noise.FILLERS
+
+_DASHES = r"\u2013\u2014-"
+_EMPTY_BRACKETS = re.compile(rf"[(\[][ ,;:|/*!{_DASHES}]*[)\]]")
+_AFTER_OPENING = re.compile(rf"([(\[])[ ,;:|/{_DASHES}]+")
+_BEFORE_CLOSING = re.compile(rf"(?: [,;:|/&+{_DASHES}]+|[,;:|/]| )+([)\]])")
+_DOUBLED = re.compile(rf"( ?[|,;:/!{_DASHES}])(?: +[|,;:/!{_DASHES}]+)+")
+_LOOSE = re.compile(r" +(?=[,;:](?: |$))|(?: \.)+(?= |$)")
+_DANGLING = re.compile(r"(?: (?:and|or|with|in|at|for|to|plus|from|while|[+&]))+$|^[+&] |^as an? ")  # OR is an operating room
+_ALL_IN_BRACKETS = re.compile(r"^\(([^()]*)\)$")
+_BRACKET = frozenset("()[]")
+_EDGES = " -\u2013\u2014|,;:/&*!"
+
+
+def clean_once(text: str) -> str:
+    """Return plain text after one pass of every rule; what one rule uncovers is left to the next pass."""
+    folded = text.casefold()
+    pieces = noise.SEPARATOR.split(_without_phrases(text, folded))
+    parts = [part.strip() for part in pieces[::2]]
+    separators = pieces[1::2]
+    before = ["", *separators]
+    kept = _without_places(parts, before)
+    kept = [_clean_part(part, before=sep, whole=folded) if part else "" for part, sep in zip(kept, before, strict=True)]
+    joined = kept[0]
+    for separator, part, was in zip(separators, kept[1:], parts[1:], strict=True):
+        joined += separator + part if part or not was or not _BRACKET.isdisjoint(separator) else ""
+    return joined.strip(_EDGES) if joined == text else _tidy(joined)
+
+
+def _without_phrases(text: str, folded: str) -> str:
+    left = noise.NUMBERS.sub(" ", text) if _DIGIT.search(text) else text
+    if not noise.TRIGGERS.isdisjoint(_LETTERS.findall(folded)):
+        left = noise.PHRASES.sub(" ", left)
+    return text if left is text else " ".join(left.split())
+
+
+def _tidy(text: str) -> str:
+    """Take away the punctuation that held what is gone."""
+    if not _BRACKET.isdisjoint(text):
+        text = _EMPTY_BRACKETS.sub(" ", _BEFORE_CLOSING.sub(r"\1", _AFTER_OPENING.sub(r"\1", text)))
+    text = _LOOSE.sub("", _DOUBLED.sub(r"\1", " ".join(text.split())))
+    text = _DANGLING.sub("", text.strip(_EDGES)).strip(_EDGES)
+    return _ALL_IN_BRACKETS.sub(r"\1", text)
+
+
+def _without_places(parts: list[str], before: list[str]) -> list[str]:
+    kept = list(parts)
+    for at, part in enumerate(parts[1:], 1):
+        place = _ZIP.sub("", part)
+        is_code = place in noise.CODES
+        if is_code or place.casefold() in noise.STATES:
+            town = at > 1 and before[at].strip() == "," and "/" not in before[at - 1] and _may_be_town(parts[at - 1])
+            if town:
+                kept[at - 1] = ""
+            if town or not is_code or place in noise.SURE_CODES:
+                kept[at] = ""
+        elif place.casefold() in noise.PLACES or (place[-3:].strip() in noise.SURE_CODES and _may_be_town(place[:-3])):
+            kept[at] = ""
+    return kept
+
+
+def _may_be_town(part: str) -> bool:
+    words = part.split()
+    return 0 < len(words) <= _TOWN_WORDS and all(word[0].isupper() for word in words) and not noise.FIELD.search(part)
+
+
+def _clean_part(part: str, *, before: str, whole: str) -> str:
+    words = part.split(" ")
+    folded = [word.casefold().rstrip(".") for word in words]
+    if part in noise.ALONE and (not before or noise.ALONE[part] in whole):
+        return "" if noise.ALONE[part] in whole else noise.ALONE[part]
+    if not noise.HOURS.isdisjoint(folded) and _NO_NEWS.issuperset(folded):
+        return ""
+    if before and noise.EMPLOYER_FOLLOWS.search(before) and _is_employer(folded):
+        return ""
+    start, end = _job_words(folded, therapy="physical therap" in whole)
+    return _expand(words[start:end], folded[start:end], first=not before, whole=whole)
+
+
+def _is_employer(folded: list[str]) -> bool:
+    if len(folded) == 1 or (folded[-1] == "bank" and folded[-2] in noise.BANKS_OF_WORK):
+        return False
+    return folded[-1] in noise.EMPLOYER_ENDS or " ".join(folded[:2]) in noise.EMPLOYER_STARTS
+
+
+def _job_words(folded: list[str], *, therapy: bool) -> tuple[int, int]:
+    """Where a part's words begin and end without the hours and the place of work around them."""
+    start, end = 0, len(folded)
+    while end > 1 and folded[end - 1] in noise.TRAILING:
+        if folded[end - 1] == "pt" and (therapy or folded[end - 2] in noise.CLINICAL):
+            break
+        end -= 1
+    while end - start > 1 and folded[start] in noise.LEADING:
+        if folded[start + 1] in noise.KEEPS.get(folded[start], ()) or (therapy and folded[start] == "pt"):
+            break
+        start += 1
+    return start, end
+
+
+def _expand(words: list[str], folded: list[str], *, first: bool, whole: str) -> str:
+    full = [_full_form(words, folded, at, whole) or word for at, word in enumerate(words)]
+    if len(words) > 1:
+        return " ".join(word if long.casefold() in whole else long for word, long in zip(words, full, strict=True))
+    if full[0] is words[0]:
+        return words[0]
+    if full[0] in whole or (not first and _spelled_out(folded[0], whole)):
+        return ""
+    return words[0] if words[0].islower() and not first else full[0]  # ", cna" is an insurer
+
+
+def _spelled_out(abbreviation: str, whole: str) -> bool:
+    return abbreviation in "".join(word[0] for word in _LETTERS.findall(whole) if word != abbreviation)
+
+
+def _full_form(words: list[str], folded: list[str], at: int, whole: str) -> str | None:
+    word, key, before = words[at], folded[at], folded[at - 1] if at else ""
+    after = folded[at + 1] if at + 1 < len(folded) else ""
+    if key in noise.ABBREVIATIONS:
+        return None if before.isdecimal() else noise.ABBREVIATIONS[key]  # "24 hr"
+    if word in noise.CAPITALS:
+        return noise.CAPITALS[word]
+    if word in noise.ALONE:
+        return noise.ALONE[word] if before in noise.CLINICAL or (word in {"PT", "OT"} and after in noise.HELPERS) else None
+    if key == "admin" and after == "assistant":
+        return "administrative"
+    last = not after or (at + 2 == len(words) and _LEVEL.match(after))
+    # A title that holds the long form too, as "Surgical Technologist (Surgical Tech)", knows better what "tech" stands for.
+    return noise.LAST.get(key) if last and before and before not in noise.NO_JOB and whole.count(key) == 1 else None
