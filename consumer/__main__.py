@@ -153,6 +153,7 @@ def _loader(settings: Settings) -> ScorerLoader:
         precision=settings.precision,
         top_n=settings.top_n,
         cache_size=settings.title_cache_size,
+        switches=settings.switches,
     )
 
 

@@ -116,8 +116,11 @@ def load_encoder(
     device: str = "auto",
     max_seq_length: int = 128,
     precision: Precision = "auto",
+    called: str | None = None,
 ) -> SentenceEncoder:
     """Load the SentenceTransformer `name`: a folder, the packaged MiniLM, or a hub name, looked for in that order.
+
+    `called` is the id that artifacts give it, where the folder's own name says nothing.
 
     Raises EncoderError when it cannot be found or loaded.
     """
@@ -136,7 +139,9 @@ def load_encoder(
     with contextlib.suppress(AttributeError):  # static embeddings have no limit to set
         model.max_seq_length = length
     dim = model.get_embedding_dimension()
-    return SentenceEncoder(model, EncoderRef(id=name, sha256=sha256, dim=dim, max_seq_length=length), precision=precision)
+    return SentenceEncoder(
+        model, EncoderRef(id=called or name, sha256=sha256, dim=dim, max_seq_length=length), precision=precision
+    )
 
 
 def find_encoder(name: str) -> Path:

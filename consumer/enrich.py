@@ -52,6 +52,9 @@ def _encode(message: Message, posting: JobPosting, scored: Scored, scorer: Score
         posting=posting,
         occupations=scored.occupations,
         decision=scored.decision,
+        groups=scored.groups,
+        backoff=scored.backoff,
+        evidence=scored.evidence,
         model=scorer.model,
         enriched_at=now,
     )

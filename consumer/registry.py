@@ -1,6 +1,7 @@
 """Where model versions live: a folder of artifacts and a pointer to the one in service.
 
-    REGISTRY/versions/<version>/{manifest.json, categories.json, embeddings.safetensors}
+    REGISTRY/versions/<version>/{manifest.json, categories.json, titles.json, embeddings.safetensors}
+    REGISTRY/encoders/<sha256>/ encoders that only this registry has: fine-tuned, distilled, token vectors
     REGISTRY/CURRENT            {"version": ..., "previous": [...]}, replaced atomically
 
 A version appears by one rename and never changes after it; the pointer moves by one rename.
@@ -23,23 +24,36 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from consumer.encoder import file_sha256
+from consumer.encoder import file_sha256, weights_sha256
 from consumer.errors import ArtifactError, RegistryError
-from schemas.artifact import CATEGORIES, EMBEDDINGS, FORMAT, MANIFEST, VERSION_PATTERN, Category, Manifest, write_json
+from consumer.mixture import Tensors
+from schemas.artifact import (
+    CATEGORIES,
+    EMBEDDINGS,
+    FORMAT,
+    MANIFEST,
+    TITLES,
+    VERSION_PATTERN,
+    Category,
+    KnownTitle,
+    Manifest,
+    write_json,
+)
 
 CURRENT = "CURRENT"
+FILES = (CATEGORIES, TITLES, EMBEDDINGS)
 VERSION = re.compile(VERSION_PATTERN)
+SHA256 = re.compile("[0-9a-f]{64}")
 KEPT_PROMOTIONS = 20
 """How many earlier versions the pointer remembers for `rollback`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A loaded, checksummed artifact. `embeddings` is `(categories, dim)` float32 in host memory."""
+    """A loaded, checksummed artifact, in host memory."""
 
     manifest: Manifest
-    categories: tuple[Category, ...]
-    embeddings: torch.Tensor
+    tensors: Tensors
 
 
 class ModelRegistry(Protocol):
@@ -51,6 +65,10 @@ class ModelRegistry(Protocol):
 
     def load(self, version: str) -> Artifact:
         """Return a version after every check that needs no encoder. Raises ArtifactError."""
+        ...
+
+    def encoder_folder(self, sha256: str) -> Path | None:
+        """Return where the registry keeps the encoder with these weights, None if it does not."""
         ...
 
 
@@ -77,12 +95,32 @@ class FolderRegistry:
         """Return a version, its files checked against the manifest. Raises ArtifactError."""
         return read_artifact(self._folder(version))
 
+    def encoder_folder(self, sha256: str) -> Path | None:
+        """Return where the registry keeps the encoder with these weights, None if it does not."""
+        folder = self.root / "encoders" / sha256
+        return folder if SHA256.fullmatch(sha256) and folder.is_dir() else None
+
+    def add_encoder(self, source: Path) -> str:
+        """Keep a copy of an encoder that no other place has; returns the sha256 of its weights. Raises RegistryError."""
+        sha256 = weights_sha256(source)
+        with self._writing():
+            if self.encoder_folder(sha256) is None:
+                (self.root / "encoders").mkdir(exist_ok=True)
+                staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self.root))
+                shutil.copytree(source, staging, dirs_exist_ok=True)
+                for path in (staging, *staging.rglob("*")):
+                    path.chmod(0o755 if path.is_dir() else 0o644)
+                    _fsync(path)
+                staging.rename(self.root / "encoders" / sha256)
+                _fsync(self.root / "encoders")
+        return sha256
+
     def check_writable(self) -> None:
         """Raise RegistryError if nothing could be published here; asked before hours of training, not after."""
         with self._writing():
             pass
 
-    def publish(self, manifest: Manifest, categories: tuple[Category, ...], embeddings: torch.Tensor) -> Manifest:
+    def publish(self, manifest: Manifest, tensors: Tensors) -> Manifest:
         """Store a version, complete or not at all; does not promote it. Returns the manifest with the file digests.
 
         Raises RegistryError when the folder cannot be written or the version exists.
@@ -94,7 +132,7 @@ class FolderRegistry:
             target.parent.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self.root))
             try:
-                complete = _write_artifact(staging, manifest, categories, embeddings)
+                complete = _write_artifact(staging, manifest, tensors)
                 staging.chmod(0o755)
                 staging.rename(target)
             except BaseException:
@@ -192,30 +230,55 @@ def read_manifest(folder: Path) -> Manifest:
 def read_artifact(folder: Path) -> Artifact:
     """Return an artifact after checking digests, shapes and contents. Raises ArtifactError."""
     manifest = read_manifest(folder)
-    for name in (CATEGORIES, EMBEDDINGS):
+    for name in FILES:
         _check_digest(folder / name, manifest.files.get(name))
     try:
-        rows = json.loads((folder / CATEGORIES).read_bytes())
-        categories = tuple(Category.model_validate(row) for row in rows)
-        embeddings = load_file(folder / EMBEDDINGS)["embeddings"].float()
+        categories = tuple(Category.model_validate(row) for row in json.loads((folder / CATEGORIES).read_bytes()))
+        titles = _read_titles(folder / TITLES)
+        stored = load_file(folder / EMBEDDINGS)
+        tensors = Tensors(categories, stored["title"].float(), stored.get("line"), stored.get("exemplars"), titles)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ArtifactError(f"artifact {folder} cannot be read: {error}") from error
     if not categories:
         raise ArtifactError(f"artifact {folder} has no categories")
-    if embeddings.shape != (len(categories), manifest.encoder.dim):
-        expected = (len(categories), manifest.encoder.dim)
-        raise ArtifactError(f"artifact {folder} has embeddings of shape {tuple(embeddings.shape)}, not {expected}")
-    return Artifact(manifest, categories, embeddings)
+    if max((title.category for title in titles), default=0) >= len(categories):
+        raise ArtifactError(f"artifact {folder} knows a title of a category that it does not have")
+    for name, tensor, rows, dim in _expected_shapes(manifest, tensors):
+        if (None if tensor is None else tuple(tensor.shape)) != (rows, dim):
+            found = "none" if tensor is None else f"embeddings of shape {tuple(tensor.shape)}"
+            raise ArtifactError(f"artifact {folder}: {name}: {found}, not {(rows, dim)}")
+    return Artifact(manifest, tensors)
 
 
-def _write_artifact(folder: Path, manifest: Manifest, categories: tuple[Category, ...], embeddings: torch.Tensor) -> Manifest:
-    save_file({"embeddings": embeddings.contiguous().cpu()}, folder / EMBEDDINGS)
+def _expected_shapes(manifest: Manifest, tensors: Tensors) -> Iterator[tuple[str, torch.Tensor | None, int, int]]:
+    """Yield the name, the tensor, and the rows and columns it must have, of every part that the manifest names."""
+    yield "title", tensors.title, len(tensors.categories), manifest.encoder.dim
+    if manifest.line_encoder:
+        yield "line", tensors.line, len(tensors.categories), manifest.line_encoder.dim
+    if manifest.exemplars:
+        yield "exemplars", tensors.exemplars, manifest.exemplars.count, manifest.encoder.dim
+        if len(tensors.titles) < manifest.exemplars.count:
+            raise ArtifactError(f"version {manifest.version} has fewer known titles than exemplars")
+
+
+def _read_titles(path: Path) -> tuple[KnownTitle, ...]:
+    """Read the rows `[title, category, weight]`: three times smaller than objects, and there are tens of thousands."""
+    rows = json.loads(path.read_bytes())
+    return tuple(KnownTitle(title=title, category=category, weight=weight) for title, category, weight in rows)
+
+
+def _write_artifact(folder: Path, manifest: Manifest, tensors: Tensors) -> Manifest:
+    stored = {"title": tensors.title, "line": tensors.line, "exemplars": tensors.exemplars}
+    save_file({name: tensor.contiguous().cpu() for name, tensor in stored.items() if tensor is not None}, folder / EMBEDDINGS)
     (folder / EMBEDDINGS).chmod(0o644)  # safetensors writes for its owner only; a consumer is often somebody else
-    write_json(folder / CATEGORIES, [category.model_dump() for category in categories])
-    digests = {name: file_sha256(folder / name) for name in (CATEGORIES, EMBEDDINGS)}
+    write_json(folder / CATEGORIES, [category.model_dump() for category in tensors.categories])
+    (folder / TITLES).write_text(
+        json.dumps([[t.title, t.category, round(t.weight, 3)] for t in tensors.titles], ensure_ascii=False), encoding="utf-8"
+    )
+    digests = {name: file_sha256(folder / name) for name in FILES}
     complete = manifest.model_copy(update={"files": digests})
     write_json(folder / MANIFEST, complete.model_dump(mode="json"))
-    for name in (CATEGORIES, EMBEDDINGS, MANIFEST):
+    for name in (*FILES, MANIFEST):
         _fsync(folder / name)
     _fsync(folder)
     return complete

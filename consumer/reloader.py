@@ -3,15 +3,16 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from consumer.background import Background
 from consumer.encoder import Encoder, Precision, load_encoder
 from consumer.errors import ArtifactError, EncoderError, RegistryError
-from consumer.index import CategoryIndex
 from consumer.metrics import Metrics
-from consumer.registry import ModelRegistry
+from consumer.mixture import AS_TRAINED, Mixture, Switches
+from consumer.registry import Artifact, ModelRegistry
 from consumer.scorer import Scorer, check_serveable
+from schemas.artifact import EncoderRef
 
 REFUSED_RETRY_S = 30.0
 
@@ -30,6 +31,7 @@ class ScorerLoader:
         precision: Precision = "auto",
         top_n: int = 5,
         cache_size: int = 0,
+        switches: Switches = AS_TRAINED,
     ) -> None:
         """Take options; `encoder` overrides where the artifact's encoder lies, its weights must be the same."""
         self.registry = registry
@@ -38,40 +40,51 @@ class ScorerLoader:
         self._precision = precision
         self._top_n = top_n
         self._cache_size = cache_size
-        self._encoder: Encoder | None = None
+        self._switches = switches
+        self._encoders: dict[EncoderRef, Encoder] = {}
 
     def load(self, version: str) -> Scorer:
         """Return the scorer of a version. Raises ArtifactError or EncoderError, and then keeps nothing of it."""
         artifact = self.registry.load(version)
-        encoder = self._encoder_of(
-            artifact.manifest.encoder.sha256, artifact.manifest.encoder.id, artifact.manifest.encoder.max_seq_length
-        )
-        if encoder.ref.dim != artifact.manifest.encoder.dim:
-            raise ArtifactError(
-                f"version {version} says its encoder has {artifact.manifest.encoder.dim} dimensions; it has {encoder.ref.dim}"
-            )
-        try:
-            index = CategoryIndex(artifact.categories, artifact.embeddings, encoder.device)
-        except ValueError as error:
-            raise ArtifactError(f"version {version}: {error}") from error
-        scorer = Scorer(artifact.manifest, encoder, index, top_n=self._top_n, cache_size=self._cache_size)
-        check_serveable(scorer)
-        self._encoder = encoder
+        manifest = artifact.manifest
+        encoders = {manifest.encoder: self._encoder_of(version, manifest.encoder, self._encoder_name)}
+        if manifest.line_encoder:
+            encoders[manifest.line_encoder] = self._encoder_of(version, manifest.line_encoder, None)
+        scorer = self._scorer(artifact, encoders, AS_TRAINED)
+        check_serveable(scorer)  # as it was published; the switches are the user's own
+        if self._switches != AS_TRAINED:
+            scorer = self._scorer(artifact, encoders, self._switches)
+        self._encoders = encoders
         return scorer
 
-    def _encoder_of(self, sha256: str, name: str, max_seq_length: int) -> Encoder:
-        """Return the encoder in use if it is the one asked for, else load it."""
-        ref = self._encoder.ref if self._encoder else None
-        if self._encoder and ref and (ref.sha256, ref.max_seq_length) == (sha256, max_seq_length):
-            return self._encoder
-        wanted = self._encoder_name or name
-        encoder = load_encoder(wanted, device=self._device, max_seq_length=max_seq_length, precision=self._precision)
-        if encoder.ref.sha256 != sha256:
+    def _scorer(self, artifact: Artifact, encoders: Mapping[EncoderRef, Encoder], switches: Switches) -> Scorer:
+        manifest, encoder = artifact.manifest, encoders[artifact.manifest.encoder]
+        try:
+            mixture = Mixture(artifact.tensors, manifest.mix, manifest.exemplars, encoder.device, switches=switches)
+        except ValueError as error:
+            raise ArtifactError(f"version {manifest.version}: {error}") from error
+        line = encoders[manifest.line_encoder] if manifest.line_encoder else None
+        return Scorer(manifest, encoder, mixture, line_encoder=line, top_n=self._top_n, cache_size=self._cache_size)
+
+    def _encoder_of(self, version: str, ref: EncoderRef, override: str | None) -> Encoder:
+        """Return the encoder in use if it is the one asked for, else load it: as told, from the registry, or by its name."""
+        for used in self._encoders.values():
+            if (used.ref.sha256, used.ref.max_seq_length) == (ref.sha256, ref.max_seq_length):
+                return _of_dim(version, used, ref)
+        wanted = override or str(self.registry.encoder_folder(ref.sha256) or ref.id)
+        encoder = load_encoder(wanted, device=self._device, max_seq_length=ref.max_seq_length, precision=self._precision)
+        if encoder.ref.sha256 != ref.sha256:
             raise EncoderError(
-                f"the artifact was made with another encoder than {wanted!r}: it names {name!r} with weights sha256 {sha256}, "
-                f"these are {encoder.ref.sha256}. Point --encoder at the right folder, or train again with this one"
+                f"the artifact was made with another encoder than {wanted!r}: it names {ref.id!r} with weights sha256 "
+                f"{ref.sha256}, these are {encoder.ref.sha256}. Point --encoder at the right folder, or train again with this one"
             )
-        return encoder
+        return _of_dim(version, encoder, ref)
+
+
+def _of_dim(version: str, encoder: Encoder, ref: EncoderRef) -> Encoder:
+    if encoder.ref.dim != ref.dim:
+        raise ArtifactError(f"version {version} says its encoder has {ref.dim} dimensions; it has {encoder.ref.dim}")
+    return encoder
 
 
 class Reloader:

@@ -1,15 +1,17 @@
-"""A model version ready to serve: encoder, category index and calibration. Immutable but for its cache of titles."""
+"""A model version ready to serve: encoders, mixture and calibration. Immutable but for its cache of titles."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from consumer.encoder import Encoder
 from consumer.errors import ArtifactError
-from consumer.index import CategoryIndex
-from schemas.artifact import Category, Manifest
-from schemas.events import Decision, ModelInfo, OccupationMatch, soc_major
-from schemas.text import TEMPLATE_ID, model_text
+from consumer.mixture import LEVELS, Mixture, Queries
+from schemas.artifact import Category, Decide, Manifest
+from schemas.events import Decision, Evidence, Group, KnownExample, ModelInfo, OccupationMatch, soc_major
+from schemas.text import TEMPLATE_ID, model_text, plain_text
 
 GOLDEN_TOLERANCE = 0.02
 """How far a golden title's cosine may lie from the manifest's: room for half precision on other hardware."""
@@ -21,16 +23,52 @@ class Scored:
 
     occupations: tuple[OccupationMatch, ...]
     decision: Decision
+    groups: tuple[Group, ...]
+    backoff: Group | None
+    evidence: Evidence
 
 
-_Row = tuple[list[int], list[float], list[float]]
-"""The categories, cosines and probabilities of one text, best first."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is kept of one title: categories, groups and exemplars as numbers, a tenth of an answer's size."""
+
+    ids: list[int]
+    cosines: list[float]
+    probabilities: list[float]
+    group_members: list[int]
+    group_probabilities: list[float]
+    nearest: list[int]
+    similarities: list[float]
+    lead: float
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What is scored of a batch: the cleaned titles and the titles as posted, in step."""
+
+    clean: list[str]
+    lines: list[str]
+
+    @property
+    def keys(self) -> list[str]:
+        """How exact titles are looked up: see `schemas.text.normalise_title`."""
+        return [text.casefold() for text in self.clean]
 
 
 class Scorer:
     """Scores titles with one model version. Training evaluates its candidates through this very class."""
 
-    def __init__(self, manifest: Manifest, encoder: Encoder, index: CategoryIndex, *, top_n: int, cache_size: int = 0) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        encoder: Encoder,
+        mixture: Mixture,
+        *,
+        line_encoder: Encoder | None = None,
+        top_n: int,
+        cache_size: int = 0,
+    ) -> None:
         self.manifest = manifest
         self.model = ModelInfo(
             version=manifest.version,
@@ -39,9 +77,10 @@ class Scorer:
             trained_at=manifest.trained_at,
         )
         self.encoder = encoder
-        self._index = index
+        self._line_encoder = line_encoder
+        self.mixture = mixture
         self._top_n = top_n
-        self._cache: OrderedDict[str, _Row] = OrderedDict()  # least recently used first; rows are a tenth of answers' size
+        self._cache: OrderedDict[str, _Row] = OrderedDict()  # least recently used first
         self._cache_size = cache_size
 
     @property
@@ -52,25 +91,82 @@ class Scorer:
     @property
     def categories(self) -> tuple[Category, ...]:
         """The categories it chooses from."""
-        return self._index.categories
+        return self.mixture.categories
 
     def score(self, titles: Sequence[str]) -> list[Scored]:
         """Return the answer for each title, in order. Each distinct text is computed at most once."""
-        texts = [model_text(title) for title in titles]
-        known = {text: self._cache[text] for text in texts if text in self._cache}
-        new = [text for text in dict.fromkeys(texts) if text not in known]
+        lines = [self._line_of(title) for title in titles]
+        known = {line: self._cache[line] for line in lines if line in self._cache}
+        new = [line for line in dict.fromkeys(lines) if line not in known]
         known.update(zip(new, self._compute(new), strict=True))
         self._remember(known)
-        answers = {text: self._scored(*row) for text, row in known.items()}
-        return [answers[text] for text in texts]
+        answers = {line: self._scored(row) for line, row in known.items()}
+        return [answers[line] for line in lines]
 
-    def _compute(self, texts: Sequence[str]) -> list[_Row]:
-        if not texts:
+    def queries(self, lines: Sequence[str]) -> Queries:
+        """Return the vectors of titles; the transformer sees each distinct cleaned title once."""
+        texts = Texts([model_text(line) for line in lines], list(lines))
+        distinct = dict.fromkeys(texts.clean)
+        vectors = self.encoder.encode(list(distinct))
+        place = {text: row for row, text in enumerate(distinct)}
+        title = vectors[[place[text] for text in texts.clean]]
+        line = None
+        if self.mixture.uses_line and self._line_encoder is not None:
+            line = self._line_encoder.encode(texts.lines)
+        return Queries(title, line, texts.keys)
+
+    def probabilities(self, queries: Queries) -> torch.Tensor:
+        """Return calibrated probabilities `(n, categories)`: what evaluation measures."""
+        nearest = self.mixture.nearest(queries.title)
+        parts = self.mixture.parts(queries, self.mixture.cosines(queries), nearest.vote if nearest else None)
+        return self.mixture.calibrated(self.mixture.blend(parts, queries.keys), queries.keys, self.manifest.calibration)
+
+    def decisions(self, probabilities: torch.Tensor, keys: Sequence[str]) -> list[Decision]:
+        """Return what calibrated probabilities `(n, categories)` of titles with these keys permit."""
+        best = probabilities.topk(min(2, probabilities.shape[1]), dim=1).values.cpu()
+        leads = best[:, 0] - best[:, 1:].sum(dim=1)
+        rows = zip(best[:, 0].tolist(), leads.tolist(), keys, strict=True)
+        return [self._decision(first, lead, known=self.mixture.is_known(key)) for first, lead, key in rows]
+
+    def _line_of(self, title: str) -> str:
+        """Two spellings of one line share an answer; without a line part, so do two lines of one cleaned title."""
+        return plain_text(title) if self.mixture.uses_line else model_text(title)
+
+    def _compute(self, lines: Sequence[str]) -> list[_Row]:
+        if not lines:
             return []
-        top = self._index.top_k(self.encoder.encode(texts), self._top_n, scale=self.manifest.calibration.scale)
-        return list(zip(top.ids, top.scores, top.probabilities, strict=True))
+        mixture, queries = self.mixture, self.queries(lines)
+        cosines, nearest = mixture.cosines(queries), mixture.nearest(queries.title)
+        parts = mixture.parts(queries, cosines, nearest.vote if nearest else None)
+        probabilities = mixture.calibrated(mixture.blend(parts, queries.keys), queries.keys, self.manifest.calibration)
+        best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
+        members, sums = mixture.groups(probabilities)
+        columns = [best.indices, cosines.gather(1, best.indices), best.values, members, sums]
+        columns += [nearest.ids, nearest.cosines] if nearest else []
+        # One copy to the host per batch; float64 holds every number exactly.
+        host = torch.cat([column.double() for column in columns], dim=1).cpu()
+        widths = [column.shape[1] for column in columns]
+        return [self._row(row, widths, key) for row, key in zip(host.tolist(), queries.keys, strict=True)]
 
-    def _scored(self, ids: list[int], scores: list[float], probabilities: list[float]) -> Scored:
+    def _row(self, numbers: list[float], widths: Sequence[int], key: str) -> _Row:
+        cut, at = [], 0
+        for width in widths:
+            cut.append(numbers[at : at + width])
+            at += width
+        ids, cosines, probabilities, members, sums, nearest, similarities = [*cut, [], []][:7]
+        return _Row(
+            ids=[int(number) for number in ids[: self._top_n]],
+            cosines=cosines[: self._top_n],
+            probabilities=probabilities[: self._top_n],
+            group_members=[int(number) for number in members],
+            group_probabilities=sums,
+            nearest=[int(number) for number in nearest],
+            similarities=similarities,
+            lead=probabilities[0] - sum(probabilities[1:2]),
+            known=self.mixture.is_known(key),
+        )
+
+    def _scored(self, row: _Row) -> Scored:
         matches = tuple(
             # Our own numbers are not validated again: this runs top_n times per posting.
             OccupationMatch.model_construct(
@@ -81,15 +177,41 @@ class Scorer:
                 score=round(score, 6),
                 probability=round(probability, 6),
             )
-            for rank, (i, score, probability) in enumerate(zip(ids, scores, probabilities, strict=True), start=1)
+            for rank, (i, score, probability) in enumerate(zip(row.ids, row.cosines, row.probabilities, strict=True), start=1)
         )
-        return Scored(matches, self._decision(probabilities[0]))
+        decision = self._decision(row.probabilities[0], row.lead, known=row.known)
+        groups = self._groups(row, matches[0])
+        sure = [group for group in groups if group.probability >= self.manifest.calibration.precision]
+        backoff = groups[-1] if decision == "accept" else next(reversed(sure), None)
+        return Scored(matches, decision, groups, backoff, self._evidence(row))
 
-    def _decision(self, probability: float) -> Decision:
+    def _groups(self, row: _Row, best: OccupationMatch) -> tuple[Group, ...]:
+        whole = Group.model_construct(digits=8, code=best.onet_code, probability=best.probability)
+        pairs = zip(LEVELS, row.group_members, row.group_probabilities, strict=True)
+        coarser = [
+            Group.model_construct(
+                digits=digits, code=group_code(self.categories[member].onet_code, width), probability=round(min(total, 1.0), 6)
+            )
+            for (digits, width), member, total in pairs
+        ]
+        return (*coarser, whole)
+
+    def _evidence(self, row: _Row) -> Evidence:
+        titles = self.mixture.titles
+        nearest = tuple(
+            KnownExample.model_construct(
+                title=titles[i].title, onet_code=self.categories[titles[i].category].onet_code, similarity=round(cosine, 6)
+            )
+            for i, cosine in zip(row.nearest, row.similarities, strict=True)
+        )
+        return Evidence.model_construct(exact_title=row.known, nearest=nearest)
+
+    def _decision(self, probability: float, lead: float, *, known: bool) -> Decision:
         calibration = self.manifest.calibration
-        if probability >= calibration.accept_at:
+        decide: Decide = calibration.known if known else calibration.new
+        if probability >= decide.accept_at and lead >= decide.accept_margin:
             return "accept"
-        return "review" if probability >= calibration.review_at else "unclassified"
+        return "review" if probability >= decide.review_at else "unclassified"
 
     def _remember(self, rows: dict[str, _Row]) -> None:
         if not self._cache_size:
@@ -99,6 +221,11 @@ class Scorer:
             self._cache.move_to_end(text)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
+
+
+def group_code(onet_code: str, width: int) -> str:
+    """Return how the SOC writes the group of a code's first `width` characters: `29-1000` for 4 of `29-1141.00`."""
+    return f"{onet_code[:width]:0<7}" if width > 2 else f"{onet_code[:2]}-0000"  # noqa: PLR2004 - no dash in two characters
 
 
 def check_serveable(scorer: Scorer) -> None:

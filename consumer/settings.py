@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from consumer.encoder import Precision
 from consumer.errors import ConfigError
+from consumer.mixture import Part, Switches
 
 ENV_PREFIX = "OCCUSTREAM_"
 KafkaProperties = dict[str, str | int | float | bool]
@@ -35,6 +36,10 @@ class Settings(BaseSettings):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (CUDA if there), cpu, cuda or cuda:N")
     precision: Precision = Field("auto", description="arithmetic of the encoder; auto: half where the hardware has it")
     top_n: int = Field(5, ge=1, le=100, description="occupations per posting")
+    without: frozenset[Part] = Field(frozenset(), description="parts of the model not to use: exemplars,line,known")
+    prior_adjustment: float = Field(
+        0.0, ge=-2, le=2, description="above 0 favours occupations that were rare in training, below 0 frequent ones"
+    )
     batch_max_count: int = Field(256, ge=1, le=100_000, description="messages that close a micro-batch")
     batch_max_bytes: int = Field(4_000_000, ge=1, description="bytes that close a micro-batch")
     batch_max_age_s: float = Field(0.02, ge=0, le=60, description="age of the oldest message that closes a micro-batch")
@@ -52,6 +57,16 @@ class Settings(BaseSettings):
     kafka: KafkaProperties = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
     )
+
+    @field_validator("without", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @property
+    def switches(self) -> Switches:
+        """What is changed in every model that is served."""
+        return Switches(self.without, self.prior_adjustment)
 
     @model_validator(mode="after")
     def _rules_across_fields(self) -> Self:

@@ -9,15 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events import OnetCode
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 CATEGORIES = "categories.json"
 EMBEDDINGS = "embeddings.safetensors"
-
+TITLES = "titles.json"
 
 VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """What a version may be called: never a path."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Category(BaseModel):
@@ -27,6 +28,17 @@ class Category(BaseModel):
 
     onet_code: OnetCode
     onet_title: str
+    postings: int = Field(0, ge=0, description="How many labelled postings it was trained on.")
+
+
+class KnownTitle(BaseModel):
+    """A title that training met, cleaned; `weight` counts its postings, a title of O*NET's counts less."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str
+    category: int = Field(ge=0, description="Row of the category matrix.")
+    weight: Finite = Field(gt=0)
 
 
 class EncoderRef(BaseModel):
@@ -40,14 +52,51 @@ class EncoderRef(BaseModel):
     max_seq_length: int = Field(gt=0, description="In word pieces; longer texts are cut.")
 
 
-class Calibration(BaseModel):
-    """How scores become probabilities and decisions; fitted on held-out postings."""
+class Exemplars(BaseModel):
+    """The vote of the nearest known titles: each counts weight * exp(cosine / temperature) for its category."""
 
     model_config = ConfigDict(frozen=True)
 
-    scale: Finite = Field(gt=0, description="probability = softmax(scale * cosine)")
+    count: int = Field(gt=0, description="How many known titles, from the first on, have a vector.")
+    neighbours: int = Field(gt=0)
+    temperature: Finite = Field(gt=0)
+
+
+class Mix(BaseModel):
+    """How the parts of a model become one probability; the weights are relative to each other.
+
+    p = sum of weight * softmax(scale * cosine) over title and line, and of weight * vote over the exemplars. Where the exact
+    title is known, p becomes (prior * p + counts) / (prior + sum of counts): `known_prior` postings' worth of p.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    scale: Finite = Field(20.0, gt=0)
+    title_weight: Share = 1.0
+    exemplar_weight: Share = 0.0
+    line_weight: Share = 0.0
+    known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles has no vote.")
+
+
+class Decide(BaseModel):
+    """From mixed to calibrated probability, p ** sharpness normalised, and what that permits."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sharpness: Finite = Field(1.0, gt=0)
     accept_at: Finite = Field(ge=0, description="Least probability of rank 1 for `accept`; above 1: never.")
+    accept_margin: Share = Field(0.0, description="Least lead of rank 1 over rank 2 for `accept`.")
     review_at: Finite = Field(ge=0, description="Least probability of rank 1 for `review`; below it: `unclassified`.")
+
+
+class Calibration(BaseModel):
+    """Fitted on held-out postings, apart for titles that training met and for new ones: those are harder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    precision: Finite = Field(0.9, gt=0, lt=1, description="What `accept` promises.")
+    new: Decide
+    known: Decide
 
 
 class GoldenTitle(BaseModel):
@@ -69,8 +118,11 @@ class Manifest(BaseModel):
     version: str = Field(pattern=VERSION_PATTERN)
     trained_at: datetime
     encoder: EncoderRef
+    line_encoder: EncoderRef | None = Field(None, description="Of the second view: the title as posted, not cleaned.")
     taxonomy_version: str
     template: str
+    mix: Mix = Mix()
+    exemplars: Exemplars | None = None
     calibration: Calibration
     golden: tuple[GoldenTitle, ...]
     training: dict[str, Any] = Field(default_factory=dict, description="Method, seed, rows: enough to repeat it.")

@@ -64,7 +64,36 @@ class OccupationMatch(BaseModel):
     onet_title: str
     soc_major: str = Field(description="The two-digit SOC major group, e.g. `29`.")
     score: float = Field(ge=-1.01, le=1.01, description="Cosine of title and category embedding.")
-    probability: float = Field(ge=0, le=1, description="Softmax of the scaled scores over all categories.")
+    probability: float = Field(ge=0, le=1, description="Calibrated, over all categories.")
+
+
+class Group(BaseModel):
+    """A group of occupations: the codes that share their first 2, 3, 5 or 6 digits; the whole code is 8."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digits: Literal[2, 3, 5, 6, 8]
+    code: str = Field(description="As in the SOC: `29-0000`, `29-1000`, `29-1140`, `29-1141`; all 8 digits: `29-1141.00`.")
+    probability: float = Field(ge=0, le=1, description="Sum over the group's codes.")
+
+
+class KnownExample(BaseModel):
+    """A title that training met, near the posting's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str
+    onet_code: OnetCode
+    similarity: float = Field(ge=-1.01, le=1.01, description="Cosine of the two titles' embeddings.")
+
+
+class Evidence(BaseModel):
+    """Why the model thinks so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    exact_title: bool = Field(description="Whether training met this very title (cleaned, case folded).")
+    nearest: tuple[KnownExample, ...] = Field((), description="The most similar known titles, nearest first.")
 
 
 class ModelInfo(BaseModel):
@@ -88,6 +117,9 @@ class EnrichedPosting(BaseModel):
     posting: JobPosting
     occupations: tuple[OccupationMatch, ...]
     decision: Decision = Field(description="What the calibrated probability of rank 1 permits: accept, review or unclassified.")
+    groups: tuple[Group, ...] = Field((), description="The likeliest group at each level, coarsest first.")
+    backoff: Group | None = Field(None, description="The finest of `groups` that is as sure as `accept` promises; None: none is.")
+    evidence: Evidence | None = None
     model: ModelInfo
     enriched_at: datetime
 

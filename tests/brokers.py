@@ -24,11 +24,11 @@ import confluent_kafka as ck
 import pytest
 import torch
 from confluent_kafka.admin import AdminClient, NewTopic
+from consumer.index import CategoryIndex
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.errors import DeliveryFailed
-from consumer.index import CategoryIndex
 from consumer.kafka import KafkaSink, KafkaSource
 from consumer.memory import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Headers, Message, OnAck, OnRevoke, Record, Sink, Source, TopicPartition

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from consumer.index import CategoryIndex
 from hypothesis import HealthCheck, settings
 
 from consumer.codec import Codec
-from consumer.index import CategoryIndex
 from consumer.messages import Headers, Message
 from consumer.registry import FolderRegistry
 from consumer.scorer import Scorer

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from consumer.index import CategoryIndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consumer.encoder import SentenceEncoder
 from consumer.errors import ArtifactError
-from consumer.index import CategoryIndex
 from consumer.registry import FolderRegistry
 from consumer.reloader import ScorerLoader
 from consumer.scorer import check_serveable

@@ -13,11 +13,13 @@ from rich.table import Table
 
 from consumer.encoder import DEFAULT_ENCODER, Precision
 from consumer.errors import OccustreamError
+from consumer.mixture import Part
 from consumer.registry import FolderRegistry
 from schemas.tables import TableError
 from trainer.datasets import STARTER
+from trainer.model import FitOptions, Method
 from trainer.split import SplitKind
-from trainer.train import Method, TrainOptions, train
+from trainer.train import TrainOptions, train
 
 Number = TypeVar("Number", int, float)
 MAX_SEED = 2**63
@@ -42,9 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    names = TrainOptions.__dataclass_fields__
-    chosen = TrainOptions(**{name: value for name, value in vars(options).items() if name in names})
-    print(json.dumps(train(chosen, lambda line: print(line, file=sys.stderr))))
+    print(json.dumps(train(_train_options(options), lambda line: print(line, file=sys.stderr))))
+
+
+def _train_options(options: argparse.Namespace) -> TrainOptions:
+    given = vars(options)
+    parts = frozenset(get_args(Part)) - frozenset(options.without or ()) if options.method == "softmax" else frozenset[Part]()
+    fit = FitOptions(**{name: given[name] for name in FitOptions.__dataclass_fields__ if name in given}, parts=parts)
+    chosen = {name: given[name] for name in TrainOptions.__dataclass_fields__ if name in given and name != "fit"}
+    return TrainOptions(**chosen, fit=fit)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -120,6 +128,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add("--onet", type=_folder, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
     add("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
     add("--method", choices=get_args(Method), default="softmax", help="how category embeddings are made (softmax)")
+    add("--without", nargs="*", choices=get_args(Part), metavar="PART", help="parts to leave out: exemplars, line, known (none)")
+    add("--max-exemplars", type=_positive, default=50_000, metavar="N", help="known titles kept with a vector (50000)")
     add("--seed", type=_seed, default=0, metavar="N", help="of splits, samples and fits (0)")
     add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 8, hinge 5)")
     add("--split", choices=get_args(SplitKind), default="random", help="hold out rows, or whole titles (random)")

@@ -2,35 +2,35 @@
 
 import os
 import random
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from consumer.encoder import DEFAULT_ENCODER, Encoder, Precision, load_encoder
+from consumer.encoder import DEFAULT_ENCODER, Precision, load_encoder
+from consumer.errors import EncoderError
 from consumer.registry import FolderRegistry
-from schemas.artifact import Calibration, GoldenTitle
 from schemas.events import LabelledPosting
-from schemas.text import normalise_title
-from trainer import methods
+from schemas.text import model_text, plain_text
+from trainer import distill
+from trainer.calibrate import HeldOut
 from trainer.datasets import Labelled, read_postings
-from trainer.embed import TitleEmbeddings, progress_bar
-from trainer.evaluate import accuracy, calibrate
+from trainer.embed import TitleEmbeddings
+from trainer.figures import summary
 from trainer.methods import Rows
+from trainer.model import ONET_WEIGHT, FitOptions, Model, Source, Titles, calibrated, fit
 from trainer.onet import Taxonomy, read_taxonomy
-from trainer.publish import Model, golden_titles, make_manifest, make_scorer, publish
+from trainer.predict import predictions, queries
+from trainer.publish import golden_titles, make_manifest, publish
 from trainer.split import SplitKind, held_out
 
-Method = Literal["softmax", "hinge", "mean", "direct"]
-Report = Callable[[str], None]
+SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision")
 
-ONET_WEIGHT = 0.3
-"""What a title of O*NET's counts beside a labelled posting; see docs/accuracy.md."""
-UNCALIBRATED = Calibration(scale=20.0, accept_at=1.01, review_at=0.0)
-"""Where no held-out row is left to calibrate on: every posting is for review."""
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,33 +40,38 @@ class TrainOptions:
     postings: Sequence[str]
     onet: Path | None
     registry: Path
-    method: Method = "softmax"
+    fit: FitOptions = field(default_factory=FitOptions)
     seed: int = 0
     encoder: str = DEFAULT_ENCODER
     device: str = "auto"
     precision: Precision = "auto"
     max_seq_length: int = 128
     onet_titles: int = 60
-    epochs: int | None = None
     split: SplitKind = "random"
     holdout: float = 0.2
     calibration: float = 0.15
-    accept_precision: float = 0.9
     promote: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Everything a fit needs, embedded: `rows` are the postings, `onet` O*NET's titles; `names`, `prior` `(categories, dim)`."""
+    """Everything that fits share, and the labelled postings with their titles embedded."""
 
     taxonomy: Taxonomy
     postings: Sequence[LabelledPosting]
-    encoder: Encoder
-    rows: Rows
-    onet: Rows
-    names: torch.Tensor
-    prior: torch.Tensor
+    titles: Titles
+    source: Source
     distinct_titles: int
+
+    @property
+    def codes(self) -> list[str]:
+        """The postings' codes."""
+        return [posting.onet_code for posting in self.postings]
+
+    @property
+    def keys(self) -> list[str]:
+        """The postings' normalised titles."""
+        return [text.casefold() for text in self.titles.clean]
 
 
 def train(options: TrainOptions, report: Report) -> dict[str, Any]:
@@ -77,29 +82,31 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
     started = time.monotonic()
     registry = FolderRegistry(options.registry)
     registry.check_writable()
-    data = prepare(options, report)
-    calibration, figures = measure(data, options)
-    report("held-out figures: " + (", ".join(f"{k} {v:.3f}" for k, v in figures.items()) or "none, too few rows to hold any out"))
-
-    fitted = _fit(data.rows, data, options, "fitting on all rows")
-    model = Model(data.taxonomy.categories, fitted, calibration, data.taxonomy.version)
-    manifest = make_manifest(
-        model, data.encoder, golden=_golden(model, data), training=_described(options, data), metrics=figures
-    )
-    published = publish(registry, model, data.encoder, manifest, promote=options.promote)
+    with tempfile.TemporaryDirectory() as work:
+        data = prepare(options, Path(work), report)
+        measured, figures = measure(data, options)
+        shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
+        report(f"held-out figures: {shown or 'none, too few rows to hold any out'}")
+        model = fit(data.titles, data.source, options.fit, "fitting on all rows")
+        if measured is not None:
+            model = replace(model, mix=measured.mix, calibration=measured.calibration)
+        candidates = _golden_candidates(data)
+        golden = golden_titles(model, candidates, predictions(model, candidates).probabilities.argmax(dim=1))
+        manifest = make_manifest(model, golden=golden, training=_described(options, data), metrics=figures)
+        published = publish(registry, model, manifest, promote=options.promote)
     report(f"published version {published.version} to {options.registry}" + (", now in service" if options.promote else ""))
     return {
         "version": published.version,
-        "method": options.method,
-        "categories": len(data.names),
-        "rows": len(data.rows),
+        "method": options.fit.method,
+        "categories": len(data.source.categories),
+        "rows": len(data.postings),
         "metrics": figures,
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def prepare(options: TrainOptions, report: Report) -> Data:
-    """Read and embed everything that `options` name."""
+def prepare(options: TrainOptions, work: Path, report: Report) -> Data:
+    """Read and embed everything that `options` name; `work` is a folder for encoders in the making."""
     taxonomy = read_taxonomy(options.onet)
     labelled = read_postings(options.postings, taxonomy.numbers)
     _report_data(labelled, taxonomy, report)
@@ -107,71 +114,65 @@ def prepare(options: TrainOptions, report: Report) -> Data:
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
     onet_titles, onet_labels = _onet_titles(taxonomy, options)
-    titles = [posting.title for posting in labelled.postings]
-    embeddings = TitleEmbeddings(encoder, [*titles, *onet_titles])
+    lines = [plain_text(posting.title) for posting in labelled.postings]
+    clean = [model_text(line) for line in lines]
+    onet_clean = [model_text(title) for title in onet_titles]
+    embeddings = TitleEmbeddings(encoder, [*clean, *onet_clean])
     labels = torch.tensor([taxonomy.numbers[posting.onet_code] for posting in labelled.postings])
-    onet = Rows(embeddings.of(onet_titles), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
-    sums, _counts = methods.weighted_sums(onet, len(taxonomy.categories))
-    return Data(
-        taxonomy=taxonomy,
-        postings=labelled.postings,
+    onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
+    source = Source(
+        taxonomy_version=taxonomy.version,
+        categories=taxonomy.categories,
+        onet=Titles(onet_clean, [plain_text(title) for title in onet_titles], onet),
         encoder=encoder,
-        rows=Rows(embeddings.of(titles), labels, torch.ones(len(labels))),
-        onet=onet,
-        names=onet.embeddings[: len(taxonomy.categories)],
-        prior=torch.nn.functional.normalize(sums, dim=1),
-        distinct_titles=len(embeddings),
+        tokenizer=_tokenizer(options.encoder, report),
+        work=work,
     )
+    titles = Titles(clean, lines, Rows(embeddings.of(clean), labels, torch.ones(len(labels))))
+    return Data(taxonomy, labelled.postings, titles, source, len(embeddings))
 
 
-def measure(data: Data, options: TrainOptions) -> tuple[Calibration, dict[str, float]]:
-    """Fit without the held-out rows, calibrate on one part of them, measure on the other through the serving scorer."""
-    codes = [posting.onet_code for posting in data.postings]
-    keys = [normalise_title(posting.title) for posting in data.postings]
-    tested = torch.tensor(held_out(codes, keys, share=options.holdout, seed=options.seed, kind=options.split))
-    rest = (~tested).nonzero().flatten().tolist()
-    chosen = held_out(
-        [codes[i] for i in rest], [keys[i] for i in rest], share=options.calibration, seed=options.seed + 1, kind=options.split
-    )
-    calibrating = torch.zeros_like(tested)
-    calibrating[[row for row, held in zip(rest, chosen, strict=True) if held]] = True
+def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> tuple[Model | None, dict[str, float]]:
+    """Fit without the held-out rows, calibrate on one part of them, measure on the other through the serving scorer.
+
+    With `refit` the calibrating rows, too, are trained on before measuring, as they are in what is published.
+    Returns the calibrated model and its figures; None where there are too few rows to hold any out.
+    """
+    tested, calibrating = _parts_of(data, options)
     if not bool(tested.any()) or not bool(calibrating.any()):
-        return UNCALIBRATED, {}
-    fitted = _fit(data.rows.where(~tested & ~calibrating), data, options, "fitting without held-out rows")
-    part = data.rows.where(calibrating)
-    calibration = calibrate(part.embeddings @ fitted.T, part.labels, precision=options.accept_precision)
-    scorer = make_scorer(Model(data.taxonomy.categories, fitted, calibration, data.taxonomy.version), data.encoder)
-    test_rows = tested.nonzero().flatten().tolist()
-    figures = accuracy(scorer, [data.postings[i].title for i in test_rows], [codes[i] for i in test_rows])
-    return calibration, {**figures, "held_out_rows": float(len(test_rows))}
+        return None, {}
+    model = fit(data.titles.where(~tested & ~calibrating), data.source, options.fit, "fitting without held-out rows")
+    part = data.titles.where(calibrating)
+    model = calibrated(model, HeldOut(queries(model, part), part.rows.labels), options.fit)
+    if refit:
+        again = fit(data.titles.where(~tested), data.source, options.fit, "fitting without the rows to measure on")
+        model = replace(again, mix=model.mix, calibration=model.calibration)
+    return model, summary(predictions(model, data.titles.where(tested)), precision=options.fit.accept_precision)
 
 
-def _fit(postings: Rows, data: Data, options: TrainOptions, what: str) -> torch.Tensor:
-    """Return category embeddings `(categories, dim)` by the chosen method."""
-    with progress_bar() as bar:
-        task = bar.add_task(what, total=options.epochs or 1)
+def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which rows to measure and which to calibrate on, both `(rows,)`.
 
-        def progress(epoch: int, epochs: int, loss: float) -> None:
-            bar.update(task, completed=epoch, total=epochs, description=f"{what}, loss {loss:.3f}")
+    Half of the calibrating rows are drawn as rows and half as whole titles: titles that training met and new ones are
+    calibrated apart, and there must be enough of both.
+    """
+    codes, keys = data.codes, data.keys
+    tested = torch.tensor(held_out(codes, keys, share=options.holdout, seed=options.seed, kind=options.split))
+    calibrating = torch.zeros_like(tested)
+    for kind, seed in (("random", options.seed + 1), ("title", options.seed + 2)):
+        rest = (~tested & ~calibrating).nonzero().flatten().tolist()
+        share = options.calibration / 2
+        chosen = held_out([codes[i] for i in rest], [keys[i] for i in rest], share=share, seed=seed, kind=kind)  # type: ignore[arg-type]
+        calibrating[[row for row, held in zip(rest, chosen, strict=True) if held]] = True
+    return tested, calibrating
 
-        tuning: dict[str, Any] = {"seed": options.seed, "progress": progress}
-        if options.epochs is not None:
-            tuning["epochs"] = options.epochs
-        match options.method:
-            case "direct":
-                fitted = methods.direct(data.names)
-            case "mean":
-                fitted = methods.mean(postings, data.prior)
-            case "hinge":
-                # A category without rows is given its prior as one. Put in place afterwards, that prior would win everywhere:
-                # a hinge leaves the cosines of what it trained far below those of raw title embeddings.
-                unseen = torch.bincount(postings.labels, minlength=len(data.names)) == 0
-                stand_ins = Rows(data.prior[unseen], unseen.nonzero().flatten(), torch.ones(int(unseen.sum())))
-                fitted = methods.hinge(postings.with_rows(stand_ins), len(data.names), **tuning)
-            case "softmax":
-                fitted = methods.softmax(postings.with_rows(data.onet), methods.mean(postings, data.prior), **tuning)
-        bar.update(task, completed=bar.tasks[task].total)
-    return fitted
+
+def _tokenizer(encoder: str, report: Report) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer
+    try:
+        return distill.teacher_tokenizer(encoder)
+    except EncoderError as error:
+        report(f"no token vectors, titles as posted are not used: {error}")
+        return None
 
 
 def _onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], list[int]]:
@@ -187,11 +188,12 @@ def _onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], 
     return titles, labels
 
 
-def _golden(model: Model, data: Data) -> tuple[GoldenTitle, ...]:
-    """Choose golden titles among the postings and the category names."""
-    titles = [*(posting.title for posting in data.postings), *(category.onet_title for category in model.categories)]
-    labels = torch.cat((data.rows.labels, torch.arange(len(data.names))))
-    return golden_titles(model, titles, torch.cat((data.rows.embeddings, data.names)), labels)
+def _golden_candidates(data: Data) -> Titles:
+    """Return postings and category names: golden titles are chosen among them."""
+    names, source = len(data.source.categories), data.source
+    rows = data.titles.rows.with_rows(source.onet.rows.where(torch.arange(len(source.onet.rows)) < names))
+    clean = [*data.titles.clean, *source.onet.clean[:names]]
+    return Titles(clean, [*data.titles.lines, *source.onet.lines[:names]], rows)
 
 
 def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None:
@@ -207,12 +209,13 @@ def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None
 
 def _described(options: TrainOptions, data: Data) -> dict[str, Any]:
     """Return what the manifest says of the training: enough to repeat it."""
-    plain = {name: _plain(value) for name, value in asdict(options).items()}
-    return {**plain, "rows": len(data.rows), "onet_rows": len(data.onet), "distinct_titles": data.distinct_titles}
+    flat = asdict(options)
+    plain = {name: _plain(value) for name, value in {**flat, **flat.pop("fit")}.items()}
+    return {**plain, "rows": len(data.postings), "onet_rows": len(data.source.onet.rows), "distinct_titles": data.distinct_titles}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any option
     """Return an option as JSON can hold it; a file name need not be UTF-8."""
-    if isinstance(value, list | tuple):
-        return [_plain(name) for name in value]
+    if isinstance(value, list | tuple | frozenset):
+        return [_plain(name) for name in (sorted(value) if isinstance(value, frozenset) else value)]
     return os.fsencode(value).decode("utf-8", "replace") if isinstance(value, str | Path) else value

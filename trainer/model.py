@@ -1,0 +1,233 @@
+"""A fit: from labelled vectors to everything that a model version holds, by the method and with the parts that were chosen."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.progress import Progress as ProgressBar
+from tokenizers import Tokenizer
+from torch.nn.functional import normalize
+
+from consumer.encoder import Encoder, SentenceEncoder, load_encoder
+from consumer.mixture import Mixture, Part, Tensors
+from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
+from trainer import calibrate, distill, methods
+from trainer.calibrate import HeldOut
+from trainer.embed import progress_bar
+from trainer.methods import Progress, Rows
+
+Method = Literal["softmax", "hinge", "mean", "direct"]
+
+ONET_WEIGHT = 0.3
+"""What a title of O*NET's counts beside a labelled posting, in training."""
+VOTE_WEIGHT = 0.6
+"""What it counts as an exemplar and in the table of exact titles; see docs/accuracy.md."""
+NEIGHBOURS, TEMPERATURE = 50, 0.04
+LINE_DIM = 256
+LINE_ENCODER = "token vectors of this version"
+_FOR_REVIEW = Decide(accept_at=calibrate.NEVER, review_at=0.0)
+UNCALIBRATED = Calibration(new=_FOR_REVIEW, known=_FOR_REVIEW)
+"""Where no held-out row is left to calibrate on: every posting is for review."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """How a model is made of its data."""
+
+    method: Method = "softmax"
+    parts: frozenset[Part] = frozenset({"exemplars", "line", "known"})
+    seed: int = 0
+    epochs: int | None = None
+    max_exemplars: int = 50_000
+    accept_precision: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Titles:
+    """Labelled titles: cleaned, as posted, and embedded. O*NET's own are as posted already."""
+
+    clean: Sequence[str]
+    lines: Sequence[str]
+    rows: Rows
+
+    def where(self, mask: torch.Tensor) -> "Titles":
+        """Return the titles for which `mask` `(n,)` is true."""
+        chosen = mask.nonzero().flatten().tolist()
+        return Titles([self.clean[i] for i in chosen], [self.lines[i] for i in chosen], self.rows.where(mask))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What every fit shares: the taxonomy, O*NET's titles (every category's name first), the encoder and its tokenizer."""
+
+    taxonomy_version: str
+    categories: tuple[Category, ...]
+    onet: Titles
+    encoder: Encoder
+    tokenizer: Tokenizer | None
+    work: Path
+
+    @property
+    def names(self) -> torch.Tensor:
+        """Embeddings of the category names, `(categories, dim)`."""
+        return self.onet.rows.embeddings[: len(self.categories)]
+
+    @property
+    def prior(self) -> torch.Tensor:
+        """Unit means of each category's O*NET titles, `(categories, dim)`."""
+        sums, _counts = methods.weighted_sums(self.onet.rows, len(self.categories))
+        return normalize(sums, dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything of a version but its name: what `publish` writes and a scorer is made of."""
+
+    taxonomy_version: str
+    tensors: Tensors
+    encoder: Encoder
+    line_encoder: SentenceEncoder | None
+    line_folder: Path | None
+    mix: Mix
+    exemplars: Exemplars | None
+    calibration: Calibration = UNCALIBRATED
+
+    def mixture(self) -> Mixture:
+        """Return the serving mixture."""
+        return Mixture(self.tensors, self.mix, self.exemplars, self.encoder.device)
+
+
+def fit(postings: Titles, source: Source, options: FitOptions, what: str) -> Model:
+    """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar."""
+    embeddings = _embeddings(postings.rows, source, options, what)
+    known, exemplars = _known_titles(postings, source, options)
+    line, line_encoder, line_folder = None, None, None
+    if "line" in options.parts and source.tokenizer is not None:
+        line, line_encoder, line_folder = _line(postings, source, options, what)
+    counts = torch.bincount(postings.rows.labels, minlength=len(source.categories)).tolist()
+    categories = tuple(c.model_copy(update={"postings": n}) for c, n in zip(source.categories, counts, strict=True))
+    vote = Exemplars(count=len(exemplars), neighbours=NEIGHBOURS, temperature=TEMPERATURE) if len(exemplars) else None
+    return Model(
+        source.taxonomy_version,
+        Tensors(categories, embeddings, line, exemplars if vote else None, known),
+        source.encoder,
+        line_encoder,
+        line_folder,
+        # Until it is calibrated: what the splits of docs/accuracy.md chose most often.
+        Mix(
+            title_weight=0.4,
+            exemplar_weight=0.3 if vote else 0.0,
+            line_weight=0.3 if line is not None else 0.0,
+            known_prior=calibrate.DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
+        ),
+        vote,
+    )
+
+
+def calibrated(model: Model, held_out: HeldOut, options: FitOptions) -> Model:
+    """Return the model with weights, sharpness and thresholds fitted to held-out postings."""
+    mixture = model.mixture()
+    if options.method != "softmax":  # trained at a scale of its own, or at none
+        mixture = mixture.with_mix(mixture.mix.model_copy(update={"scale": calibrate.best_scale(mixture, held_out)}))
+    mixture = mixture.with_mix(calibrate.best_mix(mixture, held_out))
+    if mixture.mix.known_prior is not None:
+        prior = calibrate.best_known_prior(mixture, held_out)
+        mixture = mixture.with_mix(mixture.mix.model_copy(update={"known_prior": prior}))
+    fitted = calibrate.calibrate(mixture, held_out, precision=options.accept_precision)
+    return replace(model, mix=mixture.mix, calibration=fitted)
+
+
+def _embeddings(postings: Rows, source: Source, options: FitOptions, what: str) -> torch.Tensor:
+    """Return category embeddings `(categories, dim)` by the chosen method."""
+    with progress_bar() as bar:
+        tuning: dict[str, Any] = {"seed": options.seed, "progress": _shown(bar, what)}
+        if options.epochs is not None:
+            tuning["epochs"] = options.epochs
+        match options.method:
+            case "direct":
+                return methods.direct(source.names)
+            case "mean":
+                return methods.mean(postings, source.prior)
+            case "hinge":
+                return methods.hinge(_with_stand_ins(postings, source), len(source.names), **tuning)
+            case "softmax":
+                start = methods.mean(postings, source.prior)
+                return methods.softmax(postings.with_rows(source.onet.rows), start, **tuning)
+
+
+def _with_stand_ins(postings: Rows, source: Source) -> Rows:
+    """Give each category without rows its prior as one.
+
+    Put in place afterwards, that prior would win everywhere: a hinge leaves the cosines of what it trained far below those of
+    raw title embeddings.
+    """
+    unseen = torch.bincount(postings.labels, minlength=len(source.names)) == 0
+    return postings.with_rows(Rows(source.prior[unseen], unseen.nonzero().flatten(), torch.ones(int(unseen.sum()))))
+
+
+def _line(postings: Titles, source: Source, options: FitOptions, what: str) -> tuple[torch.Tensor, SentenceEncoder, Path]:
+    """Train token vectors and categories on titles as posted: what cleaning took away still tells, an employer above all.
+
+    Each posting counts half as posted and half cleaned. The encoder is loaded from disk, as a consumer will.
+    """
+    texts = [*postings.lines, *postings.clean, *source.onet.lines]
+    halves = postings.rows.weights / 2
+    weights = torch.cat((halves, halves, source.onet.rows.weights))
+    labels = torch.cat((postings.rows.labels, postings.rows.labels, source.onet.rows.labels))
+    taught = torch.cat((postings.rows.embeddings, source.onet.rows.embeddings))
+    taught_texts = [*postings.clean, *source.onet.clean]
+    with progress_bar() as bar:
+        dim = min(LINE_DIM, taught.shape[1])
+        static = distill.distil(taught, taught_texts, _required(source.tokenizer), seed=options.seed, dim=dim)
+        learning = _shown(bar, f"{what}: token vectors")
+        static = distill.tune(static, texts, labels, weights, len(source.categories), seed=options.seed, progress=learning)
+    folder = source.work / f"line-{len(list(source.work.iterdir()))}"
+    distill.save(static, folder)
+    encoder = load_encoder(str(folder), device=str(source.encoder.device), precision="fp32", called=LINE_ENCODER)
+    rows = Rows(static.embed(texts), labels, weights)
+    prior = Rows(rows.embeddings[-len(source.onet.lines) :], source.onet.rows.labels, source.onet.rows.weights)
+    sums, _counts = methods.weighted_sums(prior, len(source.categories))
+    start = methods.mean(rows, normalize(sums, dim=1))
+    return methods.softmax(rows, start, seed=options.seed, epochs=4), encoder, folder
+
+
+def _known_titles(postings: Titles, source: Source, options: FitOptions) -> tuple[tuple[KnownTitle, ...], torch.Tensor]:
+    """Return the titles that training met, the most useful first, and vectors `(n, dim)` float16 of as many as asked for.
+
+    Postings' titles come first, by how often they were met; then O*NET's, in turn one of each category, so that a bound
+    leaves every category its share.
+    """
+    if not options.parts & {"exemplars", "known"}:
+        return (), torch.empty(0, source.encoder.ref.dim)
+    met = Counter(zip(postings.clean, postings.rows.labels.tolist(), strict=True))
+    place = {pair: row for row, pair in enumerate(zip(postings.clean, postings.rows.labels.tolist(), strict=True))}
+    titles = [KnownTitle(title=text, category=label, weight=count) for (text, label), count in met.most_common()]
+    rows = [place[title.title, title.category] for title in titles]
+    turns: Counter[int] = Counter()
+    ordered = []
+    for row, (text, label) in enumerate(zip(source.onet.clean, source.onet.rows.labels.tolist(), strict=True)):
+        ordered.append((turns[label], row, text, label))
+        turns[label] += 1
+    ordered.sort(key=lambda entry: entry[:2])
+    titles += [KnownTitle(title=text, category=label, weight=VOTE_WEIGHT) for _turn, _row, text, label in ordered]
+    vectors = torch.cat((postings.rows.embeddings[rows], source.onet.rows.embeddings[[row for _turn, row, *_ in ordered]]))
+    bound = options.max_exemplars if "exemplars" in options.parts else 0
+    return tuple(titles), vectors[:bound].half()
+
+
+def _shown(bar: ProgressBar, what: str) -> Progress:
+    task = bar.add_task(what, total=1)
+
+    def progress(epoch: int, epochs: int, loss: float) -> None:
+        bar.update(task, completed=epoch, total=epochs, description=f"{what}, loss {loss:.3f}")
+
+    return progress
+
+
+def _required(tokenizer: Tokenizer | None) -> Tokenizer:
+    if tokenizer is None:
+        raise ValueError("the line part needs a tokenizer")
+    return tokenizer
