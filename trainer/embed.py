@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumer.encoder import Encoder
-from schemas.text import model_text
 
 CHUNK = 2_048
 
@@ -17,9 +16,9 @@ class TitleEmbeddings:
     """The unit vectors of a set of titles, in host memory."""
 
     def __init__(self, encoder: Encoder, titles: Iterable[str]) -> None:
-        """Embed the distinct texts of `titles`, showing progress on standard error."""
+        """Embed the distinct ones of `titles`, texts as the encoder is to see them, showing progress on standard error."""
         # Sorted by length over all of them: neighbours of one length waste nothing on padding.
-        texts = sorted(dict.fromkeys(model_text(title) for title in titles), key=len)
+        texts = sorted(dict.fromkeys(titles), key=len)
         self._rows = {text: row for row, text in enumerate(texts)}
         self._vectors = torch.empty(len(texts), encoder.ref.dim)  # (texts, dim)
         with progress_bar() as progress:
@@ -34,7 +33,7 @@ class TitleEmbeddings:
 
     def of(self, titles: Sequence[str]) -> torch.Tensor:
         """Return `(len(titles), dim)` rows of titles that were embedded."""
-        return self._vectors[[self._rows[model_text(title)] for title in titles]]
+        return self._vectors[[self._rows[title] for title in titles]]
 
 
 def progress_bar() -> Progress:

@@ -105,8 +105,11 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
     }
 
 
-def prepare(options: TrainOptions, work: Path, report: Report) -> Data:
-    """Read and embed everything that `options` name; `work` is a folder for encoders in the making."""
+def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Callable[[str], str] = model_text) -> Data:
+    """Read and embed everything that `options` name; `work` is a folder for encoders in the making.
+
+    `clean_text` is what serving does to a title, or, to measure what that is worth, something else.
+    """
     taxonomy = read_taxonomy(options.onet)
     labelled = read_postings(options.postings, taxonomy.numbers)
     _report_data(labelled, taxonomy, report)
@@ -115,8 +118,8 @@ def prepare(options: TrainOptions, work: Path, report: Report) -> Data:
     )
     onet_titles, onet_labels = _onet_titles(taxonomy, options)
     lines = [plain_text(posting.title) for posting in labelled.postings]
-    clean = [model_text(line) for line in lines]
-    onet_clean = [model_text(title) for title in onet_titles]
+    clean = [clean_text(line) for line in lines]
+    onet_clean = [clean_text(title) for title in onet_titles]
     embeddings = TitleEmbeddings(encoder, [*clean, *onet_clean])
     labels = torch.tensor([taxonomy.numbers[posting.onet_code] for posting in labelled.postings])
     onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
