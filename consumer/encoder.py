@@ -22,6 +22,9 @@ DEFAULT_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4
 MIN_ROWS, MAX_GROWTH = 12, 1.4
 """From so many rows on, a chunk ends where the next text is so much longer than its first: padding costs more than a call."""
 
+UNPADDED_ROWS = 1_024
+"""Of a chunk for a static model, which looks token vectors up: nothing is padded, and a call costs more than its rows."""
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -41,6 +44,8 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Return `(len(texts), dim)` float32 rows of length 1 on `device`, in the order of `texts`.
 
+        A static model gives a row of zeros for a text of which it knows no token.
+
         A row depends on its batch neighbours (padding, kernels) by at most about 1e-3 per component in half precision,
         1e-6 in fp32.
         """
@@ -57,12 +62,15 @@ class SentenceEncoder:
         *,
         precision: Precision = "auto",
         max_batch_chars: int = 65_536,
+        pads: bool = True,
     ) -> None:
+        """Wrap `model`; `pads` says whether a chunk costs as much as its longest text times its rows."""
         self._model = model
         self._ref = ref
         self._device = torch.device(model.device)
         self._dtype = _autocast_dtype(self._device, precision)
         self._max_batch_chars = max_batch_chars
+        self._pads = pads
         self._max_batch_rows = 64 if self._device.type == "cpu" else 1_024  # measured: more rows fall out of a CPU's caches
         self._lock = threading.Lock()  # a tokenizer's truncation state is shared; two callers would trip over it
 
@@ -80,11 +88,11 @@ class SentenceEncoder:
         """Return `(len(texts), dim)` float32 unit rows; see `Encoder.encode`."""
         out = torch.empty((len(texts), self._ref.dim), dtype=torch.float32, device=self._device)
         with self._lock, torch.inference_mode(), self._autocast():
-            for rows in self._chunks(texts):
+            for rows in self._chunks(texts) if self._pads else _runs(len(texts)):
                 features = self._model.preprocess([texts[row] for row in rows])
                 features = {k: v.to(self._device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
                 vectors = self._model(features)["sentence_embedding"]  # (rows, dim)
-                out[rows] = torch.nn.functional.normalize(vectors.float(), dim=1)
+                out[list(rows)] = torch.nn.functional.normalize(vectors.float(), dim=1)
         return out
 
     def _chunks(self, texts: Sequence[str]) -> Iterator[list[int]]:
@@ -125,6 +133,7 @@ def load_encoder(
     Raises EncoderError when it cannot be found or loaded.
     """
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import; --help need not pay
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding  # noqa: PLC0415
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -136,12 +145,20 @@ def load_encoder(
         raise EncoderError(f"{folder} cannot be loaded as a SentenceTransformer: {_first_line(error)}") from error
     model.eval()
     length = min(max_seq_length, model.max_seq_length or max_seq_length)
-    with contextlib.suppress(AttributeError):  # static embeddings have no limit to set
+    module = model[0]
+    if isinstance(module, StaticEmbedding):
+        # It has no limit of its own; set here, once, for a tokenizer must not change under another thread's hands.
+        module.tokenizer.enable_truncation(length)
+        precision = "fp32"  # a look-up gains nothing from half precision
+    else:
         model.max_seq_length = length
-    dim = model.get_embedding_dimension()
-    return SentenceEncoder(
-        model, EncoderRef(id=called or name, sha256=sha256, dim=dim, max_seq_length=length), precision=precision
-    )
+    ref = EncoderRef(id=called or name, sha256=sha256, dim=model.get_embedding_dimension(), max_seq_length=length)
+    return SentenceEncoder(model, ref, precision=precision, pads=not isinstance(module, StaticEmbedding))
+
+
+def _runs(texts: int) -> Iterator[range]:
+    """Yield row numbers in order, `UNPADDED_ROWS` at a time."""
+    return (range(start, min(start + UNPADDED_ROWS, texts)) for start in range(0, texts, UNPADDED_ROWS))
 
 
 def find_encoder(name: str) -> Path:

@@ -12,6 +12,8 @@ _ZIP = re.compile(r" \d{5}$")
 _LEVEL = re.compile(r"(?:[ivx]+|\d)$", re.IGNORECASE)
 _LETTERS = re.compile(r"[a-z]+")
 _DIGIT = re.compile(r"\d")
+JOB_SHARE = 0.75
+"""Of a part's words, to be taken for a specialty rather than an employer; chosen on held-out postings."""
 _TOWN_WORDS = 4
 _NO_NEWS = noise.HOURS | noise.FILLERS
 
@@ -40,6 +42,23 @@ def clean_once(text: str) -> str:
     for separator, part, was in zip(separators, kept[1:], parts[1:], strict=True):
         joined += separator + part if part or not was or not _BRACKET.isdisjoint(separator) else ""
     return joined.strip(_EDGES) if joined == text else _tidy(joined)
+
+
+def without_employer(text: str) -> str:
+    """Return "job title" of "job title, employer": parts after commas end at the first whose words are mostly no job's.
+
+    Only behind a title that is itself of job words: in another language, everything would look like an employer.
+    """
+    parts = text.split(", ")
+    if len(parts) == 1 or not _is_of_job_words(parts[0]):
+        return text
+    end = next((i for i, part in enumerate(parts[1:], start=1) if not _is_of_job_words(part)), len(parts))
+    return ", ".join(parts[:end])
+
+
+def _is_of_job_words(text: str) -> bool:
+    words = [word for word in _LETTERS.findall(text.casefold()) if word not in noise.SMALL_WORDS]
+    return sum(word in noise.JOB_WORDS for word in words) >= JOB_SHARE * len(words)
 
 
 def _without_phrases(text: str, folded: str) -> str:

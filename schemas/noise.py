@@ -1,6 +1,7 @@
 """Tables of what in a posting's title does not name the job; how they are applied is in `schemas/cleaning.py`."""
 
 import re
+from importlib import resources
 
 
 def _any(*alternatives: str) -> re.Pattern[str]:
@@ -170,3 +171,7 @@ CLINICAL = _words(
     "travel outpatient inpatient pediatric licensed certified staff school acute rehab snf surgical orthopedic dermatology"
 )
 NO_JOB = _words("high business info information ed bio it")  # "High Tech" is no technician
+
+JOB_WORDS = frozenset(resources.files("schemas").joinpath("job_words.txt").read_text(encoding="ascii").split())
+"""Words of the O*NET 29.3 database's occupation titles, and those that at least two of its other job titles hold."""
+SMALL_WORDS = _words("a an and at by for from in of on or the to with")

@@ -6,7 +6,7 @@ What counts as noise in a title is in `schemas/cleaning.py`; the laws that hold 
 import re
 import unicodedata
 
-from schemas.cleaning import clean_once
+from schemas.cleaning import clean_once, without_employer
 
 TEMPLATE_ID = "title-v2"
 """Names the rule of `model_text`; stored in every artifact and compared when one is loaded."""
@@ -36,7 +36,7 @@ def clean_title(title: str) -> str:
     for _ in range(_MAX_ROUNDS):
         if len(cleaned) > MAX_CLEANED_CHARS:
             return plain
-        before, cleaned = cleaned, plain_text(clean_once(cleaned))
+        before, cleaned = cleaned, plain_text(without_employer(clean_once(cleaned)))
         if cleaned == before:
             return cleaned or plain
     return plain  # no rest was found: the plain text is one by definition

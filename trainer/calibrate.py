@@ -32,7 +32,7 @@ class HeldOut:
 def best_scale(mixture: Mixture, held_out: HeldOut) -> float:
     """Return the scale of the category part by negative log likelihood (temperature scaling, Guo et al. 2017)."""
     cosines = mixture.cosines(held_out.queries).cpu()
-    scales: list[float] = torch.arange(5.0, 80.5, 0.5).tolist()  # type: ignore[no-untyped-call]
+    scales: list[float] = torch.arange(5.0, 80.5, 0.5).tolist()
     return min(scales, key=lambda scale: cross_entropy(scale * cosines, held_out.labels).item())
 
 
@@ -41,20 +41,20 @@ def best_mix(mixture: Mixture, held_out: HeldOut) -> Mix:
     queries = held_out.queries
     nearest = mixture.nearest(queries.title)
     parts = mixture.parts(queries, mixture.cosines(queries), nearest.vote if nearest else None)
-    true = {name: part.gather(1, held_out.labels.to(part.device)[:, None])[:, 0] for name, part in parts.items()}  # (n,)
-
-    def likelihood(pair: tuple[float, float]) -> float:
-        exemplar, line = pair
-        shares = {"exemplar_weight": exemplar, "line_weight": line, "title_weight": 1 - exemplar - line}
-        mixed = sum((share * true[name] for name, share in shares.items() if name in true), torch.zeros(()))
-        return float(mixed.clamp_min(1e-9).log().sum())
+    def loss(pair: tuple[float, float]) -> float:
+        mixed = mixture.with_mix(_weighted(mixture.mix, *pair)).blend(parts, ()).clamp_min(1e-9).log()
+        # Judged as it will be once it is sharpened: unsharpened, the more confident part would win whatever it knows.
+        return min(cross_entropy(sharpness * mixed, labels).item() for sharpness in (1.0, 1.25, 1.5, 2.0))
 
     exemplars = WEIGHTS if "exemplar_weight" in parts else [0.0]
     lines = WEIGHTS if "line_weight" in parts else [0.0]
     # The title part, whose cosine is published as the score, always has a say.
-    exemplar, line = max((p for p in product(exemplars, lines) if sum(p) <= 0.9), key=likelihood)  # noqa: PLR2004
+    return _weighted(mixture.mix, *min((p for p in product(exemplars, lines) if sum(p) <= 0.9), key=loss))  # noqa: PLR2004
+
+
+def _weighted(mix: Mix, exemplar: float, line: float) -> Mix:
     update = {"title_weight": round(1 - exemplar - line, 2), "exemplar_weight": exemplar, "line_weight": line}
-    return mixture.mix.model_copy(update=update)
+    return mix.model_copy(update=update)
 
 
 def best_known_prior(mixture: Mixture, held_out: HeldOut) -> float:

@@ -153,7 +153,7 @@ def save(static: Static, folder: Path) -> None:
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding  # noqa: PLC0415
 
     tokenizer = Tokenizer.from_str(static.tokenizer.to_str())  # the module changes the one it is given
-    modules = [StaticEmbedding(tokenizer, embedding_weights=static.vectors.contiguous()), Normalize()]
+    modules: list[torch.nn.Module] = [StaticEmbedding(tokenizer, embedding_weights=static.vectors.contiguous()), Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
 
 
@@ -191,7 +191,8 @@ def _step(loss: torch.Tensor, optimizer: torch.optim.Optimizer, schedule: torch.
 def _principal_axes(vectors: torch.Tensor, dim: int) -> torch.Tensor:
     """Return `(teacher_dim, dim)`: the eigenvectors of the largest second moments, in double precision on the way."""
     _values, axes = torch.linalg.eigh((vectors.T @ vectors).double())
-    return axes.flip(1)[:, :dim].to(vectors.dtype)
+    largest: torch.Tensor = axes.flip(1)[:, :dim]
+    return largest.to(vectors.dtype)
 
 
 def _mean_of_titles(bags: _Bags, targets: torch.Tensor) -> torch.Tensor:
@@ -200,8 +201,7 @@ def _mean_of_titles(bags: _Bags, targets: torch.Tensor) -> torch.Tensor:
     for column in bags.rows.T:
         sums.index_add_(0, column, targets)
         counts.index_add_(0, column, torch.ones(len(column)))
-    means: torch.Tensor = sums / counts.clamp_min(1)[:, None]
-    return means
+    return sums / counts.clamp_min(1)[:, None]
 
 
 def _class_means(rows: Rows, categories: int, seed: int) -> torch.Tensor:

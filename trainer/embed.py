@@ -1,7 +1,7 @@
 """Title embeddings, each distinct text computed once."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from rich.console import Console
@@ -40,3 +40,13 @@ def progress_bar() -> Progress:
     """Return a bar on standard error: moving on a terminal, one line at the end elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(file=sys.stderr))
+
+
+def shown(bar: Progress, what: str) -> Callable[[int, int, float], None]:
+    """Return a callback of (epoch, epochs, mean loss) that moves a new line of `bar`."""
+    task = bar.add_task(what, total=1)
+
+    def progress(epoch: int, epochs: int, loss: float) -> None:
+        bar.update(task, completed=epoch, total=epochs, description=f"{what}, loss {loss:.3f}")
+
+    return progress

@@ -7,27 +7,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.progress import Progress as ProgressBar
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
-from consumer.encoder import Encoder, SentenceEncoder, load_encoder
+from consumer.encoder import Encoder, SentenceEncoder
+from consumer.errors import EncoderError
 from consumer.mixture import Mixture, Part, Tensors
 from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
-from trainer import calibrate, distill, methods
+from trainer import calibrate, methods
 from trainer.calibrate import HeldOut
-from trainer.embed import progress_bar
-from trainer.methods import Progress, Rows
+from trainer.embed import progress_bar, shown
+from trainer.encoders import embedded, spellings, token_vectors
+from trainer.methods import Rows
 
 Method = Literal["softmax", "hinge", "mean", "direct"]
+EncoderKind = Literal["given", "static", "finetuned"]
+"""The encoder as it is; distilled into token vectors; fine-tuned."""
 
 ONET_WEIGHT = 0.3
 """What a title of O*NET's counts beside a labelled posting, in training."""
 VOTE_WEIGHT = 0.6
 """What it counts as an exemplar and in the table of exact titles; see docs/accuracy.md."""
 NEIGHBOURS, TEMPERATURE = 50, 0.04
-LINE_DIM = 256
-LINE_ENCODER = "token vectors of this version"
 _FOR_REVIEW = Decide(accept_at=calibrate.NEVER, review_at=0.0)
 UNCALIBRATED = Calibration(new=_FOR_REVIEW, known=_FOR_REVIEW)
 """Where no held-out row is left to calibrate on: every posting is for review."""
@@ -41,22 +42,26 @@ class FitOptions:
     parts: frozenset[Part] = frozenset({"exemplars", "line", "known"})
     seed: int = 0
     epochs: int | None = None
+    kind: EncoderKind = "given"
     max_exemplars: int = 50_000
     accept_precision: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Titles:
-    """Labelled titles: cleaned, as posted, and embedded. O*NET's own are as posted already."""
+    """Labelled titles: cleaned, as posted, and the cleaned ones embedded by the encoder with these weights."""
 
     clean: Sequence[str]
     lines: Sequence[str]
     rows: Rows
+    encoder_sha256: str
 
     def where(self, mask: torch.Tensor) -> "Titles":
         """Return the titles for which `mask` `(n,)` is true."""
         chosen = mask.nonzero().flatten().tolist()
-        return Titles([self.clean[i] for i in chosen], [self.lines[i] for i in chosen], self.rows.where(mask))
+        return Titles(
+            [self.clean[i] for i in chosen], [self.lines[i] for i in chosen], self.rows.where(mask), self.encoder_sha256
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class Model:
     tensors: Tensors
     encoder: Encoder
     line_encoder: SentenceEncoder | None
-    line_folder: Path | None
+    own_encoder: Path | None
     mix: Mix
     exemplars: Exemplars | None
     calibration: Calibration = UNCALIBRATED
@@ -102,11 +107,16 @@ class Model:
 
 def fit(postings: Titles, source: Source, options: FitOptions, what: str) -> Model:
     """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar."""
+    tokens, folder = None, None
+    if source.tokenizer is not None and ("line" in options.parts or options.kind == "static"):
+        tokens, folder = token_vectors(postings, source, seed=options.seed, what=what)
+    if options.kind == "static":
+        static = _required(tokens)
+        source = replace(source, encoder=static, onet=embedded(source.onet, static))
+        postings = embedded(postings, static)
     embeddings = _embeddings(postings.rows, source, options, what)
+    line = _line(postings, source, options, tokens) if tokens is not None and "line" in options.parts else None
     known, exemplars = _known_titles(postings, source, options)
-    line, line_encoder, line_folder = None, None, None
-    if "line" in options.parts and source.tokenizer is not None:
-        line, line_encoder, line_folder = _line(postings, source, options, what)
     counts = torch.bincount(postings.rows.labels, minlength=len(source.categories)).tolist()
     categories = tuple(c.model_copy(update={"postings": n}) for c, n in zip(source.categories, counts, strict=True))
     vote = Exemplars(count=len(exemplars), neighbours=NEIGHBOURS, temperature=TEMPERATURE) if len(exemplars) else None
@@ -114,8 +124,8 @@ def fit(postings: Titles, source: Source, options: FitOptions, what: str) -> Mod
         source.taxonomy_version,
         Tensors(categories, embeddings, line, exemplars if vote else None, known),
         source.encoder,
-        line_encoder,
-        line_folder,
+        tokens if line is not None else None,
+        folder,
         # Until it is calibrated: what the splits of docs/accuracy.md chose most often.
         Mix(
             title_weight=0.4,
@@ -143,7 +153,7 @@ def calibrated(model: Model, held_out: HeldOut, options: FitOptions) -> Model:
 def _embeddings(postings: Rows, source: Source, options: FitOptions, what: str) -> torch.Tensor:
     """Return category embeddings `(categories, dim)` by the chosen method."""
     with progress_bar() as bar:
-        tuning: dict[str, Any] = {"seed": options.seed, "progress": _shown(bar, what)}
+        tuning: dict[str, Any] = {"seed": options.seed, "progress": shown(bar, what)}
         if options.epochs is not None:
             tuning["epochs"] = options.epochs
         match options.method:
@@ -168,30 +178,14 @@ def _with_stand_ins(postings: Rows, source: Source) -> Rows:
     return postings.with_rows(Rows(source.prior[unseen], unseen.nonzero().flatten(), torch.ones(int(unseen.sum()))))
 
 
-def _line(postings: Titles, source: Source, options: FitOptions, what: str) -> tuple[torch.Tensor, SentenceEncoder, Path]:
-    """Train token vectors and categories on titles as posted: what cleaning took away still tells, an employer above all.
-
-    Each posting counts half as posted and half cleaned. The encoder is loaded from disk, as a consumer will.
-    """
-    texts = [*postings.lines, *postings.clean, *source.onet.lines]
-    halves = postings.rows.weights / 2
-    weights = torch.cat((halves, halves, source.onet.rows.weights))
-    labels = torch.cat((postings.rows.labels, postings.rows.labels, source.onet.rows.labels))
-    taught = torch.cat((postings.rows.embeddings, source.onet.rows.embeddings))
-    taught_texts = [*postings.clean, *source.onet.clean]
-    with progress_bar() as bar:
-        dim = min(LINE_DIM, taught.shape[1])
-        static = distill.distil(taught, taught_texts, _required(source.tokenizer), seed=options.seed, dim=dim)
-        learning = _shown(bar, f"{what}: token vectors")
-        static = distill.tune(static, texts, labels, weights, len(source.categories), seed=options.seed, progress=learning)
-    folder = source.work / f"line-{len(list(source.work.iterdir()))}"
-    distill.save(static, folder)
-    encoder = load_encoder(str(folder), device=str(source.encoder.device), precision="fp32", called=LINE_ENCODER)
-    rows = Rows(static.embed(texts), labels, weights)
-    prior = Rows(rows.embeddings[-len(source.onet.lines) :], source.onet.rows.labels, source.onet.rows.weights)
-    sums, _counts = methods.weighted_sums(prior, len(source.categories))
-    start = methods.mean(rows, normalize(sums, dim=1))
-    return methods.softmax(rows, start, seed=options.seed, epochs=4), encoder, folder
+def _line(postings: Titles, source: Source, options: FitOptions, encoder: SentenceEncoder) -> torch.Tensor:
+    """Return category embeddings `(categories, line dim)` of titles as posted, under token vectors."""
+    texts, labels, weights = spellings(postings, source)
+    rows = Rows(encoder.encode(texts).cpu(), labels, weights)
+    onet = rows.where(torch.arange(len(rows)) >= 2 * len(postings.lines))
+    sums, _counts = methods.weighted_sums(onet, len(source.categories))
+    start = methods.mean(rows, normalize(sums + 1e-6, dim=1))
+    return methods.softmax(rows, start, seed=options.seed, epochs=4)
 
 
 def _known_titles(postings: Titles, source: Source, options: FitOptions) -> tuple[tuple[KnownTitle, ...], torch.Tensor]:
@@ -218,16 +212,7 @@ def _known_titles(postings: Titles, source: Source, options: FitOptions) -> tupl
     return tuple(titles), vectors[:bound].half()
 
 
-def _shown(bar: ProgressBar, what: str) -> Progress:
-    task = bar.add_task(what, total=1)
-
-    def progress(epoch: int, epochs: int, loss: float) -> None:
-        bar.update(task, completed=epoch, total=epochs, description=f"{what}, loss {loss:.3f}")
-
-    return progress
-
-
-def _required(tokenizer: Tokenizer | None) -> Tokenizer:
-    if tokenizer is None:
-        raise ValueError("the line part needs a tokenizer")
-    return tokenizer
+def _required(encoder: SentenceEncoder | None) -> SentenceEncoder:
+    if encoder is None:
+        raise EncoderError("a static encoder is distilled from one with a tokenizer.json; this one has none")
+    return encoder

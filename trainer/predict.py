@@ -31,9 +31,11 @@ def predictions(model: Model, titles: Titles) -> Predictions:
 
 def queries(model: Model, titles: Titles) -> Queries:
     """Return titles as the scorer would ask about them, with the vectors that are there already."""
-    device = model.encoder.device
+    vectors = titles.rows.embeddings.to(model.encoder.device)
+    if model.encoder.ref.sha256 != titles.encoder_sha256:
+        vectors = model.encoder.encode(titles.clean)
     line = model.line_encoder.encode(titles.lines) if model.line_encoder else None
-    return Queries(titles.rows.embeddings.to(device), line, [text.casefold() for text in titles.clean])
+    return Queries(vectors, line, [text.casefold() for text in titles.clean])
 
 
 def _chunks(asked: Queries) -> list[Queries]:

@@ -91,7 +91,9 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
         if measured is not None:
             model = replace(model, mix=measured.mix, calibration=measured.calibration)
         candidates = _golden_candidates(data)
-        golden = golden_titles(model, candidates, predictions(model, candidates).probabilities.argmax(dim=1))
+        golden = golden_titles(
+            model, candidates, queries(model, candidates).title.cpu(), predictions(model, candidates).probabilities.argmax(dim=1)
+        )
         manifest = make_manifest(model, golden=golden, training=_described(options, data), metrics=figures)
         published = publish(registry, model, manifest, promote=options.promote)
     report(f"published version {published.version} to {options.registry}" + (", now in service" if options.promote else ""))
@@ -126,12 +128,12 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
     source = Source(
         taxonomy_version=taxonomy.version,
         categories=taxonomy.categories,
-        onet=Titles(onet_clean, [plain_text(title) for title in onet_titles], onet),
+        onet=Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256),
         encoder=encoder,
         tokenizer=_tokenizer(options.encoder, report),
         work=work,
     )
-    titles = Titles(clean, lines, Rows(embeddings.of(clean), labels, torch.ones(len(labels))))
+    titles = Titles(clean, lines, Rows(embeddings.of(clean), labels, torch.ones(len(labels))), encoder.ref.sha256)
     return Data(taxonomy, labelled.postings, titles, source, len(embeddings))
 
 
@@ -196,7 +198,7 @@ def _golden_candidates(data: Data) -> Titles:
     names, source = len(data.source.categories), data.source
     rows = data.titles.rows.with_rows(source.onet.rows.where(torch.arange(len(source.onet.rows)) < names))
     clean = [*data.titles.clean, *source.onet.clean[:names]]
-    return Titles(clean, [*data.titles.lines, *source.onet.lines[:names]], rows)
+    return Titles(clean, [*data.titles.lines, *source.onet.lines[:names]], rows, source.encoder.ref.sha256)
 
 
 def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None:
