@@ -41,6 +41,11 @@ class Encoder(Protocol):
         """Where the vectors are."""
         ...
 
+    @property
+    def arithmetic(self) -> str:
+        """The precision it computes in, e.g. `bfloat16`: vectors of two kinds are not quite the same."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Return `(len(texts), dim)` float32 rows of length 1 on `device`, in the order of `texts`.
 
@@ -83,6 +88,11 @@ class SentenceEncoder:
     def device(self) -> torch.device:
         """Where the vectors are."""
         return self._device
+
+    @property
+    def arithmetic(self) -> str:
+        """The precision it computes in."""
+        return str(self._dtype).removeprefix("torch.")
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Return `(len(texts), dim)` float32 unit rows; see `Encoder.encode`."""

@@ -17,6 +17,7 @@ from consumer.mixture import Part
 from consumer.registry import FolderRegistry
 from schemas.tables import TableError
 from trainer.datasets import STARTER
+from trainer.encoders import Finetuning
 from trainer.model import EncoderKind, FitOptions, Method
 from trainer.split import SplitKind
 from trainer.train import TrainOptions, train
@@ -51,7 +52,9 @@ def _train(options: argparse.Namespace) -> None:
 def _train_options(options: argparse.Namespace) -> TrainOptions:
     given = vars(options)
     parts = frozenset(get_args(Part)) - frozenset(options.without or ()) if options.method == "softmax" else frozenset[Part]()
-    fit = FitOptions(**{name: given[name] for name in FitOptions.__dataclass_fields__ if name in given}, parts=parts)
+    tuning = Finetuning(options.finetune_encoder, options.finetune_epochs) if options.finetune_encoder else None
+    known = {name: given[name] for name in FitOptions.__dataclass_fields__ if name in given}
+    fit = FitOptions(**{**known, "kind": "finetuned" if tuning else options.kind}, parts=parts, finetune=tuning)
     chosen = {name: given[name] for name in TrainOptions.__dataclass_fields__ if name in given and name != "fit"}
     return TrainOptions(**chosen, fit=fit)
 
@@ -147,6 +150,16 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
         metavar="PART",
         help=f"parts to leave out: exemplars, line, known ({', '.join(WITHOUT[kind]) or 'none'})",
     )
+    if kind == "given":
+        add(
+            "--finetune-encoder",
+            type=_folder,
+            metavar="DIR",
+            help="first fine-tune the encoder, twice (minutes to hours); kept in DIR and resumed there when interrupted",
+        )
+        add("--finetune-epochs", type=_positive, default=2, metavar="N", help="passes of fine-tuning (2)")
+    else:
+        parser.set_defaults(finetune_encoder=None)
     add("--max-exemplars", type=_positive, default=50_000, metavar="N", help="known titles kept with a vector (50000)")
     add("--seed", type=_seed, default=0, metavar="N", help="of splits, samples and fits (0)")
     add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 8, hinge 5)")
@@ -154,6 +167,7 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
     add("--accept-precision", type=_share, default=0.9, metavar="SHARE", help="promised precision of the decision 'accept' (0.9)")
     add("--onet-titles", type=_positive, default=60, metavar="N", help="O*NET job titles used per category (60)")
+    add("--cache", type=_folder, metavar="DIR", help="where title embeddings are kept for the next run (none)")
     add("--encoder", default=DEFAULT_ENCODER, metavar="NAME", help="a SentenceTransformer: folder or hub name (all-MiniLM-L6-v2)")
     add("--max-seq-length", type=_positive, default=128, metavar="N", help="word pieces of a title that count (128)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")

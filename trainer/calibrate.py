@@ -41,6 +41,8 @@ def best_mix(mixture: Mixture, held_out: HeldOut) -> Mix:
     queries = held_out.queries
     nearest = mixture.nearest(queries.title)
     parts = mixture.parts(queries, mixture.cosines(queries), nearest.vote if nearest else None)
+    labels = held_out.labels.to(mixture.device)
+
     def loss(pair: tuple[float, float]) -> float:
         mixed = mixture.with_mix(_weighted(mixture.mix, *pair)).blend(parts, ()).clamp_min(1e-9).log()
         # Judged as it will be once it is sharpened: unsharpened, the more confident part would win whatever it knows.

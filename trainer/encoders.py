@@ -1,26 +1,39 @@
-"""Encoders that a fit makes for itself: token vectors, distilled and tuned on its own rows. Each is loaded as a consumer will."""
+"""Encoders that a fit makes for itself, on its own rows: token vectors, or a fine-tuned transformer."""
 
-from dataclasses import replace
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import Tokenizer
+from torch.nn.functional import normalize
 
 from consumer.encoder import SentenceEncoder, load_encoder
 from trainer import distill
 from trainer.embed import TitleEmbeddings, progress_bar, shown
+from trainer.methods import weighted_sums
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from trainer.model import Source, Titles
 
 TOKEN_DIM = 256
+FINETUNE_ONET_TITLES = 20
+"""Per category: the encoder learns from the postings first of all."""
 STATIC_ID = "token vectors of this version"
 """What an artifact calls such an encoder; the registry keeps it under its sha256."""
 
 
-def token_vectors(postings: "Titles", source: "Source", *, seed: int, what: str) -> tuple[SentenceEncoder, "Path"]:
+@dataclass(frozen=True, slots=True)
+class Finetuning:
+    """Where fine-tuned encoders and their checkpoints are kept, and how long it goes on."""
+
+    folder: Path
+    epochs: int = 2
+
+
+def token_vectors(postings: "Titles", source: "Source", *, seed: int, what: str) -> tuple[SentenceEncoder, Path]:
     """Train token vectors together with the categories, on titles as posted and cleaned; returns encoder and folder.
 
     What cleaning took away still tells, an employer above all: each posting counts half as posted and half cleaned.
@@ -37,6 +50,49 @@ def token_vectors(postings: "Titles", source: "Source", *, seed: int, what: str)
     folder = source.work / f"tokens-{len(list(source.work.iterdir()))}"
     distill.save(static, folder)
     return load_encoder(str(folder), device=str(source.encoder.device), called=STATIC_ID), folder
+
+
+def finetuned(
+    postings: "Titles", source: "Source", tuning: Finetuning | None, *, seed: int, what: str
+) -> tuple[SentenceEncoder, Path]:
+    """Fine-tune the encoder on the postings and some of O*NET's titles; resumed where an earlier run was interrupted.
+
+    Each set of rows has a folder of its own in `folder`: what is fitted without held-out rows never saw them.
+    """
+    if tuning is None:
+        raise ValueError("fine-tuning needs a folder to work in")
+    from trainer.finetune import finetune  # noqa: PLC0415 - seconds to import, and an extra to install
+
+    some = source.onet.where(_first_of_each(source.onet.rows.labels, FINETUNE_ONET_TITLES))
+    texts = [*postings.clean, *some.clean]
+    rows = postings.rows.with_rows(some.rows)
+    start = normalize(weighted_sums(rows, len(source.categories))[0], dim=1)
+    name = hashlib.sha256(repr((texts, rows.labels.tolist(), seed, tuning.epochs)).encode()).hexdigest()[:16]
+    with progress_bar() as bar:
+        made = finetune(
+            source.encoder_name,
+            texts,
+            rows.labels,
+            rows.weights,
+            start,
+            folder=tuning.folder / name,
+            seed=seed,
+            epochs=tuning.epochs,
+            device=str(source.encoder.device),
+            max_seq_length=source.encoder.ref.max_seq_length,
+            progress=shown(bar, f"{what}: fine-tuning"),
+        )
+    return load_encoder(str(made), device=str(source.encoder.device), called=f"{source.encoder_name}, fine-tuned"), made
+
+
+def _first_of_each(labels: torch.Tensor, count: int) -> torch.Tensor:
+    """Return where a row is among the first `count` of its category, `(n,)`."""
+    seen: Counter[int] = Counter()
+    kept = []
+    for label in labels.tolist():
+        kept.append(seen[label] < count)
+        seen[label] += 1
+    return torch.tensor(kept)
 
 
 def spellings(postings: "Titles", source: "Source") -> tuple[list[str], torch.Tensor, torch.Tensor]:

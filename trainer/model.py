@@ -17,7 +17,7 @@ from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitl
 from trainer import calibrate, methods
 from trainer.calibrate import HeldOut
 from trainer.embed import progress_bar, shown
-from trainer.encoders import embedded, spellings, token_vectors
+from trainer.encoders import Finetuning, embedded, finetuned, spellings, token_vectors
 from trainer.methods import Rows
 
 Method = Literal["softmax", "hinge", "mean", "direct"]
@@ -43,6 +43,7 @@ class FitOptions:
     seed: int = 0
     epochs: int | None = None
     kind: EncoderKind = "given"
+    finetune: Finetuning | None = None
     max_exemplars: int = 50_000
     accept_precision: float = 0.9
 
@@ -72,6 +73,7 @@ class Source:
     categories: tuple[Category, ...]
     onet: Titles
     encoder: Encoder
+    encoder_name: str
     tokenizer: Tokenizer | None
     work: Path
 
@@ -95,7 +97,7 @@ class Model:
     tensors: Tensors
     encoder: Encoder
     line_encoder: SentenceEncoder | None
-    own_encoder: Path | None
+    own_encoders: tuple[Path, ...]
     mix: Mix
     exemplars: Exemplars | None
     calibration: Calibration = UNCALIBRATED
@@ -107,13 +109,17 @@ class Model:
 
 def fit(postings: Titles, source: Source, options: FitOptions, what: str) -> Model:
     """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar."""
-    tokens, folder = None, None
+    own: list[Path] = []
+    if options.kind == "finetuned":
+        encoder, folder = finetuned(postings, source, options.finetune, seed=options.seed, what=what)
+        postings, source = _under(encoder, postings, source)
+        own.append(folder)
+    tokens: SentenceEncoder | None = None
     if source.tokenizer is not None and ("line" in options.parts or options.kind == "static"):
         tokens, folder = token_vectors(postings, source, seed=options.seed, what=what)
+        own.append(folder)
     if options.kind == "static":
-        static = _required(tokens)
-        source = replace(source, encoder=static, onet=embedded(source.onet, static))
-        postings = embedded(postings, static)
+        postings, source = _under(_required(tokens), postings, source)
     embeddings = _embeddings(postings.rows, source, options, what)
     line = _line(postings, source, options, tokens) if tokens is not None and "line" in options.parts else None
     known, exemplars = _known_titles(postings, source, options)
@@ -125,7 +131,7 @@ def fit(postings: Titles, source: Source, options: FitOptions, what: str) -> Mod
         Tensors(categories, embeddings, line, exemplars if vote else None, known),
         source.encoder,
         tokens if line is not None else None,
-        folder,
+        tuple(own),
         # Until it is calibrated: what the splits of docs/accuracy.md chose most often.
         Mix(
             title_weight=0.4,
@@ -135,6 +141,11 @@ def fit(postings: Titles, source: Source, options: FitOptions, what: str) -> Mod
         ),
         vote,
     )
+
+
+def _under(encoder: SentenceEncoder, postings: Titles, source: Source) -> tuple[Titles, Source]:
+    """Return everything as another encoder sees it."""
+    return embedded(postings, encoder), replace(source, encoder=encoder, onet=embedded(source.onet, encoder))
 
 
 def calibrated(model: Model, held_out: HeldOut, options: FitOptions) -> Model:

@@ -46,10 +46,10 @@ def make_manifest(
 
 
 def golden_titles(model: Model, titles: Titles, vectors: torch.Tensor, answers: torch.Tensor) -> tuple[GoldenTitle, ...]:
-    """Return, per SOC major group, the title that the model gets right by the widest margin of cosines over the second best.
+    """Return, per SOC major group, the title that the model gets right by the widest margin of cosines.
 
-    `vectors` `(n, dim)` are the titles under the model's encoder, `answers` `(n,)` the categories that all parts together put first: a title counts as right when both they and the
-    category embeddings alone say so. Raises ValueError if none is.
+    `vectors` `(n, dim)` are the titles under the model's encoder, `answers` `(n,)` the categories that all parts together put
+    first: a title is right when both they and the category embeddings alone say so. Raises ValueError if none is.
     """
     labels = titles.rows.labels
     values, ids = (vectors @ model.tensors.title.T).topk(2, dim=1)  # (n, 2)
@@ -70,8 +70,8 @@ def golden_titles(model: Model, titles: Titles, vectors: torch.Tensor, answers: 
 def publish(registry: FolderRegistry, model: Model, manifest: Manifest, *, promote: bool) -> Manifest:
     """Check a version as a consumer will, store it, and put it in service if asked. Raises ArtifactError, RegistryError."""
     check_serveable(make_scorer(model, manifest=manifest))
-    if model.own_encoder is not None:
-        registry.add_encoder(model.own_encoder)
+    for folder in model.own_encoders:
+        registry.add_encoder(folder)
     published = registry.publish(manifest, model.tensors)
     if promote:
         registry.promote(published.version)

@@ -19,7 +19,7 @@ from schemas.text import model_text, plain_text
 from trainer import distill
 from trainer.calibrate import HeldOut
 from trainer.datasets import Labelled, read_postings
-from trainer.embed import TitleEmbeddings
+from trainer.embed import EmbeddingCache, TitleEmbeddings
 from trainer.figures import summary
 from trainer.methods import Rows
 from trainer.model import ONET_WEIGHT, FitOptions, Model, Source, Titles, calibrated, fit
@@ -51,6 +51,7 @@ class TrainOptions:
     holdout: float = 0.2
     calibration: float = 0.15
     promote: bool = True
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,9 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
     lines = [plain_text(posting.title) for posting in labelled.postings]
     clean = [clean_text(line) for line in lines]
     onet_clean = [clean_text(title) for title in onet_titles]
-    embeddings = TitleEmbeddings(encoder, [*clean, *onet_clean])
+    embeddings = TitleEmbeddings(
+        encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
+    )
     labels = torch.tensor([taxonomy.numbers[posting.onet_code] for posting in labelled.postings])
     onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
     source = Source(
@@ -130,6 +133,7 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
         categories=taxonomy.categories,
         onet=Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256),
         encoder=encoder,
+        encoder_name=options.encoder,
         tokenizer=_tokenizer(options.encoder, report),
         work=work,
     )
