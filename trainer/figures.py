@@ -5,14 +5,12 @@ Shares and probabilities are rounded to four digits. A figure that needs rows an
 
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 
 from schemas.soc import LEVELS, MAJOR_GROUPS
+from trainer.predictions import Predictions
 
 Figures = dict[str, Any]
 """Names to numbers, texts, or lists of them."""
@@ -24,66 +22,6 @@ LEAST_PROBABILITY = 1e-12
 """Below it a probability counts as this in the log likelihood, which would be infinite at 0."""
 RESAMPLED = 2_000_000
 """Rounds times rows drawn at once in the bootstrap: 16 MB of row numbers."""
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a model said of n held-out postings, and what was true. Raises ValueError where sizes do not fit."""
-
-    probabilities: torch.Tensor
-    """(n, categories) float32, rows summing to 1"""
-    labels: torch.Tensor
-    """(n,) int64, the true categories"""
-    decisions: Sequence[str]
-    """n of "accept", "review", "unclassified" """
-    codes: Sequence[str]
-    """O*NET-SOC codes, one a category"""
-    names: Sequence[str]
-    """O*NET-SOC titles, one a category"""
-    titles: Sequence[str]
-    """n titles of postings"""
-    train_counts: torch.Tensor
-    """(categories,) int64, training rows of each category"""
-
-    def __post_init__(self) -> None:
-        rows, categories = self.probabilities.shape
-        if {len(self.labels), len(self.decisions), len(self.titles)} != {rows}:
-            raise ValueError(f"labels, decisions and titles must be {rows}, one for each row of probabilities")
-        if {len(self.codes), len(self.names), len(self.train_counts)} != {categories}:
-            raise ValueError(f"codes, names and train_counts must be {categories}, one for each column of probabilities")
-        if rows and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < categories:
-            raise ValueError(f"labels must be from 0 to {categories - 1}")
-
-    @property
-    def rows(self) -> int:
-        """Held-out postings."""
-        return len(self.labels)
-
-    @cached_property
-    def predicted(self) -> torch.Tensor:
-        """(n,) int64: the category of rank 1, of equal ones the first."""
-        return self.probabilities.argmax(dim=1)
-
-    @cached_property
-    def confidence(self) -> torch.Tensor:
-        """(n,) float64: the probability of rank 1."""
-        return self.probabilities.amax(dim=1).double().clamp(0, 1)
-
-    @cached_property
-    def truth(self) -> torch.Tensor:
-        """(n,) float64: the probability of the true category."""
-        return self.probabilities.gather(1, self.labels[:, None])[:, 0].double()
-
-    @cached_property
-    def ranks(self) -> torch.Tensor:
-        """(n,) int64: the rank of the true category, from 1; of equal probabilities the first category leads."""
-        own = self.probabilities.gather(1, self.labels[:, None])  # (n, 1)
-        earlier = torch.arange(len(self.codes)) < self.labels[:, None]  # (n, categories)
-        return 1 + ((self.probabilities > own) | ((self.probabilities == own) & earlier)).sum(dim=1)
-
-    def within(self, top: int) -> torch.Tensor:
-        """(n,) float64: 1 where the true category is among the first `top`."""
-        return (self.ranks <= top).double()
 
 
 def everything(p: Predictions, *, seed: int, precision: float = 0.9) -> Figures:
@@ -102,7 +40,7 @@ def summary(p: Predictions, precision: float = 0.9) -> Figures:
     `reachable_share`: the most rows, most confident first, of which `precision` are right: what a threshold fitted to
     these very rows could accept.
     """
-    figures: Figures = {"rows": p.rows, "categories": len(p.labels.unique()), "precision": precision}
+    figures: Figures = {"rows": p.rows, "categories": len(set(p.labels.tolist())), "precision": precision}
     if not p.rows:
         return figures
     values = {f"top_{top}": _mean(p.within(top)) for top in TOPS}
@@ -141,7 +79,9 @@ def by_bucket(p: Predictions) -> list[Figures]:
     """Return rows, categories with rows, top-1, top-5 and macro top-1 by how many training rows the true category had."""
     counts = p.train_counts[p.labels]
     masks = {name: (counts >= least) & (counts <= most) for name, (least, most) in BUCKETS.items()}
-    return [{"train_rows": name, "categories": len(p.labels[mask].unique())} | _tops(p, mask) for name, mask in masks.items()]
+    return [
+        {"train_rows": name, "categories": len(set(p.labels[mask].tolist()))} | _tops(p, mask) for name, mask in masks.items()
+    ]
 
 
 def by_major_group(p: Predictions) -> list[Figures]:
@@ -204,7 +144,7 @@ def risk_coverage(p: Predictions, points: int = 50) -> list[Figures]:
     if not p.rows:
         return []
     wanted = (torch.arange(1, points + 1) * p.rows / points).ceil().long()
-    chosen = cuts[torch.searchsorted(cuts, wanted)].unique().tolist()
+    chosen = sorted(set(cuts[torch.searchsorted(cuts, wanted)].tolist()))
     least = p.confidence.sort(descending=True).values
     return [
         {
@@ -268,7 +208,7 @@ def _tops(p: Predictions, mask: torch.Tensor) -> Figures:
 
 
 def _per_category(p: Predictions, values: torch.Tensor) -> torch.Tensor:
-    """Sums `(..., categories)` of values `(..., n)` over the rows of each true category."""
+    """Sum to `(..., categories)` the values `(..., n)` over the rows of each true category."""
     return values.new_zeros(*values.shape[:-1], len(p.codes)).index_add_(-1, p.labels, values)
 
 
@@ -279,7 +219,7 @@ def _macro(p: Predictions, top: int, mask: torch.Tensor | None = None) -> float:
 
 
 def _bin_sums(p: Predictions, values: torch.Tensor, bins: int = BINS) -> torch.Tensor:
-    """Sums `(..., bins)` of values `(..., n)` over the rows in each bin of the rank-1 probability."""
+    """Sum to `(..., bins)` the values `(..., n)` over the rows in each bin of the rank-1 probability."""
     ids = (p.confidence * bins).long().clamp_max(bins - 1)
     return values.new_zeros(*values.shape[:-1], bins).index_add_(-1, ids, values)
 
@@ -293,7 +233,7 @@ def _cuts(p: Predictions) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _resampled(p: Predictions, rounds: int, generator: torch.Generator) -> torch.Tensor:
-    """(rounds, 4): top-1, top-5, macro top-1 and ECE of rows drawn with replacement."""
+    """Return (rounds, 4): top-1, top-5, macro top-1 and ECE of rows drawn with replacement."""
     drawn = torch.randint(p.rows, (rounds, p.rows), generator=generator)
     times = torch.zeros(rounds, p.rows, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(1).double().expand(drawn.shape))
     of_category = _per_category(p, times)  # (rounds, categories)

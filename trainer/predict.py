@@ -3,8 +3,8 @@
 import torch
 
 from consumer.mixture import Queries
-from trainer.figures import Predictions
 from trainer.model import Model, Titles
+from trainer.predictions import Predictions
 from trainer.publish import make_scorer
 
 CHUNK = 1_024
