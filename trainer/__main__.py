@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.encoder import DEFAULT_ENCODER, Precision
-from consumer.errors import OccustreamError
+from consumer.errors import ConfigError, OccustreamError
 from consumer.mixture import Part
 from consumer.registry import FolderRegistry
 from schemas.tables import TableError
 from trainer.datasets import STARTER
 from trainer.encoders import Finetuning
+from trainer.evaluate import evaluate
 from trainer.model import EncoderKind, FitOptions, Method
+from trainer.report import dump, load, write_report
 from trainer.split import SplitKind
 from trainer.train import TrainOptions, train
 
@@ -56,7 +58,28 @@ def _train_options(options: argparse.Namespace) -> TrainOptions:
     known = {name: given[name] for name in FitOptions.__dataclass_fields__ if name in given}
     fit = FitOptions(**{**known, "kind": "finetuned" if tuning else options.kind}, parts=parts, finetune=tuning)
     chosen = {name: given[name] for name in TrainOptions.__dataclass_fields__ if name in given and name != "fit"}
-    return TrainOptions(**chosen, fit=fit)
+    return TrainOptions(**{"registry": Path(), **chosen}, fit=fit)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    for path in (options.json, options.html):
+        if path and not path.parent.is_dir():
+            raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
+    chosen = _train_options(options)
+    content = evaluate(chosen, options.splits, lambda line: print(line, file=sys.stderr), compare=options.compare)
+    if options.json:
+        dump(options.json, content)
+    if options.html:
+        write_report(options.html, content)
+    shown = {name: {**figures["summary"], "intervals": figures["intervals"]} for name, figures in content.splits.items()}
+    print(json.dumps({"splits": shown, "methods": content.methods}))
+
+
+def _report(options: argparse.Namespace) -> None:
+    try:
+        write_report(options.output, load(options.figures))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no report of {options.figures}: {str(error).splitlines()[0]}") from error
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -100,6 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands.add_parser("train", help="train, evaluate and publish a model version"), kind="given")
     _add_train(commands.add_parser("distill", help="the same with a static encoder, for users without a GPU"), kind="static")
+    _add_evaluate(
+        commands.add_parser("evaluate", help="measure on random, title-grouped and time-ordered splits; publish nothing")
+    )
+    report = commands.add_parser("report", help="make the HTML report of an earlier evaluation's JSON file")
+    report.add_argument("figures", type=_folder, metavar="JSON", help="what evaluate --json wrote")
+    report.add_argument("--output", type=_folder, required=True, metavar="HTML", help="the file to write")
+    report.set_defaults(run=_report)
     for name, run, text in (
         ("list", _list, "show the model versions and which is in service"),
         ("promote", _promote, "put a version in service; running consumers take it up within seconds"),
@@ -122,7 +152,7 @@ def _add_command(
     command.set_defaults(run=run)
 
 
-def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
+def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind, publishes: bool = True) -> None:
     parser.set_defaults(run=_train, kind=kind)
     parser.description = (
         ""
@@ -140,7 +170,10 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add = parser.add_argument
     add("--postings", nargs="+", required=True, metavar="FILE", help=f"labelled postings; {STARTER!r} names the ones built in")
     add("--onet", type=_folder, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
-    add("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
+    if publishes:
+        add("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
+        add("--split", choices=get_args(SplitKind), default="random", help="hold out rows, whole titles, or the latest (random)")
+        add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
     add("--method", choices=get_args(Method), default="softmax", help="how category embeddings are made (softmax)")
     add(
         "--without",
@@ -163,7 +196,6 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add("--max-exemplars", type=_positive, default=50_000, metavar="N", help="known titles kept with a vector (50000)")
     add("--seed", type=_seed, default=0, metavar="N", help="of splits, samples and fits (0)")
     add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 8, hinge 5)")
-    add("--split", choices=get_args(SplitKind), default="random", help="hold out rows, or whole titles (random)")
     add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
     add("--accept-precision", type=_share, default=0.9, metavar="SHARE", help="promised precision of the decision 'accept' (0.9)")
     add("--onet-titles", type=_positive, default=60, metavar="N", help="O*NET job titles used per category (60)")
@@ -175,9 +207,21 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
         "--precision",
         choices=get_args(Precision),
         default="auto",
-        help="arithmetic of the encoder; auto: half where the hardware has it",
     )
     add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_train(parser, kind="given", publishes=False)
+    parser.set_defaults(run=_evaluate)
+    parser.description = (
+        "Hold out postings in several ways, train without them, and say how good the model is: all figures as JSON, or as a page."
+    )
+    add = parser.add_argument
+    add("--splits", nargs="+", choices=get_args(SplitKind), default=list(get_args(SplitKind)), help="ways to hold out (all)")
+    add("--compare", action="store_true", help="measure the methods side by side (some minutes more)")
+    add("--json", type=_folder, metavar="FILE", help="write every figure there")
+    add("--html", type=_folder, metavar="FILE", help="write the report there: one file, no network")
 
 
 def _positive(text: str) -> int:

@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with (epoch, epochs, mean loss)."""
+Observe = Callable[[int, float, torch.Tensor], None]
+"""Called after each epoch with (epoch, mean loss, unit category embeddings `(c, dim)`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def hinge(
     seed: int,
     epochs: int = 5,
     progress: Progress = lambda *_: None,
+    observe: Observe = lambda *_: None,
 ) -> torch.Tensor:
     """Return embeddings trained with a hinge on the single hardest negative: max(0, s_neg - s_pos + 0.2), s = cosine.
 
@@ -87,6 +90,7 @@ def hinge(
             optimizer.step()
             total += loss.item() * len(batch)
         progress(epoch + 1, epochs, total / len(postings))
+        observe(epoch + 1, total / len(postings), normalize(weights.detach(), dim=1))
     return normalize(weights.detach(), dim=1)
 
 
@@ -100,6 +104,7 @@ def softmax(
     batch: int = 256,
     lr: float = 2e-3,
     progress: Progress = lambda *_: None,
+    observe: Observe = lambda *_: None,
 ) -> torch.Tensor:
     """Train embeddings `(c, dim)` from `start` on the weighted cross-entropy of softmax over scaled cosines.
 
@@ -121,5 +126,7 @@ def softmax(
             optimizer.step()
             schedule.step()
             total += losses.detach().sum()
-        progress(epoch + 1, epochs, float(total / rows.weights.sum()))
+        mean_loss = float(total / rows.weights.sum())
+        progress(epoch + 1, epochs, mean_loss)
+        observe(epoch + 1, mean_loss, normalize(weights.detach(), dim=1))
     return normalize(weights.detach(), dim=1)

@@ -18,7 +18,7 @@ from trainer import calibrate, methods
 from trainer.calibrate import HeldOut
 from trainer.embed import progress_bar, shown
 from trainer.encoders import Finetuning, embedded, finetuned, spellings, token_vectors
-from trainer.methods import Rows
+from trainer.methods import Observe, Rows
 
 Method = Literal["softmax", "hinge", "mean", "direct"]
 EncoderKind = Literal["given", "static", "finetuned"]
@@ -107,8 +107,11 @@ class Model:
         return Mixture(self.tensors, self.mix, self.exemplars, self.encoder.device)
 
 
-def fit(postings: Titles, source: Source, options: FitOptions, what: str) -> Model:
-    """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar."""
+def fit(postings: Titles, source: Source, options: FitOptions, what: str, *, observe: Observe = lambda *_: None) -> Model:
+    """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar.
+
+    `observe` sees the category embeddings of the title part after each epoch.
+    """
     own: list[Path] = []
     if options.kind == "finetuned":
         encoder, folder = finetuned(postings, source, options.finetune, seed=options.seed, what=what)
@@ -120,7 +123,7 @@ def fit(postings: Titles, source: Source, options: FitOptions, what: str) -> Mod
         own.append(folder)
     if options.kind == "static":
         postings, source = _under(_required(tokens), postings, source)
-    embeddings = _embeddings(postings.rows, source, options, what)
+    embeddings = _embeddings(postings.rows, source, options, what, observe)
     line = _line(postings, source, options, tokens) if tokens is not None and "line" in options.parts else None
     known, exemplars = _known_titles(postings, source, options)
     counts = torch.bincount(postings.rows.labels, minlength=len(source.categories)).tolist()
@@ -161,10 +164,10 @@ def calibrated(model: Model, held_out: HeldOut, options: FitOptions) -> Model:
     return replace(model, mix=mixture.mix, calibration=fitted)
 
 
-def _embeddings(postings: Rows, source: Source, options: FitOptions, what: str) -> torch.Tensor:
+def _embeddings(postings: Rows, source: Source, options: FitOptions, what: str, observe: Observe) -> torch.Tensor:
     """Return category embeddings `(categories, dim)` by the chosen method."""
     with progress_bar() as bar:
-        tuning: dict[str, Any] = {"seed": options.seed, "progress": shown(bar, what)}
+        tuning: dict[str, Any] = {"seed": options.seed, "progress": shown(bar, what), "observe": observe}
         if options.epochs is not None:
             tuning["epochs"] = options.epochs
         match options.method:

@@ -1,21 +1,32 @@
 """Which postings are held out: a seeded, stratified part of the rows, or of the titles."""
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Literal
 
-SplitKind = Literal["random", "title"]
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+SplitKind = Literal["random", "title", "time"]
 
 
 def held_out(
-    labels: Sequence[Hashable], titles: Sequence[str], *, share: float, seed: int, kind: SplitKind = "random"
+    labels: Sequence[Hashable],
+    titles: Sequence[str],
+    *,
+    share: float,
+    seed: int,
+    kind: SplitKind = "random",
+    dates: Sequence[str | None] = (),
 ) -> list[bool]:
     """Return for each row whether it is held out.
 
     `random`: about `share` of each label's rows, at least one row always staying in training. `title`: about `share` of
-    the distinct titles with all their rows, so that no title is on both sides.
+    the distinct titles with all their rows, so that no title is on both sides. `time`: the latest of the rows whose entry in
+    `dates` starts as an ISO date, about `share` of those; the others stay in training.
     """
+    if kind == "time":
+        return _latest(dates, share)
     rng = random.Random(seed)  # noqa: S311 - a split, not a secret
     if kind == "title":
         distinct = sorted(set(titles))
@@ -30,3 +41,13 @@ def held_out(
         count = min(len(rows) - 1, int(share * len(rows) + rng.random()))
         held.update(rng.sample(rows, count))
     return [row in held for row in range(len(labels))]
+
+
+def _latest(dates: Sequence[str | None], share: float) -> list[bool]:
+    """Rows of one day stay together: the day that the share ends in is held out whole."""
+    days = [date[:10] if date and ISO_DATE.match(date) else None for date in dates]
+    dated = sorted((day for day in days if day), reverse=True)
+    if not dated:
+        return [False] * len(days)
+    first = dated[min(round(share * len(dated)), len(dated)) - 1] if share * len(dated) >= 1 else dated[0]
+    return [day is not None and day >= first for day in days]

@@ -25,6 +25,7 @@ from trainer.methods import Rows
 from trainer.model import ONET_WEIGHT, FitOptions, Model, Source, Titles, calibrated, fit
 from trainer.onet import Taxonomy, read_taxonomy
 from trainer.predict import predictions, queries
+from trainer.predictions import Predictions
 from trainer.publish import golden_titles, make_manifest, publish
 from trainer.split import SplitKind, held_out
 
@@ -85,12 +86,13 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
     registry.check_writable()
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), report)
-        measured, figures = measure(data, options)
+        measured = measure(data, options)
+        figures = summary(measured.predictions, options.fit.accept_precision) if measured else {}
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
         report(f"held-out figures: {shown or 'none, too few rows to hold any out'}")
         model = fit(data.titles, data.source, options.fit, "fitting on all rows")
         if measured is not None:
-            model = replace(model, mix=measured.mix, calibration=measured.calibration)
+            model = replace(model, mix=measured.model.mix, calibration=measured.model.calibration)
         candidates = _golden_candidates(data)
         golden = golden_titles(
             model, candidates, queries(model, candidates).title.cpu(), predictions(model, candidates).probabilities.argmax(dim=1)
@@ -141,22 +143,45 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
     return Data(taxonomy, labelled.postings, titles, source, len(embeddings))
 
 
-def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> tuple[Model | None, dict[str, float]]:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A calibrated model, what it said of the postings held out from it, and the loss and top-1 of its title part by epoch."""
+
+    model: Model
+    predictions: Predictions
+    curve: list[tuple[int, float, float]]
+    fit_seconds: float
+    score_seconds: float
+
+
+def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Measured | None:
     """Fit without the held-out rows, calibrate on one part of them, measure on the other through the serving scorer.
 
     With `refit` the calibrating rows, too, are trained on before measuring, as they are in what is published.
-    Returns the calibrated model and its figures; None where there are too few rows to hold any out.
+    None where there are too few rows to hold any out.
     """
     tested, calibrating = _parts_of(data, options)
     if not bool(tested.any()) or not bool(calibrating.any()):
-        return None, {}
-    model = fit(data.titles.where(~tested & ~calibrating), data.source, options.fit, "fitting without held-out rows")
+        return None
+    held, curve = data.titles.where(tested), list[tuple[int, float, float]]()
+
+    def observe(epoch: int, loss: float, embeddings: torch.Tensor) -> None:
+        if options.fit.kind == "given":  # the cached vectors are of no other encoder
+            hits = (held.rows.embeddings @ embeddings.T).argmax(dim=1) == held.rows.labels
+            curve.append((epoch, round(loss, 4), round(float(hits.double().mean()), 4)))
+
+    started = time.monotonic()
+    model = fit(
+        data.titles.where(~tested & ~calibrating), data.source, options.fit, "fitting without held-out rows", observe=observe
+    )
     part = data.titles.where(calibrating)
     model = calibrated(model, HeldOut(queries(model, part), part.rows.labels), options.fit)
     if refit:
         again = fit(data.titles.where(~tested), data.source, options.fit, "fitting without the rows to measure on")
         model = replace(again, mix=model.mix, calibration=model.calibration)
-    return model, summary(predictions(model, data.titles.where(tested)), precision=options.fit.accept_precision)
+    fitted = time.monotonic()
+    said = predictions(model, held)
+    return Measured(model, said, curve, fitted - started, time.monotonic() - fitted)
 
 
 def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,7 +191,8 @@ def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, torch.Te
     calibrated apart, and there must be enough of both.
     """
     codes, keys = data.codes, data.keys
-    tested = torch.tensor(held_out(codes, keys, share=options.holdout, seed=options.seed, kind=options.split))
+    dates = [posting.posted_at for posting in data.postings]
+    tested = torch.tensor(held_out(codes, keys, share=options.holdout, seed=options.seed, kind=options.split, dates=dates))
     calibrating = torch.zeros_like(tested)
     for kind, seed in (("random", options.seed + 1), ("title", options.seed + 2)):
         rest = (~tested & ~calibrating).nonzero().flatten().tolist()

@@ -1,0 +1,120 @@
+"""`evaluate`: every figure on splits of several kinds, and the methods side by side; nothing is published."""
+
+import platform
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from schemas.text import plain_text
+from trainer.figures import everything, intervals, summary
+from trainer.model import FitOptions
+from trainer.report import Report
+from trainer.split import SplitKind
+from trainer.train import Data, Measured, TrainOptions, measure, prepare
+
+PLAIN = FitOptions(parts=frozenset())
+METHODS: dict[str, FitOptions] = {
+    "direct: category names": replace(PLAIN, method="direct"),
+    "mean: class means, shrunk": replace(PLAIN, method="mean"),
+    "hinge: the recipe this started from": replace(PLAIN, method="hinge"),
+    "softmax": PLAIN,
+    "softmax + exemplars and known titles": FitOptions(parts=frozenset({"exemplars", "known"})),
+    "softmax + exemplars + line (default)": FitOptions(),
+    "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
+}
+"""What is compared, all with cleaned titles."""
+UNCLEANED = ("hinge: the recipe this started from", "softmax")
+"""What is compared without cleaning, too."""
+
+
+def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[str], None], *, compare: bool) -> Report:
+    """Measure the model that `options` describe on each kind of split; with `compare`, the methods beside it.
+
+    Raises what `train` raises for data and encoder.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as work:
+        data = prepare(options, Path(work), say)
+        runs = {kind: run for kind in splits if (run := _measured(data, replace(options, split=kind), say))}
+        rows = [_row("this model", kind, run, seed=options.fit.seed) for kind, run in runs.items()]
+        if compare:
+            rows += _compared(data, options, list(runs), say)
+            plain = prepare(options, Path(work), say, clean_text=plain_text)
+            rows += _compared(plain, options, list(runs), say, names=UNCLEANED, note=", titles not cleaned")
+        precision = options.fit.accept_precision
+        return Report(
+            title="occustream: evaluation",
+            created_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            data=_described(data, options),
+            methods=rows,
+            curves={f"{kind} split": list(run.curve) for kind, run in runs.items()},
+            splits={
+                f"{kind} split": everything(run.predictions, seed=options.seed, precision=precision) for kind, run in runs.items()
+            },
+            timing=_timing(runs, time.monotonic() - started),
+            command=shlex.join(["occustream-trainer", "evaluate", *_arguments(options)]),
+        )
+
+
+def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> Measured | None:
+    run = measure(data, options, refit=True)
+    if run is None:
+        say(f"{options.split} split: no rows can be held out (a time split needs dates such as 2025-06-30 in POSTED); left out")
+    return run
+
+
+def _compared(
+    data: Data,
+    options: TrainOptions,
+    splits: Sequence[SplitKind],
+    say: Callable[[str], None],
+    *,
+    names: Sequence[str] = tuple(METHODS),
+    note: str = "",
+) -> Iterator[dict[str, Any]]:
+    for kind in splits:
+        for name in names:
+            fit = replace(METHODS[name], seed=options.fit.seed, accept_precision=options.fit.accept_precision)
+            run = _measured(data, replace(options, split=kind, fit=fit), say)
+            if run:
+                yield _row(name + note, kind, run, seed=options.seed)
+
+
+def _row(name: str, kind: SplitKind, run: Measured, *, seed: int) -> dict[str, Any]:
+    return {
+        "method": name,
+        "split": kind,
+        **summary(run.predictions),
+        "intervals": intervals(run.predictions, seed),
+        "train_seconds": round(run.fit_seconds, 1),
+        "score_seconds": round(run.score_seconds, 2),
+    }
+
+
+def _described(data: Data, options: TrainOptions) -> dict[str, str | int | float]:
+    return {
+        "postings": len(data.postings),
+        "categories with postings": len(set(data.codes)),
+        "categories": len(data.source.categories),
+        "O*NET titles": len(data.source.onet.clean),
+        "encoder": data.source.encoder.ref.id,
+        "held out": options.holdout,
+        "seed": options.seed,
+        "machine": platform.machine() or "unknown",
+    }
+
+
+def _timing(runs: dict[SplitKind, Measured], total: float) -> dict[str, float]:
+    times = {f"training and calibrating, {kind} split": run.fit_seconds for kind, run in runs.items()}
+    times |= {f"scoring {run.predictions.rows:,} held-out titles, {kind} split": run.score_seconds for kind, run in runs.items()}
+    return {**times, "all of it": total}
+
+
+def _arguments(options: TrainOptions) -> list[str]:
+    release = ["--onet", str(options.onet)] if options.onet else []
+    return ["--postings", *options.postings, *release, "--seed", str(options.seed)]
