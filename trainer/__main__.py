@@ -207,8 +207,8 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind, publishes:
         "--precision",
         choices=get_args(Precision),
         default="auto",
+        help="arithmetic of the encoder; auto: half where the hardware has it",
     )
-    add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

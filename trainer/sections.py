@@ -198,7 +198,7 @@ def risk(splits: Splits) -> str:
 def rollup(splits: Splits) -> str:
     """Return the share right at coarser levels of the classification."""
     found = dict(_filled(splits, "rollup"))
-    levels = max((figures["rollup"] for figures in found.values()), key=len, default=[])
+    levels: list[Figures] = max((figures["rollup"] for figures in found.values()), key=len, default=[])
     rows = [
         [text(level["level"]), f"{level['groups']:,}", *(_right(figures["rollup"], level["level"]) for figures in found.values())]
         for level in levels
