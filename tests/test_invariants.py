@@ -188,7 +188,7 @@ def test_4_a_batch_never_mixes_model_versions_and_every_record_names_the_one_tha
 
     def noting(version: str) -> Scorer:
         tiny = tiny_scorer(version)
-        return Noting(tiny.manifest, tiny.encoder, tiny._index, top_n=2)
+        return Noting(tiny.manifest, tiny.encoder, tiny.mixture, top_n=2)
 
     def enrich(messages: Sequence[Message], *rest: Any) -> Any:
         batches.append(set())
@@ -488,7 +488,7 @@ def test_8_no_more_is_in_flight_than_the_limit_and_one_batch(limit: int) -> None
 
 def test_8_the_cache_of_titles_is_bounded() -> None:
     tiny = tiny_scorer()
-    scorer = Scorer(tiny.manifest, tiny.encoder, tiny._index, top_n=1, cache_size=10)
+    scorer = Scorer(tiny.manifest, tiny.encoder, tiny.mixture, top_n=1, cache_size=10)
     for i in range(100):
         scorer.score([f"Title {i}", f"Title {i + 1}"])
     assert len(scorer._cache) == 10
