@@ -118,7 +118,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if name == "kafka":
             parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
             continue
-        default = "" if field.default is None else f" (default: {field.default})"
+        default = "" if field.default in (None, frozenset()) else f" (default: {field.default})"
         parser.add_argument(flag, metavar=name.rsplit("_", 1)[-1].upper(), help=f"{field.description}{default}")
 
 

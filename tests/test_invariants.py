@@ -22,7 +22,7 @@ from consumer.http import HttpServer
 from consumer.memory import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
-from consumer.mixture import Tensors
+from consumer.mixture import Queries, Tensors
 from consumer.pipeline import Pipeline
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader
@@ -355,7 +355,12 @@ def test_6_training_and_serving_give_the_encoder_the_same_text() -> None:
 def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     genuine = Scorer.probabilities
-    monkeypatch.setattr(Scorer, "probabilities", lambda self, queries: asked.extend(queries.keys) or genuine(self, queries))
+
+    def noting(self: Scorer, queries: Queries) -> torch.Tensor:
+        asked.extend(queries.keys)
+        return genuine(self, queries)
+
+    monkeypatch.setattr(Scorer, "probabilities", noting)
     encoder, texts = TinyEncoder(), [model_text(title) for title in ODD_TITLES]
     model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), encoder, None, None, Mix(scale=10.0), None)
     rows = Rows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))

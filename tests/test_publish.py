@@ -1,6 +1,7 @@
 """What is published passes the consumer's own check first, and is stored whole or not at all."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,7 +73,8 @@ def test_an_encoder_that_only_this_model_has_is_kept_with_it(tmp_path: Path) -> 
     (tmp_path / "line").mkdir()
     (tmp_path / "line" / "model.safetensors").write_bytes(b"weights")
     told = all_parts()
-    model = Model("test", all_tensors(), ENCODER, LineEncoder(), tmp_path / "line", told["mix"], told["exemplars"], CALIBRATION)
+    line: Any = LineEncoder()
+    model = Model("test", all_tensors(), ENCODER, line, tmp_path / "line", told["mix"], told["exemplars"], CALIBRATION)
     registry = FolderRegistry(tmp_path / "registry")
     manifest = publish(registry, model, make_manifest(model, golden=GOLDEN), promote=True)
     assert (manifest.line_encoder, manifest.exemplars) == (LineEncoder.ref, told["exemplars"])

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from consumer.encoder import file_sha256
 from consumer.errors import BackgroundFailed, EncoderError
 from consumer.metrics import Metrics
-from consumer.mixture import AS_TRAINED, Switches
+from consumer.mixture import AS_TRAINED, Part, Switches
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader, wait_for_version
 from schemas.artifact import CATEGORIES as CATEGORIES_FILE
@@ -87,7 +87,7 @@ ALL = all_parts()
 LINE = LineEncoder.ref.model_dump()
 NOWHERE = {**LINE, "id": "token vectors of this version", "sha256": "ab" * 32}
 WELL = '[["Cook", 1, 1], ["Nurse", 0, 1], ["Driver", 2, 1], '
-PARTS = ("line", "exemplars")
+PARTS: tuple[Part, ...] = ("line", "exemplars")
 FAULTS: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
     "missing": lambda _: None,
     "a row too few": lambda tensor: tensor[:-1],

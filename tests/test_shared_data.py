@@ -15,8 +15,8 @@ from schemas.text import normalise_title
 from tests.conftest import SHARED, needs_shared
 from tests.trainer_data import write_postings
 from trainer.datasets import read_postings
-from trainer.onet import read_taxonomy
 from trainer.model import FitOptions, Method
+from trainer.onet import read_taxonomy
 from trainer.train import TrainOptions, train
 
 RELEASE, LABELLED = SHARED / "onet_29_3", SHARED / "postings_labelled.csv"

@@ -32,7 +32,7 @@ class HeldOut:
 def best_scale(mixture: Mixture, held_out: HeldOut) -> float:
     """Return the scale of the category part by negative log likelihood (temperature scaling, Guo et al. 2017)."""
     cosines = mixture.cosines(held_out.queries).cpu()
-    scales: list[float] = torch.arange(5.0, 80.5, 0.5).tolist()  # type: ignore[no-untyped-call]
+    scales = [5 + step / 2 for step in range(151)]
     return min(scales, key=lambda scale: cross_entropy(scale * cosines, held_out.labels).item())
 
 
