@@ -237,7 +237,7 @@ def read_artifact(folder: Path) -> Artifact:
         titles = _read_titles(folder / TITLES)
         stored = load_file(folder / EMBEDDINGS)
         tensors = Tensors(categories, stored["title"].float(), stored.get("line"), stored.get("exemplars"), titles)
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
         raise ArtifactError(f"artifact {folder} cannot be read: {error}") from error
     if not categories:
         raise ArtifactError(f"artifact {folder} has no categories")

@@ -6,10 +6,17 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from consumer.encoder import Precision
 from consumer.errors import ConfigError
@@ -36,7 +43,9 @@ class Settings(BaseSettings):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (CUDA if there), cpu, cuda or cuda:N")
     precision: Precision = Field("auto", description="arithmetic of the encoder; auto: half where the hardware has it")
     top_n: int = Field(5, ge=1, le=100, description="occupations per posting")
-    without: frozenset[Part] = Field(frozenset(), description="parts of the model not to use: exemplars,line,known")
+    without: Annotated[frozenset[Part], NoDecode] = Field(
+        frozenset(), description="parts of the model not to use: exemplars,line,known"
+    )
     prior_adjustment: float = Field(
         0.0, ge=-2, le=2, description="above 0 favours occupations that were rare in training, below 0 frequent ones"
     )
@@ -109,7 +118,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if name == "kafka":
             parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
             continue
-        default = "" if field.default is None else f" (default: {field.default})"
+        default = "" if field.default in (None, frozenset()) else f" (default: {field.default})"
         parser.add_argument(flag, metavar=name.rsplit("_", 1)[-1].upper(), help=f"{field.description}{default}")
 
 

@@ -72,7 +72,7 @@ class Mix(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     scale: Finite = Field(20.0, gt=0)
-    title_weight: Share = 1.0
+    title_weight: Share = Field(1.0, gt=0, description="Never 0: it is what is left when the other parts are switched off.")
     exemplar_weight: Share = 0.0
     line_weight: Share = 0.0
     known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles has no vote.")

@@ -7,7 +7,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas.events import SCHEMA_VERSION, EnrichedPosting, JobPosting, LabelledPosting, ModelInfo, OccupationMatch
+from schemas.events import (
+    SCHEMA_VERSION,
+    EnrichedPosting,
+    Evidence,
+    Group,
+    JobPosting,
+    KnownExample,
+    LabelledPosting,
+    ModelInfo,
+    OccupationMatch,
+)
 
 FOLDER = Path(__file__).parent / "json" / f"v{SCHEMA_VERSION}"
 
@@ -22,6 +32,13 @@ POSTING = JobPosting.model_validate(
         "requisition": "R-778",
     }
 )
+GROUPS = (
+    Group(digits=2, code="29-0000", probability=0.97),
+    Group(digits=3, code="29-1000", probability=0.96),
+    Group(digits=5, code="29-1140", probability=0.94),
+    Group(digits=6, code="29-1141", probability=0.94),
+    Group(digits=8, code="29-1141.00", probability=0.93),
+)
 EXAMPLES: dict[str, BaseModel] = {
     "JobPosting": POSTING,
     "EnrichedPosting": EnrichedPosting(
@@ -33,6 +50,15 @@ EXAMPLES: dict[str, BaseModel] = {
             ),
         ),
         decision="accept",
+        groups=GROUPS,
+        backoff=GROUPS[-1],
+        evidence=Evidence(
+            exact_title=False,
+            nearest=(
+                KnownExample(title="RN - Medical/Surgical", onet_code="29-1141.00", similarity=0.92),
+                KnownExample(title="Medical/Surgical Nurse", onet_code="29-1141.00", similarity=0.9),
+            ),
+        ),
         model=ModelInfo(
             version="20250601T120000Z-1a2b",
             encoder_id="sentence-transformers/all-MiniLM-L6-v2",

@@ -24,7 +24,6 @@ import confluent_kafka as ck
 import pytest
 import torch
 from confluent_kafka.admin import AdminClient, NewTopic
-from consumer.index import CategoryIndex
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
@@ -33,9 +32,10 @@ from consumer.kafka import KafkaSink, KafkaSource
 from consumer.memory import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Headers, Message, OnAck, OnRevoke, Record, Sink, Source, TopicPartition
 from consumer.metrics import Metrics
+from consumer.mixture import Mixture, Tensors
 from consumer.pipeline import Pipeline
 from consumer.scorer import Scorer
-from schemas.artifact import Calibration, Category, EncoderRef, Manifest
+from schemas.artifact import Calibration, Category, Decide, EncoderRef, Manifest, Mix
 from schemas.text import TEMPLATE_ID
 
 ROOT = Path(__file__).parent.parent
@@ -92,6 +92,7 @@ class TinyEncoder:
 
 
 CATEGORIES = tuple(Category(onet_code=f"{11 + i}-1011.00", onet_title=f"Occupation {i}") for i in range(6))
+DECIDE = Decide(accept_at=0.5, review_at=0.1)
 
 
 def tiny_manifest(version: str, **changes: Any) -> Manifest:
@@ -102,7 +103,8 @@ def tiny_manifest(version: str, **changes: Any) -> Manifest:
         encoder=TinyEncoder().ref,
         taxonomy_version="2019",
         template=TEMPLATE_ID,
-        calibration=Calibration(scale=10.0, accept_at=0.5, review_at=0.1),
+        mix=Mix(scale=10.0),
+        calibration=Calibration(new=DECIDE, known=DECIDE),
         golden=(),
         files={},
     ).model_copy(update=changes)
@@ -115,8 +117,9 @@ def tiny_embeddings() -> torch.Tensor:
 
 def tiny_scorer(version: str = "v1") -> Scorer:
     """Return a scorer of the tiny model."""
-    encoder = TinyEncoder()
-    return Scorer(tiny_manifest(version), encoder, CategoryIndex(CATEGORIES, tiny_embeddings(), encoder.device), top_n=3)
+    encoder, manifest = TinyEncoder(), tiny_manifest(version)
+    mixture = Mixture(Tensors(CATEGORIES, tiny_embeddings()), manifest.mix, None, encoder.device)
+    return Scorer(manifest, encoder, mixture, top_n=3)
 
 
 # ---- a pipeline in the hands of a test -------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from consumer.index import CategoryIndex
 from hypothesis import HealthCheck, settings
 
 from consumer.codec import Codec
 from consumer.messages import Headers, Message
+from consumer.mixture import AS_TRAINED, Mixture, Switches, Tensors
 from consumer.registry import FolderRegistry
 from consumer.scorer import Scorer
-from schemas.artifact import Calibration, Category, EncoderRef, GoldenTitle, Manifest
+from schemas.artifact import Calibration, Category, Decide, EncoderRef, Exemplars, GoldenTitle, KnownTitle, Manifest, Mix
 from schemas.text import TEMPLATE_ID
 
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,7 +25,15 @@ CATEGORIES = (
     Category(onet_code="35-2014.00", onet_title="Cooks, Restaurant"),
     Category(onet_code="53-3032.00", onet_title="Heavy Truck Drivers"),
 )
-CALIBRATION = Calibration(scale=20.0, accept_at=0.9, review_at=0.5)
+DECIDE = Decide(accept_at=0.9, review_at=0.5)
+CALIBRATION = Calibration(new=DECIDE, known=DECIDE)
+TITLES = (
+    KnownTitle(title="Staff Nurse", category=0, weight=2),
+    KnownTitle(title="Line Cook", category=1, weight=1),
+    KnownTitle(title="Trucker", category=2, weight=1),
+    KnownTitle(title="Head Cook", category=1, weight=3),
+)
+"""Titles that training met; the first three are exemplars in `all_parts`."""
 
 
 def posting_bytes(title: Any = "Registered Nurse", **fields: Any) -> bytes:
@@ -72,6 +80,12 @@ class LetterEncoder:
         return torch.nn.functional.normalize(torch.tensor(rows, dtype=torch.float32).reshape(-1, 27), dim=1)
 
 
+class LineEncoder(LetterEncoder):
+    """A second encoder, for titles as posted."""
+
+    ref = EncoderRef(id="lines", sha256="1" * 64, dim=27, max_seq_length=128)
+
+
 def category_embeddings() -> torch.Tensor:
     """The titles of CATEGORIES, encoded: each title's best category is its own, at cosine 1."""
     return LetterEncoder().encode([category.onet_title for category in CATEGORIES])
@@ -93,19 +107,46 @@ def manifest(version: str = "v1", **changes: Any) -> Manifest:
     return Manifest(**{**given, **changes})
 
 
+TENSORS = Tensors(CATEGORIES, category_embeddings())
+"""Of the title part alone."""
+
+
+def all_tensors() -> Tensors:
+    """Tensors of every part: three exemplars, four known titles, and lines."""
+    exemplars = LetterEncoder().encode([title.title for title in TITLES[:3]])
+    return Tensors(CATEGORIES, category_embeddings(), category_embeddings(), exemplars, TITLES)
+
+
+def all_parts() -> dict[str, Any]:
+    """What a manifest says of `all_tensors`."""
+    return {
+        "line_encoder": LineEncoder.ref,
+        "exemplars": Exemplars(count=3, neighbours=2, temperature=0.1),
+        "mix": Mix(title_weight=0.5, exemplar_weight=0.3, line_weight=0.2, known_prior=3.0),
+    }
+
+
 def tiny_scorer(
-    version: str = "v1", *, encoder: LetterEncoder | None = None, top_n: int = 3, cache_size: int = 0, **changes: Any
+    version: str = "v1",
+    *,
+    encoder: LetterEncoder | None = None,
+    tensors: Tensors = TENSORS,
+    switches: Switches = AS_TRAINED,
+    top_n: int = 3,
+    cache_size: int = 0,
+    **changes: Any,
 ) -> Scorer:
     """A scorer over CATEGORIES; `changes` go to its manifest."""
-    encoder = encoder or LetterEncoder()
-    index = CategoryIndex(CATEGORIES, category_embeddings(), encoder.device)
-    return Scorer(manifest(version, **changes), encoder, index, top_n=top_n, cache_size=cache_size)
+    encoder, told = encoder or LetterEncoder(), manifest(version, **changes)
+    mixture = Mixture(tensors, told.mix, told.exemplars, encoder.device, switches=switches)
+    line = LineEncoder() if told.line_encoder else None
+    return Scorer(told, encoder, mixture, line_encoder=line, top_n=top_n, cache_size=cache_size)
 
 
-def publish(root: Path, version: str = "v1", *, promote: bool = True, **changes: Any) -> Path:
+def publish(root: Path, version: str = "v1", *, promote: bool = True, tensors: Tensors = TENSORS, **changes: Any) -> Path:
     """Publish CATEGORIES as a version of the registry at `root`; returns the version's folder."""
     registry = FolderRegistry(root)
-    registry.publish(manifest(version, **changes), CATEGORIES, category_embeddings())
+    registry.publish(manifest(version, **changes), tensors)
     if promote:
         registry.promote(version)
     return root / "versions" / version

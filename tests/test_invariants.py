@@ -22,12 +22,13 @@ from consumer.http import HttpServer
 from consumer.memory import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
+from consumer.mixture import Queries, Tensors
 from consumer.pipeline import Pipeline
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader
 from consumer.scorer import Scored, Scorer
 from consumer.settings import Settings
-from schemas.artifact import EMBEDDINGS, MANIFEST, Calibration, GoldenTitle
+from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
 from schemas.events import EnrichedPosting
 from schemas.text import model_text
 from tests.brokers import (
@@ -51,8 +52,9 @@ from tests.brokers import (
     wait_until,
 )
 from trainer.embed import TitleEmbeddings
-from trainer.evaluate import accuracy
-from trainer.publish import Model, make_scorer
+from trainer.methods import Rows
+from trainer.model import Model, Titles
+from trainer.predict import predictions
 
 SEEDS = range(12)
 
@@ -186,7 +188,7 @@ def test_4_a_batch_never_mixes_model_versions_and_every_record_names_the_one_tha
 
     def noting(version: str) -> Scorer:
         tiny = tiny_scorer(version)
-        return Noting(tiny.manifest, tiny.encoder, tiny._index, top_n=2)
+        return Noting(tiny.manifest, tiny.encoder, tiny.mixture, top_n=2)
 
     def enrich(messages: Sequence[Message], *rest: Any) -> Any:
         batches.append(set())
@@ -226,14 +228,15 @@ def publish(registry: FolderRegistry, version: str, *, embeddings: torch.Tensor 
     best = tiny_scorer().score(["Nurse"])[0].occupations[0]
     golden = (GoldenTitle(title="Nurse", onet_code=best.onet_code, score=best.score),)
     manifest = tiny_manifest(version, **{"golden": golden, **changes})
-    registry.publish(manifest, CATEGORIES, tiny_embeddings() if embeddings is None else embeddings)
+    registry.publish(manifest, Tensors(CATEGORIES, tiny_embeddings() if embeddings is None else embeddings))
     registry.promote(version)
     return registry.root / "versions" / version
 
 
 def loader_of(registry: FolderRegistry) -> ScorerLoader:
     loader = ScorerLoader(registry, top_n=3)
-    loader._encoder = TinyEncoder()  # type: ignore[assignment]
+    encoder = TinyEncoder()
+    loader._encoders = {encoder.ref: encoder}
     return loader
 
 
@@ -343,23 +346,29 @@ ODD_TITLES = ["  Part-time\tRN \u2013 Med/Surg ", "\ufb01ne  dining\u00a0chef", 
 
 def test_6_training_and_serving_give_the_encoder_the_same_text() -> None:
     trained, served = TinyEncoder(), TinyEncoder()
-    TitleEmbeddings(trained, ODD_TITLES)
+    TitleEmbeddings(trained, [model_text(title) for title in ODD_TITLES])
     tiny = tiny_scorer()
-    Scorer(tiny.manifest, served, tiny._index, top_n=1).score(ODD_TITLES)
+    Scorer(tiny.manifest, served, tiny.mixture, top_n=1).score(ODD_TITLES)
     assert sorted(trained.seen) == sorted(served.seen) == sorted(map(model_text, ODD_TITLES))
 
 
 def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    genuine = Scorer.score
-    monkeypatch.setattr(Scorer, "score", lambda self, titles: asked.extend(titles) or genuine(self, titles))
-    model = Model(CATEGORIES, tiny_embeddings(), Calibration(scale=10.0, accept_at=0.5, review_at=0.1), "2019")
-    scorer = make_scorer(model, TinyEncoder())
-    codes = [scored.occupations[0].onet_code for scored in genuine(scorer, ODD_TITLES)]
-    figures = accuracy(scorer, ODD_TITLES, codes)
-    assert asked == ODD_TITLES
-    assert figures["top_1"] == 1.0
-    assert type(scorer) is Scorer
+    genuine = Scorer.probabilities
+
+    def noting(self: Scorer, queries: Queries) -> torch.Tensor:
+        asked.extend(queries.keys)
+        return genuine(self, queries)
+
+    monkeypatch.setattr(Scorer, "probabilities", noting)
+    encoder, texts = TinyEncoder(), [model_text(title) for title in ODD_TITLES]
+    model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), encoder, None, None, Mix(scale=10.0), None)
+    rows = Rows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
+    said = predictions(model, Titles(texts, ODD_TITLES, rows))
+    served = [scored.occupations[0] for scored in tiny_scorer().score(ODD_TITLES)]
+    assert asked == [text.casefold() for text in texts]
+    assert [said.codes[i] for i in said.probabilities.argmax(dim=1)] == [match.onet_code for match in served]
+    assert said.probabilities.max(dim=1).values.tolist() == pytest.approx([m.probability for m in served], abs=1e-5)
 
 
 def test_6_only_one_module_makes_text_and_the_trainer_is_never_imported_by_the_consumer() -> None:
@@ -484,7 +493,7 @@ def test_8_no_more_is_in_flight_than_the_limit_and_one_batch(limit: int) -> None
 
 def test_8_the_cache_of_titles_is_bounded() -> None:
     tiny = tiny_scorer()
-    scorer = Scorer(tiny.manifest, tiny.encoder, tiny._index, top_n=1, cache_size=10)
+    scorer = Scorer(tiny.manifest, tiny.encoder, tiny.mixture, top_n=1, cache_size=10)
     for i in range(100):
         scorer.score([f"Title {i}", f"Title {i + 1}"])
     assert len(scorer._cache) == 10

@@ -126,7 +126,7 @@ def test_a_drain_scores_no_further_batch_once_its_time_is_up() -> None:
             return super().score(titles)
 
     tiny = tiny_scorer()
-    slow = Slow(tiny.manifest, tiny.encoder, tiny._index, top_n=1)
+    slow = Slow(tiny.manifest, tiny.encoder, tiny.mixture, top_n=1)
     policy = BatchPolicy(max_count=10, max_bytes=100, max_age_s=60.0)
     pipeline = make_pipeline(source, MemorySink(broker), batch=policy, scorer=slow, clock=clock, drain_timeout_s=5.0)
     turns(pipeline, source, 1)

@@ -1,22 +1,26 @@
 """A version is there whole or not at all, never changes, and the pointer moves in one step."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from consumer.encoder import weights_sha256
 from consumer.errors import ArtifactError, RegistryError
 from consumer.registry import FolderRegistry
 from schemas.artifact import Category
-from tests.factories import CATEGORIES, category_embeddings, manifest, publish
+from tests.factories import CATEGORIES, TENSORS, all_parts, all_tensors, manifest, publish
 
 
 def test_what_is_published_is_what_is_loaded(tmp_path: Path) -> None:
-    published = FolderRegistry(tmp_path).publish(manifest("v1"), CATEGORIES, category_embeddings())
+    tensors = all_tensors()
+    published = FolderRegistry(tmp_path).publish(manifest("v1", **all_parts()), tensors)
     artifact = FolderRegistry(tmp_path).load("v1")
-    assert (artifact.manifest, artifact.categories) == (published, CATEGORIES)
-    assert torch.equal(artifact.embeddings, category_embeddings())
+    assert (artifact.manifest, artifact.tensors.categories, artifact.tensors.titles) == (published, CATEGORIES, tensors.titles)
+    for name in ("title", "line", "exemplars"):
+        assert torch.equal(getattr(artifact.tensors, name), getattr(tensors, name))
 
 
 def test_publishing_alone_puts_nothing_in_service(tmp_path: Path) -> None:
@@ -29,7 +33,7 @@ def test_publishing_alone_puts_nothing_in_service(tmp_path: Path) -> None:
 def test_a_publish_that_fails_halfway_leaves_no_trace(tmp_path: Path) -> None:
     unwritable = (Category.model_construct(onet_code="29-1141.00", onet_title="\ud800"), *CATEGORIES[1:])
     with pytest.raises(UnicodeEncodeError):  # by then the embeddings are on disk
-        FolderRegistry(tmp_path).publish(manifest("v1"), unwritable, category_embeddings())
+        FolderRegistry(tmp_path).publish(manifest("v1"), replace(TENSORS, categories=unwritable))
     assert {path.name for path in tmp_path.rglob("*")} == {"versions", ".lock"}
     publish(tmp_path, "v1")
 
@@ -38,7 +42,7 @@ def test_a_version_is_never_replaced(tmp_path: Path) -> None:
     folder = publish(tmp_path, "v1")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(RegistryError, match="version v1 is already in"):
-        FolderRegistry(tmp_path).publish(manifest("v1"), CATEGORIES, -category_embeddings())
+        FolderRegistry(tmp_path).publish(manifest("v1"), replace(TENSORS, title=-TENSORS.title))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -102,3 +106,37 @@ def test_a_reader_never_sees_half_a_pointer(tmp_path: Path) -> None:
     stop.set()
     reader.join()
     assert seen <= {"v1", "v2"}
+
+
+def an_encoder(folder: Path, weights: bytes) -> Path:
+    """A folder that passes for an encoder: weights, and something beside them in a folder of its own."""
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "1_Pooling" / "config.json").write_text("{}")
+    (folder / "model.safetensors").chmod(0o600)
+    return folder
+
+
+def test_an_encoder_is_kept_once_and_found_by_the_digest_of_its_weights(tmp_path: Path) -> None:
+    registry = FolderRegistry(tmp_path / "registry")
+    first, again, other = (an_encoder(tmp_path / name, weights) for name, weights in (("a", b"1"), ("b", b"1"), ("c", b"2")))
+    shas = [registry.add_encoder(source) for source in (first, again, other)]
+    assert shas[0] == shas[1] != shas[2]
+    assert {path.name for path in (tmp_path / "registry" / "encoders").iterdir()} == {*shas}
+    kept = registry.encoder_folder(shas[0])
+    assert kept
+    assert weights_sha256(kept) == shas[0]
+    assert (kept / "1_Pooling" / "config.json").read_text() == "{}"
+    assert all(path.stat().st_mode & 0o004 for path in (kept, *kept.rglob("*"))), "a consumer of another user reads it"
+    assert not list((tmp_path / "registry").glob(".staging-*"))
+
+
+def test_an_encoder_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    assert FolderRegistry(tmp_path).encoder_folder("0" * 64) is None
+
+
+@pytest.mark.parametrize("sha256", ["..", "../secret", "", ".", "/", "a" * 63 + "/", "A" * 64, "0" * 64 + "\n"])
+def test_what_is_no_digest_leads_nowhere(sha256: str, tmp_path: Path) -> None:
+    an_encoder(tmp_path / "secret", b"")
+    (tmp_path / "encoders" / ("A" * 64)).mkdir(parents=True)
+    assert FolderRegistry(tmp_path).encoder_folder(sha256) is None

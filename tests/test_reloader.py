@@ -1,5 +1,6 @@
 """A new version is taken up between batches; whatever is wrong with it, the model in service stays."""
 
+import functools
 import json
 import shutil
 import threading
@@ -9,22 +10,24 @@ from typing import NoReturn
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from consumer.encoder import file_sha256
 from consumer.errors import BackgroundFailed, EncoderError
 from consumer.metrics import Metrics
+from consumer.mixture import AS_TRAINED, Part, Switches
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader, wait_for_version
 from schemas.artifact import CATEGORIES as CATEGORIES_FILE
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle
-from tests.factories import LetterEncoder, category_embeddings, publish
+from schemas.artifact import TITLES as TITLES_FILE
+from tests.factories import LetterEncoder, LineEncoder, all_parts, all_tensors, category_embeddings, publish
 
 
 def make_reloader(root: Path, registry: FolderRegistry | None = None, *, interval_s: float = 0.01) -> Reloader:
     """Of a consumer that serves v1 and has LetterEncoder loaded."""
     loader = ScorerLoader(registry or FolderRegistry(root), device="cpu")
-    loader._encoder = LetterEncoder()
+    loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder)}
     return Reloader(loader, serving="v1", metrics=Metrics(), interval_s=interval_s)
 
 
@@ -43,12 +46,24 @@ def point(root: Path, version: str) -> None:
 def rewrite_manifest(folder: Path, **changes: object) -> None:
     """Digests are made anew, so that only the change itself is wrong."""
     fields = json.loads((folder / MANIFEST).read_text())
-    fields["files"] = {name: file_sha256(folder / name) for name in (CATEGORIES_FILE, EMBEDDINGS)}
+    fields["files"] = {name: file_sha256(folder / name) for name in (CATEGORIES_FILE, TITLES_FILE, EMBEDDINGS)}
     (folder / MANIFEST).write_text(json.dumps({**fields, **changes}))
 
 
-def replace_embeddings(folder: Path, embeddings: torch.Tensor, name: str = "embeddings") -> None:
-    save_file({name: embeddings.contiguous()}, folder / EMBEDDINGS)
+def replace_embeddings(folder: Path, embeddings: torch.Tensor | None, name: str = "title") -> None:
+    """Store another tensor under `name`, or none."""
+    stored = {**load_file(folder / EMBEDDINGS), name: embeddings}
+    save_file({key: tensor.contiguous() for key, tensor in stored.items() if tensor is not None}, folder / EMBEDDINGS)
+    rewrite_manifest(folder)
+
+
+def replace_titles(folder: Path, text: str) -> None:
+    (folder / TITLES_FILE).write_text(text)
+    rewrite_manifest(folder)
+
+
+def rename_embeddings(folder: Path) -> None:
+    save_file({"weights": category_embeddings()}, folder / EMBEDDINGS)
     rewrite_manifest(folder)
 
 
@@ -68,12 +83,32 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(raw)
 
 
+ALL = all_parts()
+LINE = LineEncoder.ref.model_dump()
+NOWHERE = {**LINE, "id": "token vectors of this version", "sha256": "ab" * 32}
+WELL = '[["Cook", 1, 1], ["Nurse", 0, 1], ["Driver", 2, 1], '
+PARTS: tuple[Part, ...] = ("line", "exemplars")
+FAULTS: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
+    "missing": lambda _: None,
+    "a row too few": lambda tensor: tensor[:-1],
+    "a column too few": lambda tensor: tensor[:, :-1],
+    "one row instead of a matrix": lambda tensor: tensor[0],
+    "NaN": lambda tensor: tensor * float("nan"),
+    "of length zero": lambda tensor: tensor * 0,
+}
+
+
+def replace_part(part: str, change: Callable[[torch.Tensor], torch.Tensor | None], folder: Path) -> None:
+    replace_embeddings(folder, change(getattr(all_tensors(), part)), part)
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "no folder": shutil.rmtree,
     "no manifest": lambda f: (f / MANIFEST).unlink(),
     "manifest cut short": lambda f: (f / MANIFEST).write_bytes((f / MANIFEST).read_bytes()[:100]),
     "manifest is a folder": lambda f: ((f / MANIFEST).unlink(), (f / MANIFEST).mkdir()),
-    "manifest of a later format": lambda f: rewrite_manifest(f, format=2),
+    "manifest of a later format": lambda f: rewrite_manifest(f, format=3),
+    "manifest of an earlier format": lambda f: rewrite_manifest(f, format=1),
     "manifest of another version": lambda f: rewrite_manifest(f, version="v3"),
     "manifest lists no files": lambda f: rewrite_manifest(f, files={}),
     "manifest without calibration": lambda f: rewrite_manifest(f, calibration=None),
@@ -82,7 +117,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "one bit of embeddings": lambda f: flip_a_byte(f / EMBEDDINGS),
     "one bit of categories": lambda f: flip_a_byte(f / CATEGORIES_FILE),
     "embeddings are no safetensors": lambda f: ((f / EMBEDDINGS).write_bytes(b"pickle"), rewrite_manifest(f)),
-    "embeddings under another name": lambda f: replace_embeddings(f, category_embeddings(), "weights"),
+    "embeddings under another name": rename_embeddings,
     "embeddings with NaN": lambda f: replace_embeddings(f, category_embeddings() * float("nan")),
     "embeddings of length zero": lambda f: replace_embeddings(f, torch.zeros(3, 27)),
     "a row too few": lambda f: replace_embeddings(f, category_embeddings()[:2]),
@@ -101,20 +136,38 @@ BROKEN: dict[str, Callable[[Path], object]] = {
         f, golden=[GoldenTitle(title="Cooks, Restaurant", onet_code="29-1141.00", score=1.0).model_dump()]
     ),
     "no categories at all": no_categories,
+    "no title table": lambda f: (f / TITLES_FILE).unlink(),
+    "title table cut short": lambda f: (f / TITLES_FILE).write_bytes((f / TITLES_FILE).read_bytes()[:-9]),
+    "one bit of the title table": lambda f: flip_a_byte(f / TITLES_FILE),
+    "manifest lists no title table": lambda f: rewrite_manifest(f, files={n: file_sha256(f / n) for n in (EMBEDDINGS,)}),
+    "title table is no JSON": lambda f: replace_titles(f, "["),
+    "title table is too deep": lambda f: replace_titles(f, "[" * 200_000),
+    "title table is no list": lambda f: replace_titles(f, "5"),
+    "a title of two columns": lambda f: replace_titles(f, '[["Cook", 1]]'),
+    "a title of a category out of range": lambda f: replace_titles(f, f'{WELL}["Cook", 3, 1]]'),
+    "a title of a negative category": lambda f: replace_titles(f, f'{WELL}["Cook", -1, 1]]'),
+    "a title that weighs NaN": lambda f: replace_titles(f, f'{WELL}["Cook", 1, NaN]]'),
+    "a title that weighs nothing": lambda f: replace_titles(f, f'{WELL}["Cook", 1, 0]]'),
+    "fewer titles than exemplars": lambda f: replace_titles(f, '[["Cook", 1, 1], ["Chef", 1, 1]]'),
+    "mix without weights": lambda f: rewrite_manifest(f, mix={"title_weight": 0, "exemplar_weight": 0, "line_weight": 0}),
+    "mix of NaN": lambda f: rewrite_manifest(f, mix={**ALL["mix"].model_dump(), "scale": float("nan")}),
+    **{f"{part}: {fault}": functools.partial(replace_part, part, change) for part in PARTS for fault, change in FAULTS.items()},
+    "encoder of lines that is nowhere": lambda f: rewrite_manifest(f, line_encoder={**NOWHERE, "dim": 27}),
+    "encoder of lines of other dimensions": lambda f: rewrite_manifest(f, line_encoder={**LINE, "dim": 9}),
 }
 
 
 @pytest.mark.parametrize("damage", BROKEN)
 def test_a_broken_artifact_never_replaces_a_good_one(damage: str, tmp_path: Path) -> None:
     publish(tmp_path, "v1")
-    BROKEN[damage](publish(tmp_path, "v2", promote=False))
+    BROKEN[damage](publish(tmp_path, "v2", promote=False, tensors=all_tensors(), **ALL))
     point(tmp_path, "v2")
     reloader = make_reloader(tmp_path)
     for _ in range(3):
         reloader.look()
     assert reloader.take() is None
     assert outcomes(reloader) == {"refused": 1}, "refused once, not tried again until the pointer moves"
-    publish(tmp_path, "v3")
+    publish(tmp_path, "v3", tensors=all_tensors(), **ALL)
     reloader.look()
     scorer = reloader.take()
     assert scorer
@@ -157,6 +210,16 @@ def test_a_new_version_is_handed_over_once(tmp_path: Path) -> None:
     assert scorer
     assert scorer.score(["Cooks, Restaurant"])[0].occupations[0].onet_code == "35-2014.00"
     assert (reloader.take(), outcomes(reloader)) == (None, {"loaded": 1})
+
+
+def test_a_version_of_every_part_is_taken_up_with_parts_switched_off_or_not(tmp_path: Path) -> None:
+    publish(tmp_path, "v2", tensors=all_tensors(), **ALL)
+    for switches in (AS_TRAINED, Switches(frozenset(PARTS), prior_adjustment=0.5)):
+        loader = ScorerLoader(FolderRegistry(tmp_path), device="cpu", switches=switches)
+        loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder)}
+        scorer = loader.load("v2")
+        assert scorer.mixture.uses_line == (switches == AS_TRAINED)
+        assert bool(scorer.score(["Cook"])[0].evidence.nearest) == (switches == AS_TRAINED)
 
 
 def test_of_two_versions_between_batches_the_last_one_serves(tmp_path: Path) -> None:

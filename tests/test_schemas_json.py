@@ -41,6 +41,8 @@ def test_unknown_additions_break_no_reader(name: str) -> None:
 def test_additions_deep_inside_an_enriched_posting_break_no_reader() -> None:
     example = read("EnrichedPosting.example.json")
     example["occupations"][0]["evidence"] = ["later"]
+    example["groups"][0]["title"] = "later"
+    example["evidence"]["nearest"][0]["weight"] = 2
     example["model"]["commit"] = "later"
     jsonschema.Draft202012Validator(read("EnrichedPosting.schema.json")).validate(example)
     assert EnrichedPosting.model_validate(example).occupations[0].onet_code == "29-1141.00"

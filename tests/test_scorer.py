@@ -1,56 +1,71 @@
 """Exact search over the categories, answers that a cache cannot change, and an artifact that proves itself before it serves."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from consumer.index import CategoryIndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consumer.encoder import SentenceEncoder
 from consumer.errors import ArtifactError
+from consumer.mixture import Mixture, Tensors
 from consumer.registry import FolderRegistry
 from consumer.reloader import ScorerLoader
-from consumer.scorer import check_serveable
-from schemas.artifact import Calibration, Category, GoldenTitle
-from tests.factories import CATEGORIES, LetterEncoder, tiny_scorer
+from consumer.scorer import Scorer, check_serveable
+from schemas.artifact import Calibration, Category, Decide, GoldenTitle, Mix
+from tests.factories import CATEGORIES, LetterEncoder, manifest, tiny_scorer
 
 CPU = torch.device("cpu")
 TITLES = ["registered nurse", "Line Cook", "CDL truck driver", "Cook", "Heavy Truck Drivers", ""]
 
 
+class Given:
+    """An encoder that answers with the vectors it was given, in order of the texts' numbers."""
+
+    device, ref = CPU, LetterEncoder.ref
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        self.rows = rows
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        return self.rows[[int(text) for text in texts]]
+
+
 @pytest.mark.parametrize(("texts", "categories", "k"), [(1, 1, 1), (7, 50, 5), (3, 4, 9), (0, 5, 2), (2, 1_016, 1_016)])
 def test_the_top_k_is_that_of_a_full_sort(texts: int, categories: int, k: int) -> None:
     rng = np.random.default_rng(texts)
-    named = [Category(onet_code=f"11-{i:04d}.00", onet_title=str(i)) for i in range(categories)]
+    named = tuple(Category(onet_code=f"11-{i:04d}.00", onet_title=str(i)) for i in range(categories))
     matrix = rng.normal(size=(categories, 16)).astype("float32")
     rows = rng.normal(size=(texts, 16)).astype("float32")
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    top = CategoryIndex(named, torch.from_numpy(matrix), CPU).top_k(torch.from_numpy(rows), k, scale=7.0)
+    mixture = Mixture(Tensors(named, torch.from_numpy(matrix)), Mix(scale=7.0), None, CPU)
+    scored = Scorer(manifest(), Given(torch.from_numpy(rows)), mixture, top_n=k).score([str(i) for i in range(texts)])
     cosines = rows.astype("float64") @ (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).T
     order = np.argsort(-cosines, axis=1)[:, :k]
     weights = np.exp(7.0 * cosines)
-    assert top.ids == order.tolist()
-    for found, expected in ((top.scores, cosines), (top.probabilities, weights / weights.sum(axis=1, keepdims=True))):
-        np.testing.assert_allclose(np.array(found).reshape(order.shape), np.take_along_axis(expected, order, 1), atol=1e-5)
+    assert [[int(match.onet_title) for match in s.occupations] for s in scored] == order.tolist()
+    for name, expected in (("score", cosines), ("probability", weights / weights.sum(axis=1, keepdims=True))):
+        found = np.array([[getattr(match, name) for match in s.occupations] for s in scored]).reshape(order.shape)
+        np.testing.assert_allclose(found, np.take_along_axis(expected, order, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("embeddings", "complaint"),
     [
-        (torch.ones(2, 4), "3 categories do not fit"),
-        (torch.ones(3), "do not fit embeddings of shape"),
+        (torch.ones(2, 4), "3 rows are expected of the title embeddings of shape"),
+        (torch.ones(3), "3 rows are expected of the title embeddings of shape"),
         (torch.tensor([[1.0, 0.0], [float("nan"), 0.0], [1.0, 0.0]]), "NaN, infinite or of length zero"),
         (torch.tensor([[1.0, 0.0], [float("inf"), 0.0], [1.0, 0.0]]), "NaN, infinite or of length zero"),
         (torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]), "NaN, infinite or of length zero"),
     ],
 )
-def test_embeddings_without_a_direction_make_no_index(embeddings: torch.Tensor, complaint: str) -> None:
+def test_embeddings_without_a_direction_make_no_mixture(embeddings: torch.Tensor, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        CategoryIndex(CATEGORIES, embeddings, CPU)
+        Mixture(Tensors(CATEGORIES, embeddings), Mix(), None, CPU)
 
 
 def test_matches_are_ranked_best_first_and_fully_named() -> None:
@@ -68,7 +83,8 @@ def test_matches_are_ranked_best_first_and_fully_named() -> None:
     [(0.0, 0.0, "accept"), (2.0, 0.0, "review"), (2.0, 2.0, "unclassified"), (0.3, 2.0, "accept")],
 )
 def test_the_calibrated_probability_decides(accept_at: float, review_at: float, decision: str) -> None:
-    scorer = tiny_scorer(calibration=Calibration(scale=20.0, accept_at=accept_at, review_at=review_at))
+    decide = Decide(accept_at=accept_at, review_at=review_at)
+    scorer = tiny_scorer(calibration=Calibration(new=decide, known=decide))
     assert scorer.score(["Cook"])[0].decision == decision
 
 
@@ -130,6 +146,6 @@ def test_the_starter_model_knows_an_everyday_title(
 ) -> None:
     registry = FolderRegistry(starter_registry)
     loader = ScorerLoader(registry, device="cpu", precision="fp32")
-    loader._encoder = encoder  # the same weights, not loaded once more
+    loader._encoders = {encoder.ref: encoder}  # the same weights, not loaded once more
     found = [match.onet_code[:7] for match in loader.load(registry.current() or "").score([title])[0].occupations]
     assert code in found

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from consumer.errors import ConfigError
+from consumer.mixture import Switches
 from consumer.settings import Settings, load_settings, unknown_variables
 
 
@@ -64,6 +65,9 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
         ({"top_n": "many"}, "top_n: Input should be a valid integer"),
         ({"device": "tpu"}, "device:"),
         ({"http_port": "65536"}, "http_port:"),
+        ({"prior_adjustment": "3"}, "prior_adjustment:"),
+        ({"prior_adjustment": "nan"}, "prior_adjustment:"),
+        ({"without": "line,title"}, "without.1: Input should be 'exemplars', 'line' or 'known'"),
         ({"batch_max_age_s": "inf"}, "batch_max_age_s:"),
         ({"max_message_bytes": "99999999"}, "max_message_bytes:"),
         ({"kafka": ["group.id=x"]}, "group.id is set by occustream itself"),
@@ -75,6 +79,23 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
 )
 def test_a_wrong_setting_is_named_with_what_it_should_be(flags: dict[str, Any], said: str) -> None:
     assert said in complaint(**flags)
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"), [("", set()), ("line", {"line"}), (" line, known ,", {"line", "known"}), ("known,known", {"known"})]
+)
+def test_parts_of_the_model_are_switched_off_by_name_in_every_layer(
+    given: str, parts: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(without=given).switches == Switches(frozenset(parts))
+    assert load(f"without = {sorted(parts)}", folder=tmp_path).without == parts
+    assert load(f"without = '{given}'", folder=tmp_path).without == parts
+    monkeypatch.setenv("OCCUSTREAM_WITHOUT", given)
+    assert load().without == parts
+
+
+def test_the_prior_adjustment_reaches_the_model() -> None:
+    assert load(prior_adjustment="-0.5").switches == Switches(prior_adjustment=-0.5)
 
 
 @pytest.mark.parametrize("value", ["5", '"linger.ms=5"', "[1]"])

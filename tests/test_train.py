@@ -13,14 +13,17 @@ from torch.nn.functional import normalize
 
 from consumer.encoder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
 from consumer.registry import Artifact, FolderRegistry
+from consumer.reloader import ScorerLoader
+from schemas.artifact import Category
 from tests.conftest import Cli
 from tests.factories import LetterEncoder
 from tests.trainer_data import ALTERNATE, OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
-from trainer.evaluate import NEVER
+from trainer.calibrate import NEVER
 from trainer.methods import Rows
-from trainer.onet import Taxonomy, read_taxonomy
-from trainer.train import Data, TrainOptions, _fit
+from trainer.model import FitOptions, Source, Titles, fit
+from trainer.onet import read_taxonomy
+from trainer.train import TrainOptions
 
 METHODS = ("direct", "mean", "hinge", "softmax")
 Train = Callable[..., dict[str, Any]]
@@ -53,21 +56,23 @@ def train(tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def embeddings(registry: Path, version: str) -> torch.Tensor:
-    return FolderRegistry(registry).load(version).embeddings
+    return FolderRegistry(registry).load(version).tensors.title
 
 
 def test_the_starter_data_make_a_model_of_the_whole_taxonomy(starter_registry: Path) -> None:
     registry = FolderRegistry(starter_registry)
     artifact: Artifact = registry.load(registry.current() or "")
-    assert artifact.categories == read_taxonomy(None).categories
+    known = [(category.onet_code, category.onet_title) for category in read_taxonomy(None).categories]
+    assert [(category.onet_code, category.onet_title) for category in artifact.tensors.categories] == known
+    assert sum(category.postings for category in artifact.tensors.categories) == artifact.manifest.training["rows"]
     assert (artifact.manifest.encoder.id, artifact.manifest.encoder.sha256) == (DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256)
-    assert torch.allclose(artifact.embeddings.norm(dim=1), torch.ones(1_016), atol=1e-5)
-    assert len(artifact.embeddings.unique(dim=0)) == 1_016
+    assert torch.allclose(artifact.tensors.title.norm(dim=1), torch.ones(1_016), atol=1e-5)
+    assert len(artifact.tensors.title.unique(dim=0)) == 1_016
     metrics = artifact.manifest.metrics
     assert 0.3 < metrics["top_1"] < metrics["top_3"] < metrics["top_5"] < 1
     assert len({golden.onet_code[:2] for golden in artifact.manifest.golden}) == len(artifact.manifest.golden) >= 20
     files = {path.name for path in (starter_registry / "versions" / artifact.manifest.version).iterdir()}
-    assert files == {"manifest.json", "categories.json", "embeddings.safetensors"}
+    assert files == {"manifest.json", "categories.json", "titles.json", "embeddings.safetensors"}
 
 
 def test_two_trainers_at_once_with_one_seed_publish_the_same_model_twice(
@@ -79,7 +84,10 @@ def test_two_trainers_at_once_with_one_seed_publish_the_same_model_twice(
     assert [r.returncode for r in results] == [0, 0], results
     summaries = [json.loads(r.stdout.splitlines()[-1]) for r in results]
     first, second = (summary["version"] for summary in summaries)
-    assert torch.equal(embeddings(tmp_path, first), embeddings(tmp_path, second))
+    one, other = (FolderRegistry(tmp_path).load(version) for version in (first, second))
+    assert torch.equal(one.tensors.title, other.tensors.title)
+    assert (one.tensors.titles, one.manifest.mix) == (other.tensors.titles, other.manifest.mix)
+    assert one.manifest.line_encoder == other.manifest.line_encoder, "token vectors, too, are one seed's"
     assert summaries[0]["metrics"] == summaries[1]["metrics"]
     pointer = json.loads((tmp_path / "CURRENT").read_text())
     assert {pointer["version"], *pointer["previous"]} == {first, second}
@@ -123,17 +131,13 @@ def test_a_category_without_postings_takes_none_from_those_that_have_them(method
     centres = normalize(1.5 * directions[:1] + directions[1:81], dim=1)  # 40 categories with postings, 40 without
     labels = torch.arange(240) % 40
     titles = normalize(centres[labels] + 0.7 * directions[81:], dim=1)
-    data = Data(
-        taxonomy=Taxonomy("", (), {}),
-        postings=(),
-        encoder=LetterEncoder(),
-        rows=Rows(titles, labels, torch.ones(240)),
-        onet=Rows(centres, torch.arange(80), torch.full((80,), 0.3)),
-        names=centres,
-        prior=centres,
-        distinct_titles=0,
-    )
-    made = _fit(data.rows, data, TrainOptions(postings=(), onet=None, registry=Path(), method=method), "")
+    categories = tuple(Category(onet_code=f"11-{i:04d}.00", onet_title=f"{i}") for i in range(80))
+    names = [category.onet_title for category in categories]
+    onet = Titles(names, names, Rows(centres, torch.arange(80), torch.full((80,), 0.3)))
+    source = Source("", categories, onet, LetterEncoder(), None, Path())
+    texts = [f"title {i}" for i in range(240)]
+    model = fit(Titles(texts, texts, Rows(titles, labels, torch.ones(240))), source, FitOptions(method=method), "")
+    made = model.tensors.title
     assert ((titles @ made.T).argmax(dim=1) == labels).float().mean() > 0.95
 
 
@@ -167,13 +171,13 @@ def test_little_data_make_a_model_that_promises_nothing(
 ) -> None:
     printed = train("--method", method, "--epochs", "1", rows=rows)
     assert printed["rows"] == len(rows)
-    assert FolderRegistry(tmp_path).load(printed["version"]).manifest.calibration.accept_at == NEVER
+    assert FolderRegistry(tmp_path).load(printed["version"]).manifest.calibration.new.accept_at == NEVER
 
 
 @pytest.mark.parametrize("split", ["random", "title"])
 def test_the_asked_share_is_held_out_and_measured_on(split: str, train: Train) -> None:
     printed = train("--split", split, "--holdout", "0.5", "--method", "mean")
-    assert printed["metrics"]["held_out_rows"] == pytest.approx(len(POSTINGS) / 2, abs=3)
+    assert printed["metrics"]["rows"] == pytest.approx(len(POSTINGS) / 2, abs=3)
 
 
 def test_rows_that_teach_nothing_are_told_with_their_first_place(train: Train) -> None:
@@ -194,7 +198,29 @@ def test_the_manifest_tells_enough_to_train_again(train: Train, tiny: list[str],
     training = FolderRegistry(tmp_path).load(train("--seed", "4", "--epochs", "2")["version"]).manifest.training
     given = {"postings": [tiny[1]], "onet": tiny[3], "encoder": tiny[5], "method": "softmax", "seed": 4, "epochs": 2}
     assert {name: training[name] for name in given} == given
-    assert set(TrainOptions.__dataclass_fields__) <= set(training)
+    assert {*TrainOptions.__dataclass_fields__, *FitOptions.__dataclass_fields__} - {"fit"} <= set(training)
+
+
+@pytest.mark.parametrize("left_out", [(), ("line",), ("exemplars", "known"), ("exemplars", "line", "known")])
+def test_a_consumer_loads_what_was_trained_without_the_parts_left_out(
+    left_out: tuple[str, ...], train: Train, tiny: list[str], tmp_path: Path
+) -> None:
+    registry = FolderRegistry(tmp_path)
+    artifact = registry.load(train("--without", *left_out)["version"])
+    manifest = artifact.manifest
+    assert (manifest.line_encoder is None) == ("line" in left_out)
+    assert (manifest.exemplars is None) == ("exemplars" in left_out)
+    assert (manifest.mix.known_prior is None) == ("known" in left_out)
+    assert bool(artifact.tensors.titles) == (not {"exemplars", "known"} <= {*left_out})
+    scored = ScorerLoader(registry, encoder=tiny[5], device="cpu").load(manifest.version).score(["Nurse A"])[0]
+    assert scored.evidence.exact_title == ("known" not in left_out)
+    assert bool(scored.evidence.nearest) == ("exemplars" not in left_out)
+
+
+def test_a_bound_on_exemplars_leaves_the_table_of_titles_whole(train: Train, tmp_path: Path) -> None:
+    tensors = FolderRegistry(tmp_path).load(train("--max-exemplars", "7")["version"]).tensors
+    assert tensors.exemplars is not None
+    assert len(tensors.exemplars) == 7 < len(tensors.titles)
 
 
 def test_a_file_name_need_not_be_utf_8(train: Train, tiny: list[str], tmp_path: Path) -> None:

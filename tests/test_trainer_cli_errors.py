@@ -78,6 +78,8 @@ def test_an_encoder_that_is_not_there_names_the_ways_to_have_it(complaint: Compl
         *(("--seed", seed, f"from 0 to 2^63 - 1, not {seed}") for seed in ("-1", str(2**63), "x")),
         ("--method", "magic", "invalid choice: 'magic' (choose from"),
         ("--split", "half", "invalid choice: 'half'"),
+        ("--without", "title", "invalid choice: 'title'"),
+        ("--max-exemplars", "0", "at least 1, not 0"),
         ("--registry", "", "an empty name; is a variable unset?"),
         ("--onet", "", "an empty name; is a variable unset?"),
     ],

@@ -32,7 +32,7 @@ class HeldOut:
 def best_scale(mixture: Mixture, held_out: HeldOut) -> float:
     """Return the scale of the category part by negative log likelihood (temperature scaling, Guo et al. 2017)."""
     cosines = mixture.cosines(held_out.queries).cpu()
-    scales: list[float] = torch.arange(5.0, 80.5, 0.5).tolist()
+    scales = [5 + step / 2 for step in range(151)]
     return min(scales, key=lambda scale: cross_entropy(scale * cosines, held_out.labels).item())
 
 
@@ -107,8 +107,8 @@ def _decide(mixed: torch.Tensor, labels: torch.Tensor, *, precision: float) -> D
         at, count = _accept_at(best[:, 0][eligible], right[eligible], precision)
         choices.append((count, -margin, at))
     _count, margin, accept_at = max(choices)
-    review_at = _review_at(best[:, 0], right)
-    return Decide(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=min(accept_at, review_at))
+    review_at = _review_at(best[:, 0], right, accept_at)
+    return Decide(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
 
 
 def _accept_at(values: torch.Tensor, right: torch.Tensor, precision: float) -> tuple[float, int]:
@@ -122,11 +122,12 @@ def _accept_at(values: torch.Tensor, right: torch.Tensor, precision: float) -> t
     return float(values[last]), last + 1
 
 
-def _review_at(values: torch.Tensor, right: torch.Tensor) -> float:
+def _review_at(values: torch.Tensor, right: torch.Tensor, accept_at: float) -> float:
+    """Return the threshold, at most `accept_at`: what is accepted cannot be counted among the hopeless."""
     values, hits = _by_confidence(values, right)
     below = len(values) - torch.arange(1, len(values) + 1)  # how many postings lie below each value
     right_below = (hits.sum() - hits.cumsum(0)) / below.clamp_min(1)
-    hopeless = (right_below <= HOPELESS_PRECISION) & (below >= MIN_ROWS) & _falls(values)
+    hopeless = (right_below <= HOPELESS_PRECISION) & (below >= MIN_ROWS) & _falls(values) & (values <= accept_at)
     return float(values[hopeless.nonzero().min()]) if bool(hopeless.any()) else 0.0
 
 

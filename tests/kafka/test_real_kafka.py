@@ -94,7 +94,7 @@ class Service(NamedTuple):
         """Store a copy of the model in service as a new version; returns its folder."""
         current = self.registry.load(self.registry.current() or "")
         manifest = current.manifest.model_copy(update={"version": version})
-        self.registry.publish(manifest, current.categories, current.embeddings)
+        self.registry.publish(manifest, current.tensors)
         return self.registry.root / "versions" / version
 
     def serves(self, version: str) -> bool:
