@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
 from consumer.encoder import SentenceEncoder, load_encoder
+from consumer.errors import ConfigError
 from trainer import distill
 from trainer.embed import TitleEmbeddings, progress_bar, shown
 from trainer.methods import weighted_sums
@@ -61,7 +62,10 @@ def finetuned(
     """
     if tuning is None:
         raise ValueError("fine-tuning needs a folder to work in")
-    from trainer.finetune import finetune  # noqa: PLC0415 - seconds to import, and an extra to install
+    try:
+        from trainer.finetune import finetune  # noqa: PLC0415 - seconds to import, and an extra to install
+    except ImportError as error:
+        raise ConfigError(f"fine-tuning needs more packages: pip install 'occustream[finetune]' ({error})") from error
 
     some = source.onet.where(_first_of_each(source.onet.rows.labels, FINETUNE_ONET_TITLES))
     texts = [*postings.clean, *some.clean]
