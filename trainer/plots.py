@@ -48,7 +48,7 @@ class Frame:
     x: tuple[float, float]
     y: tuple[float, float]
     height: int = 300
-    left: int = 52
+    left: int = 68
     right: int = 24
     top: int = 12
     bottom: int = 44
