@@ -23,16 +23,18 @@ h3{margin:8px 0;font-size:1em}p{margin:6px 0;max-width:80ch}.soft,figcaption,.mi
 .side>*{min-width:0}figure,.card{margin:8px 0;padding:12px;background:var(--panel);border:1px solid var(--line);
 border-radius:8px}
 .card b.big{font-size:1.9em;line-height:1.2;margin-right:6px}
-figure>svg{display:block;width:100%;max-width:560px;height:auto}
+figcaption{margin-top:8px;font-size:.92em}figure>svg{display:block;width:100%;max-width:560px;height:auto}
 svg text{fill:var(--soft);font:11.5px system-ui,sans-serif}.grid{stroke:var(--line);stroke-width:1}
-.level{stroke:var(--soft);stroke-width:1.3;stroke-dasharray:5 4}polyline{fill:none;stroke-width:2}.ring{stroke-width:2.5}
+.level{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:6 4}rect{opacity:.8}
+polyline{fill:none;stroke-width:2}.ring{stroke-width:2.5}
 .legend{display:flex;flex-wrap:wrap;gap:2px 16px;font-size:.9em}
 .key{display:inline-block;width:12px;height:12px;margin-right:5px;border-radius:3px}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92em}
-th,td{padding:4px 8px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
+th,td{padding:4px 8px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);overflow-wrap:break-word}
 th{color:var(--soft);font-weight:600;overflow-wrap:normal}
 td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-td small{display:block;color:var(--soft)}td b{color:var(--good)}.words td:not(.n){min-width:9em}.right{color:var(--good)}
+td small{display:block;color:var(--soft)}td b{color:var(--good)}
+.words td:not(.n){min-width:10.5em;overflow-wrap:anywhere}.right{color:var(--good)}
 .wrong{color:var(--bad)}
 .bar{position:relative;height:10px;margin:2px 0 7px;background:var(--line);border-radius:3px;overflow:hidden}
 .bar i{position:absolute;inset:0 auto 0 0}.bar i.five{background:var(--s0);opacity:.4}.bar i.one{background:var(--s0)}
@@ -53,6 +55,18 @@ def text(value: object, longest: int = LONGEST_TEXT) -> str:
     """Return anything as HTML text of at most `longest` characters, without control characters."""
     words = UNPRINTABLE.sub(" ", str(value)[: 2 * longest])
     return escape(words if len(words) <= longest else words[: longest - 1] + "…")
+
+
+def seconds(value: float | None) -> str:
+    """Return a time in words; "-" for none."""
+    if value is None:
+        return "-"
+    return f"{int(value) // 60} min {int(value) % 60} s" if value >= 60 else f"{value:.3g} s"  # noqa: PLR2004 - a minute
+
+
+def share(value: float | None) -> str:
+    """Return a share as a percentage; "-" for none."""
+    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def page(title: str, body: str) -> str:

@@ -11,6 +11,8 @@ from html import escape
 WIDTH = 480
 COLOURS = 6
 """Series that can be told apart; `report.STYLE` has a colour for each."""
+FEW = 20
+"""Points of a curve that are each shown as a dot."""
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "4 4", "12 3")
 Point = tuple[float, float]
 Label = Callable[[float], str]
@@ -46,8 +48,8 @@ class Frame:
     x: tuple[float, float]
     y: tuple[float, float]
     height: int = 300
-    left: int = 52
-    right: int = 14
+    left: int = 68
+    right: int = 24
     top: int = 12
     bottom: int = 44
 
@@ -88,10 +90,10 @@ def text(x: float, y: float, words: str, anchor: str = "middle") -> str:
 
 
 def legend(names: Sequence[str]) -> str:
-    """Return the names of the series with their colours, as HTML that wraps; nothing for a single one."""
+    """Return the names of the series, HTML already, with their colours, as HTML that wraps; nothing for a single one."""
     if len(names) < 2:  # noqa: PLR2004 - one needs no telling apart
         return ""
-    keys = [f'<span><i class="key s{i}"></i>{escape(name)}</span>' for i, name in enumerate(names)]
+    keys = [f'<span><i class="key s{i}"></i>{name}</span>' for i, name in enumerate(names)]
     return f'<p class="legend">{"".join(keys)}</p>'
 
 
@@ -108,7 +110,10 @@ def lines(
     marks: Mapping[str, Point] | None = None,
     level: float | None = None,
 ) -> str:
-    """Draw at most COLOURS curves, each through its points; `marks`: a ring on the curve of a name; `level`: a dashed line."""
+    """Draw at most COLOURS curves by their names (HTML), each through its points.
+
+    `marks`: a ring for the curve of a name; `level`: a dashed line across.
+    """
     shown = dict(list(series.items())[:COLOURS])
     points = [point for curve in shown.values() for point in curve]
     frame = Frame(x_range or _around([p[0] for p in points]), y_range or _around([p[1] for p in points]))
@@ -151,8 +156,8 @@ def reliability(bins: Sequence[tuple[float, float, int, float]]) -> str:
     low = Frame((0, 1), (0, most), height=380, top=262, bottom=44)
     (dx0, dy0), (dx1, dy1) = frame.at(0, 0), frame.at(1, 1)
     parts = [frame.grid(ticks(0, 1), percent), low.x_axis(ticks(0, 1), percent), low.titles("probability the model states", "")]
-    parts.append(f'<text transform="translate(12 121) rotate(-90)" text-anchor="middle">{"share right"}</text>')
-    parts.append(f'<text transform="translate(12 299) rotate(-90)" text-anchor="middle">{"postings"}</text>')
+    parts.append('<text transform="translate(12 121) rotate(-90)" text-anchor="middle">share right</text>')
+    parts.append('<text transform="translate(12 299) rotate(-90)" text-anchor="middle">postings</text>')
     for start, end, count, right in bins:
         if count:
             parts += [_box(frame, start, end, right, 0), _box(low, start, end, count, 1)]
@@ -169,7 +174,8 @@ def _box(frame: Frame, start: float, end: float, value: float, colour: int) -> s
 
 def _curve(colour: int, points: Sequence[Point]) -> str:
     path = " ".join(f"{x},{y}" for x, y in points)
-    dots = "".join(f'<circle class="s{colour}" cx="{x}" cy="{y}" r="2.6"/>' for x, y in points) if len(points) <= 20 else ""  # noqa: PLR2004
+    few = points if len(points) <= FEW else ()  # dots would run into each other
+    dots = "".join(f'<circle class="s{colour}" cx="{x}" cy="{y}" r="2.6"/>' for x, y in few)
     return f'<polyline class="s{colour}" stroke-dasharray="{DASHES[colour]}" points="{path}"/>{dots}'
 
 

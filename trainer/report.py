@@ -12,10 +12,21 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from trainer import plots, sections
-from trainer.page import page, section, side, table, text
+from trainer import listings, plots, sections
+from trainer.page import page, seconds, section, side, table, text
 
 Figures = dict[str, Any]
+OF_SPLITS = (
+    sections.top_n,
+    sections.bucket,
+    sections.major_group,
+    sections.calibration,
+    sections.risk,
+    listings.rollup,
+    listings.confusions,
+    listings.examples,
+    listings.categories,
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ def render(content: Report) -> str:
         f"<dl>{''.join(f'<dt>{text(k, 40)}<dd>{text(v)}' for k, v in list(content.data.items())[:50])}</dl>",
         sections.headline(splits),
         sections.comparison(content.methods),
-        *(part(splits) for part in sections.OF_SPLITS),
+        *(part(splits) for part in OF_SPLITS),
         _epochs(content.curves),
         _timing(content.timing),
         _command(content.command),
@@ -101,7 +112,7 @@ def _whole(series: Mapping[str, Sequence[plots.Point]]) -> list[float]:
 
 
 def _timing(timing: Mapping[str, float]) -> str:
-    rows = [[text(step), sections.seconds(value)] for step, value in timing.items()]
+    rows = [[text(step), seconds(value)] for step, value in timing.items()]
     body = table(["step", "time"], rows, numbers=1) if rows else ""
     return section("Timing", "Wall-clock time on the machine that made this report.", body, missing="no times were recorded.")
 

@@ -1,16 +1,14 @@
-"""The sections of a report: each takes the figures it shows and returns HTML. The names of splits are HTML already."""
+"""Sections of a report that compare and draw: figures in, HTML out. The names of splits are HTML already."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trainer import plots
-from trainer.page import figure, section, side, table, text
+from trainer.page import figure, seconds, section, share, side, table, text
 
 Figures = dict[str, Any]
 Splits = Mapping[str, Figures]
 EACH = "no split has these figures: nothing was held out, or no posting was left to measure on."
-CATEGORY_ROWS = 3_600
-"""Rows of the tables per category in all splits together: what keeps the page below 3 MB."""
 MEANT = {
     "random": "held-out postings",
     "title": "new titles (none of them was in training)",
@@ -33,18 +31,6 @@ COLUMNS = {
 }
 
 
-def seconds(value: float | None) -> str:
-    """Return a time in words; "-" for none."""
-    if value is None:
-        return "-"
-    return f"{int(value) // 60} min {int(value) % 60} s" if value >= 60 else f"{value:.3g} s"  # noqa: PLR2004 - a minute
-
-
-def share(value: float | None) -> str:
-    """Return a share as a percentage; "-" for none."""
-    return "-" if value is None else plots.percent_1(value)
-
-
 def headline(splits: Splits) -> str:
     """Return the main figures of each split in plain words."""
     cards = [_card(name, figures) for name, figures in _with(splits, "summary").items() if "top_1" in figures["summary"]]
@@ -61,7 +47,9 @@ def _card(name: str, figures: Figures) -> str:
     else:
         lines.append("None is accepted without a person: no threshold kept the promised precision.")
     if "macro_top_1" in it:
-        lines.append(f"Where every occupation counts the same, rare ones as much as frequent ones, {_of_100(it['macro_top_1'])}.")
+        lines.append(
+            f"Where every occupation counts the same, rare ones as much as frequent ones: {_of_100(it['macro_top_1'])} of 100."
+        )
     if "ece" in it:
         lines.append(f"A stated probability is off by {100 * it['ece']:.1f} points on average (ECE{_range(ranges.get('ece'))}).")
     big = f'<b class="big">{share(it["top_1"])}</b>top-1{_range(ranges.get("top_1"))}'
@@ -106,14 +94,16 @@ def top_n(splits: Splits) -> str:
         return section("Right among the first N", "", "", missing=EACH)
     low = min(y for points in found.values() for _, y in points)
     picture = plots.lines(
-        found, x="N best codes looked at", y="share right", y_range=(int(low * 10) / 10, 1), y_label=plots.percent, x_ticks=tops
+        found,
+        x="N best codes looked at",
+        y="share right",
+        y_range=(min(int(low * 10) / 10, 0.9), 1),
+        y_label=plots.percent,
+        x_ticks=tops,
     )
-    rows = [
-        [name, *(f"{100 * dict(points)[top]:.1f}" if top in dict(points) else "-" for top in tops)]
-        for name, points in found.items()
-    ]
-    values = table(["split", *(str(top) for top in tops)], rows, numbers=1)
-    body = side([f"<figure>{picture}</figure>", f"<figure><h3>In per cent</h3>{values}</figure>"])
+    rows = [[str(top), *(share(dict(points).get(top)) for points in found.values())] for top in tops]
+    values = table(["N", *found], rows, numbers=1)
+    body = side([f"<figure>{picture}</figure>", f"<figure>{values}</figure>"])
     return section("Right among the first N", "What a person who looks at the first N suggestions finds.", body, missing=EACH)
 
 
@@ -123,7 +113,7 @@ def bucket(splits: Splits) -> str:
     return section(
         "By size of category",
         intro,
-        side(_bucket(name, f["by_bucket"]) for name, f in _filled(splits, "by_bucket")),
+        side(_bucket(name, f["by_bucket"]) for name, f in filled(splits, "by_bucket")),
         missing=EACH,
     )
 
@@ -141,7 +131,7 @@ def _bucket(name: str, rows: Sequence[Figures]) -> str:
 
 def major_group(splits: Splits) -> str:
     """Return accuracy by major group of the SOC, as bars beside names."""
-    cards = [figure(f"Split: {name}", _groups(f["by_major_group"])) for name, f in _filled(splits, "by_major_group")]
+    cards = [figure(f"Split: {name}", _groups(f["by_major_group"])) for name, f in filled(splits, "by_major_group")]
     intro = "Dark: the right code first. Light: within the first five. At the right: both in per cent, and postings."
     return section("By SOC major group", intro, side(cards), missing=EACH)
 
@@ -159,7 +149,7 @@ def _groups(rows: Sequence[Figures]) -> str:
 def calibration(splits: Splits) -> str:
     """Return reliability diagrams with counts."""
     cards = []
-    for name, figures in _filled(splits, "reliability"):
+    for name, figures in filled(splits, "reliability"):
         bins = [(b["low"], b["high"], b["count"], b.get("right", 0.0)) for b in figures["reliability"]]
         if any(count for _, _, count, _ in bins):
             cards.append(figure(f"Split: {name}", plots.reliability(bins)))
@@ -169,7 +159,7 @@ def calibration(splits: Splits) -> str:
 
 def risk(splits: Splits) -> str:
     """Return the error among the most confident rows against their share, with what is accepted."""
-    found = dict(_filled(splits, "risk_coverage"))
+    found = dict(filled(splits, "risk_coverage"))
     series = {name: [(row["coverage"], row["error"]) for row in figures["risk_coverage"]] for name, figures in found.items()}
     summaries = {name: figures.get("summary", {}) for name, figures in found.items()}
     marks = {
@@ -177,121 +167,49 @@ def risk(splits: Splits) -> str:
         for name, it in summaries.items()
         if it.get("accept_precision") is not None
     }
-    notes = [f"{name}: {share(x)} accepted, {share(y)} of them wrong." for name, (x, y) in marks.items()]
-    notes += [f"{name}: nothing is accepted, so there is no ring." for name in found if name not in marks]
     promised = {1 - it["precision"] for it in summaries.values() if "precision" in it}
     if not series:
         return section("Fewer answers, fewer errors", "", "", missing=EACH)
     level = promised.pop() if len(promised) == 1 else None
     most = max([y for curve in series.values() for _, y in curve] + [y for _, y in marks.values()] + [level or 0, 0.02])
     picture = plots.lines(
-        series, x="share answered, most confident first", y="share wrong of these", x_range=(0, 1), y_range=(0, most * 1.08),
-        x_label=plots.percent, y_label=plots.percent, marks=marks, level=level,
-    )  # fmt: skip
+        series,
+        x="share answered, most confident first",
+        y="share wrong of these",
+        x_range=(0, 1),
+        y_range=(0, most * 1.08),
+        x_label=plots.percent,
+        y_label=plots.percent,
+        marks=marks,
+        level=level,
+    )
     intro = (
         "How many answers are wrong if only the surest are given. Ring: what is accepted. Dashed: the promised share of errors."
     )
-    body = side([f"<figure>{picture}<figcaption>{'<br>'.join(notes)}</figcaption></figure>"])
+    body = side([f"<figure>{picture}</figure>", _decisions(summaries)])
     return section("Fewer answers, fewer errors", intro, body, missing=EACH)
 
 
-def rollup(splits: Splits) -> str:
-    """Return the share right at coarser levels of the classification."""
-    found = dict(_filled(splits, "rollup"))
-    levels: list[Figures] = max((figures["rollup"] for figures in found.values()), key=len, default=[])
-    rows = [
-        [text(level["level"]), f"{level['groups']:,}", *(_right(figures["rollup"], level["level"]) for figures in found.values())]
-        for level in levels
-    ]
-    body = table(["level", "groups", *found], rows, numbers=1) if rows else ""
-    intro = "Share right where only the group counts. A group's probability is the sum over its codes."
-    return section("At coarser levels", intro, body, missing=EACH)
-
-
-def _right(rows: Sequence[Figures], level: str) -> str:
-    return next((share(row["right"]) for row in rows if row["level"] == level), "-")
-
-
-def confusions(splits: Splits) -> str:
-    """Return the most frequent confusions."""
-    parts = []
-    for name, figures in _filled(splits, "worst_pairs"):
-        rows = [
-            [
-                _occupation(pair, "true"),
-                _occupation(pair, "predicted"),
-                text(pair["example"]),
-                str(pair["count"]),
-                plots.percent(pair["share"]),
-            ]  # fmt: skip
-            for pair in figures["worst_pairs"]
-        ]
-        headings = ["true", "taken for", "for example", "count", "of the true"]
-        parts.append(f"<h3>Split: {name}</h3>" + table(headings, rows, numbers=3, limit=30, kind="words"))
-    intro = "Which occupation is most often taken for which, and for how many of its held-out postings."
-    return section(
-        "Most frequent confusions", intro, "".join(parts), missing="no posting got a wrong code, or none was measured."
-    )
-
-
-def _occupation(row: Figures, which: str) -> str:
-    return f"{text(row[f'{which}_name'])}<small>{text(row[f'{which}_code'], 12)}</small>"
-
-
-def examples(splits: Splits) -> str:
-    """Return some right and some wrong predictions."""
-    parts = []
-    for name, figures in _filled(splits, "samples"):
-        rows = [
-            [
-                text(row["title"]),
-                _verdict(row),
-                "" if row["right"] else _occupation(row, "true"),
-                text(row["decision"], 20),
-                share(row["probability"]),
-            ]  # fmt: skip
-            for row in figures["samples"]
-        ]
-        headings = ["title", "the model says", "but it is", "decision", "probability"]
-        parts.append(f"<h3>Split: {name}</h3>" + table(headings, rows, numbers=4, limit=50, kind="words"))
-    intro = "Right ones drawn at random. Of the wrong ones, half are those the model was surest of, half were drawn at random."
-    return section("Samples", intro, "".join(parts), missing=EACH)
-
-
-def _verdict(row: Figures) -> str:
-    kind, word = ("right", "✓ right") if row["right"] else ("wrong", f"✗ wrong: the true one is at rank {row['rank']}")
-    return f'{_occupation(row, "predicted")}<span class="{kind}">{word}</span>'
-
-
-def categories(splits: Splits) -> str:
-    """Return a table of every category with held-out postings, folded away."""
-    found = _filled(splits, "by_category")
-    limit = CATEGORY_ROWS // max(1, len(found))
-    headings = ["code", "name", "training", "held out", "top-1", "top-5"]
-    parts = []
-    for name, figures in found:
-        rows = [
-            [
-                text(r["code"], 12),
-                text(r["name"], 80),
-                *(f"{r[k]:,}" for k in ("train_rows", "rows")),
-                *(f"{100 * r[k]:.0f}" for k in ("top_1", "top_5")),
-            ]
-            for r in figures["by_category"][: limit + 1]
-        ]
-        title = f"Split: {name}, {len(figures['by_category']):,} categories"
-        parts.append(f"<details><summary>{title}</summary>{table(headings, rows, numbers=2, limit=limit)}</details>")
-    return section("Every category", "Postings in training and held out; shares in per cent.", "".join(parts), missing=EACH)
-
-
-OF_SPLITS = (top_n, bucket, major_group, calibration, risk, rollup, confusions, examples, categories)
+def _decisions(summaries: Mapping[str, Figures]) -> str:
+    names = {
+        "accept_share": "accepted",
+        "accept_precision": "right of the accepted",
+        "precision": "promised",
+        "reachable_share": "could be accepted at that, with hindsight",
+        "review_share": "for review",
+        "unclassified_share": "unclassified",
+    }
+    rows = [[words, *(share(it.get(name)) for it in summaries.values())] for name, words in names.items()]
+    note = "" if all("accept_precision" in it for it in summaries.values()) else "No ring where nothing is accepted."
+    return figure("Decisions", table(["", *summaries], rows, numbers=1), note)
 
 
 def _with(splits: Splits, part: str) -> dict[str, Figures]:
     return {name: figures for name, figures in splits.items() if figures.get(part)}
 
 
-def _filled(splits: Splits, part: str) -> list[tuple[str, Figures]]:
+def filled(splits: Splits, part: str) -> list[tuple[str, Figures]]:
+    """Return the splits that have this part, with their names."""
     return list(_with(splits, part).items())
 
 
