@@ -33,7 +33,8 @@ def test_every_kind_of_split_is_measured_and_told_as_json_and_as_a_page(
         assert printed["splits"][name]["top_1"] == split["summary"]["top_1"]
         assert len(report.curves[name]) == 8, "an entry per epoch"
     text = page.read_text(encoding="utf-8")
-    assert text.lstrip().startswith("<!") and "://" not in text.replace("http://www.w3.org", "")
+    assert text.lstrip().startswith("<!")
+    assert "://" not in text.replace("http://www.w3.org", "")
     again = tmp_path / "again.html"
     assert main(["report", str(figures), "--output", str(again)]) == 0
     assert again.read_bytes() == page.read_bytes()

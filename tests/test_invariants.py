@@ -362,9 +362,9 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
 
     monkeypatch.setattr(Scorer, "probabilities", noting)
     encoder, texts = TinyEncoder(), [model_text(title) for title in ODD_TITLES]
-    model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), encoder, None, None, Mix(scale=10.0), None)
+    model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), encoder, None, (), Mix(scale=10.0), None)
     rows = Rows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
-    said = predictions(model, Titles(texts, ODD_TITLES, rows))
+    said = predictions(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
     served = [scored.occupations[0] for scored in tiny_scorer().score(ODD_TITLES)]
     assert asked == [text.casefold() for text in texts]
     assert [said.codes[i] for i in said.probabilities.argmax(dim=1)] == [match.onet_code for match in served]

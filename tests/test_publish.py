@@ -21,7 +21,7 @@ ENCODER = LetterEncoder()
 
 
 def model_of(tensors: Tensors) -> Model:
-    return Model("test", tensors, ENCODER, None, None, Mix(), None, CALIBRATION)
+    return Model("test", tensors, ENCODER, None, (), Mix(), None, CALIBRATION)
 
 
 MODEL = model_of(TENSORS)
@@ -31,7 +31,8 @@ def chosen(
     titles: list[str], labels: list[int], model: Model = MODEL, *, answers: list[int] | None = None
 ) -> list[tuple[str, str]]:
     rows = Rows(ENCODER.encode(titles), torch.tensor(labels), torch.ones(len(titles)))
-    golden = golden_titles(model, Titles(titles, titles, rows), torch.tensor(labels if answers is None else answers))
+    given = Titles(titles, titles, rows, ENCODER.ref.sha256)
+    golden = golden_titles(model, given, rows.embeddings, torch.tensor(labels if answers is None else answers))
     return [(g.onet_code, g.title) for g in golden]
 
 
@@ -74,7 +75,7 @@ def test_an_encoder_that_only_this_model_has_is_kept_with_it(tmp_path: Path) -> 
     (tmp_path / "line" / "model.safetensors").write_bytes(b"weights")
     told = all_parts()
     line: Any = LineEncoder()
-    model = Model("test", all_tensors(), ENCODER, line, tmp_path / "line", told["mix"], told["exemplars"], CALIBRATION)
+    model = Model("test", all_tensors(), ENCODER, line, (tmp_path / "line",), told["mix"], told["exemplars"], CALIBRATION)
     registry = FolderRegistry(tmp_path / "registry")
     manifest = publish(registry, model, make_manifest(model, golden=GOLDEN), promote=True)
     assert (manifest.line_encoder, manifest.exemplars) == (LineEncoder.ref, told["exemplars"])

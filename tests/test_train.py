@@ -133,10 +133,11 @@ def test_a_category_without_postings_takes_none_from_those_that_have_them(method
     titles = normalize(centres[labels] + 0.7 * directions[81:], dim=1)
     categories = tuple(Category(onet_code=f"11-{i:04d}.00", onet_title=f"{i}") for i in range(80))
     names = [category.onet_title for category in categories]
-    onet = Titles(names, names, Rows(centres, torch.arange(80), torch.full((80,), 0.3)))
-    source = Source("", categories, onet, LetterEncoder(), None, Path())
+    onet = Titles(names, names, Rows(centres, torch.arange(80), torch.full((80,), 0.3)), LetterEncoder.ref.sha256)
+    source = Source("", categories, onet, LetterEncoder(), "letters", None, Path())
     texts = [f"title {i}" for i in range(240)]
-    model = fit(Titles(texts, texts, Rows(titles, labels, torch.ones(240))), source, FitOptions(method=method), "")
+    postings = Titles(texts, texts, Rows(titles, labels, torch.ones(240)), LetterEncoder.ref.sha256)
+    model = fit(postings, source, FitOptions(method=method), "")
     made = model.tensors.title
     assert ((titles @ made.T).argmax(dim=1) == labels).float().mean() > 0.95
 
