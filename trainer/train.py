@@ -14,13 +14,14 @@ import torch
 from consumer.encoder import DEFAULT_ENCODER, Precision, load_encoder
 from consumer.errors import EncoderError
 from consumer.registry import FolderRegistry
+from schemas.artifact import GoldenTitle
 from schemas.events import LabelledPosting
 from schemas.text import model_text, plain_text
 from trainer import distill
 from trainer.calibrate import HeldOut
 from trainer.datasets import Labelled, read_postings
 from trainer.embed import EmbeddingCache, TitleEmbeddings
-from trainer.figures import summary
+from trainer.figures import Predictions, summary
 from trainer.methods import Rows
 from trainer.model import ONET_WEIGHT, FitOptions, Model, Source, Titles, calibrated, fit
 from trainer.onet import Taxonomy, read_taxonomy
@@ -63,6 +64,8 @@ class Data:
     titles: Titles
     source: Source
     distinct_titles: int
+    embedded_titles: int = 0
+    """Those of them that no cache had."""
 
     @property
     def codes(self) -> list[str]:
@@ -73,6 +76,15 @@ class Data:
     def keys(self) -> list[str]:
         """The postings' normalised titles."""
         return [text.casefold() for text in self.titles.clean]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A calibrated model that never saw the rows it is measured on, what it says of them, and their normalised titles."""
+
+    model: Model
+    predictions: Predictions
+    keys: list[str]
 
 
 def train(options: TrainOptions, report: Report) -> dict[str, Any]:
@@ -88,14 +100,8 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
         measured, figures = measure(data, options)
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
         report(f"held-out figures: {shown or 'none, too few rows to hold any out'}")
-        model = fit(data.titles, data.source, options.fit, "fitting on all rows")
-        if measured is not None:
-            model = replace(model, mix=measured.mix, calibration=measured.calibration)
-        candidates = _golden_candidates(data)
-        golden = golden_titles(
-            model, candidates, queries(model, candidates).title.cpu(), predictions(model, candidates).probabilities.argmax(dim=1)
-        )
-        manifest = make_manifest(model, golden=golden, training=_described(options, data), metrics=figures)
+        model, golden = final_fit(data, options, measured)
+        manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures)
         published = publish(registry, model, manifest, promote=options.promote)
     report(f"published version {published.version} to {options.registry}" + (", now in service" if options.promote else ""))
     return {
@@ -138,25 +144,44 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
         work=work,
     )
     titles = Titles(clean, lines, Rows(embeddings.of(clean), labels, torch.ones(len(labels))), encoder.ref.sha256)
-    return Data(taxonomy, labelled.postings, titles, source, len(embeddings))
+    return Data(taxonomy, labelled.postings, titles, source, len(embeddings), embeddings.computed)
 
 
 def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> tuple[Model | None, dict[str, float]]:
+    """Return the calibrated model of `held_out_trial` and its figures; None and none where nothing can be held out."""
+    trial = held_out_trial(data, options, refit=refit)
+    if trial is None:
+        return None, {}
+    return trial.model, summary(trial.predictions, precision=options.fit.accept_precision)
+
+
+def held_out_trial(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial | None:
     """Fit without the held-out rows, calibrate on one part of them, measure on the other through the serving scorer.
 
     With `refit` the calibrating rows, too, are trained on before measuring, as they are in what is published.
-    Returns the calibrated model and its figures; None where there are too few rows to hold any out.
+    Returns None where there are too few rows to hold any out.
     """
     tested, calibrating = _parts_of(data, options)
     if not bool(tested.any()) or not bool(calibrating.any()):
-        return None, {}
+        return None
     model = fit(data.titles.where(~tested & ~calibrating), data.source, options.fit, "fitting without held-out rows")
     part = data.titles.where(calibrating)
     model = calibrated(model, HeldOut(queries(model, part), part.rows.labels), options.fit)
     if refit:
         again = fit(data.titles.where(~tested), data.source, options.fit, "fitting without the rows to measure on")
         model = replace(again, mix=model.mix, calibration=model.calibration)
-    return model, summary(predictions(model, data.titles.where(tested)), precision=options.fit.accept_precision)
+    keys = [key for key, held in zip(data.keys, tested.tolist(), strict=True) if held]
+    return Trial(model, predictions(model, data.titles.where(tested)), keys)
+
+
+def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
+    """Fit on all rows, calibrated as `measured` was; returns the model and its golden titles, together a version to publish."""
+    model = fit(data.titles, data.source, options.fit, "fitting on all rows")
+    if measured is not None:
+        model = replace(model, mix=measured.mix, calibration=measured.calibration)
+    candidates = _golden_candidates(data)
+    answers = predictions(model, candidates).probabilities.argmax(dim=1)
+    return model, golden_titles(model, candidates, queries(model, candidates).title.cpu(), answers)
 
 
 def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,7 +241,7 @@ def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None
         report(f"left out: {count:,} rows with {reason}, first at {where}")
 
 
-def _described(options: TrainOptions, data: Data) -> dict[str, Any]:
+def described(options: TrainOptions, data: Data) -> dict[str, Any]:
     """Return what the manifest says of the training: enough to repeat it."""
     flat = asdict(options)
     plain = {name: _plain(value) for name, value in {**flat, **flat.pop("fit")}.items()}
