@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.encoder import DEFAULT_ENCODER, Precision
-from consumer.errors import OccustreamError
+from consumer.errors import ConfigError, OccustreamError
 from consumer.mixture import Part
 from consumer.registry import FolderRegistry
 from schemas.tables import TableError
 from trainer.datasets import STARTER
 from trainer.encoders import Finetuning
 from trainer.model import EncoderKind, FitOptions, Method
+from trainer.serve import add_serve_flags, serve
 from trainer.split import SplitKind
 from trainer.train import TrainOptions, train
 
@@ -29,10 +30,13 @@ MAX_SEED = 2**63
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use."""
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use, 3 rejected (`serve --once`)."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        status: int | None = options.run(options)
+    except ConfigError as error:
+        print(f"occustream-trainer: {error}", file=sys.stderr)
+        return 2
     except (OccustreamError, TableError) as error:
         print(f"occustream-trainer: {error}", file=sys.stderr)
         return 1
@@ -42,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print("occustream-trainer: unexpected error, see above; 'list' shows what is published", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    return serve(options, _train_options(options))
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -100,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands.add_parser("train", help="train, evaluate and publish a model version"), kind="given")
     _add_train(commands.add_parser("distill", help="the same with a static encoder, for users without a GPU"), kind="static")
+    _add_serve(commands.add_parser("serve", help="refresh the model whenever there is a reason to, behind a gate"))
     for name, run, text in (
         ("list", _list, "show the model versions and which is in service"),
         ("promote", _promote, "put a version in service; running consumers take it up within seconds"),
@@ -122,6 +131,12 @@ def _add_command(
     command.set_defaults(run=run)
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    _add_fit(parser, kind="given")
+    add_serve_flags(parser, positive=_positive, share=_share, folder=_folder)
+    parser.set_defaults(run=_serve, kind="given")
+
+
 def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     parser.set_defaults(run=_train, kind=kind)
     parser.description = (
@@ -137,6 +152,14 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
         "JSONL or Parquet), embed each distinct title once, train, measure on held-out rows, fit on all rows, publish. "
         "The last line of standard output is one JSON object."
     )
+    _add_fit(parser, kind=kind)
+    add = parser.add_argument
+    add("--split", choices=get_args(SplitKind), default="random", help="hold out rows, whole titles, or those by digest (random)")
+    add("--cache", type=_folder, metavar="DIR", help="where title embeddings are kept for the next run (none)")
+    add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
+
+
+def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add = parser.add_argument
     add("--postings", nargs="+", required=True, metavar="FILE", help=f"labelled postings; {STARTER!r} names the ones built in")
     add("--onet", type=_folder, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
@@ -163,11 +186,9 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add("--max-exemplars", type=_positive, default=50_000, metavar="N", help="known titles kept with a vector (50000)")
     add("--seed", type=_seed, default=0, metavar="N", help="of splits, samples and fits (0)")
     add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 8, hinge 5)")
-    add("--split", choices=get_args(SplitKind), default="random", help="hold out rows, or whole titles (random)")
     add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
     add("--accept-precision", type=_share, default=0.9, metavar="SHARE", help="promised precision of the decision 'accept' (0.9)")
     add("--onet-titles", type=_positive, default=60, metavar="N", help="O*NET job titles used per category (60)")
-    add("--cache", type=_folder, metavar="DIR", help="where title embeddings are kept for the next run (none)")
     add("--encoder", default=DEFAULT_ENCODER, metavar="NAME", help="a SentenceTransformer: folder or hub name (all-MiniLM-L6-v2)")
     add("--max-seq-length", type=_positive, default=128, metavar="N", help="word pieces of a title that count (128)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -177,7 +198,6 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
         default="auto",
         help="arithmetic of the encoder; auto: half where the hardware has it",
     )
-    add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
 
 
 def _positive(text: str) -> int:

@@ -32,9 +32,7 @@ class Metrics:
         )
         self.rows = Gauge("occustream_trainer_rows", "Labelled postings of the last refresh.", registry=registry)
         self.embedded = Gauge("occustream_trainer_embedded_titles", "Titles the last refresh had to embed.", registry=registry)
-        self.figure = Gauge(
-            "occustream_trainer_figure", "Held-out figures of the last candidate.", ["figure"], registry=registry
-        )
+        self.figure = Gauge("occustream_trainer_figure", "Held-out figures of the last candidate.", ["figure"], registry=registry)
         self.waiting = Gauge("occustream_trainer_waiting_rows", "New labelled postings not trained on yet.", registry=registry)
         self.labelled = Counter(
             "occustream_trainer_labelled_total", "Messages of the topic of labelled postings.", ["outcome"], registry=registry
@@ -48,9 +46,7 @@ class Metrics:
         self.unsure = Gauge(
             "occustream_trainer_unsure_ratio", "Share of the last window that was not accepted.", registry=registry
         )
-        self.similarity = Gauge(
-            "occustream_trainer_similarity", "Mean cosine of rank 1 in the last window.", registry=registry
-        )
+        self.similarity = Gauge("occustream_trainer_similarity", "Mean cosine of rank 1 in the last window.", registry=registry)
         self.version_info = Gauge(
             "occustream_trainer_version_info", "1 for the version in service.", ["version"], registry=registry
         )
