@@ -60,9 +60,7 @@ def serve(options: argparse.Namespace, train: TrainOptions) -> int:
     )
     with _held(options.state), _stopped_by_signals(stop):
         service = RefreshService(
-            TrainOptions(
-                **{name: getattr(train, name) for name in TrainOptions.__dataclass_fields__} | {"cache": _cache(options)}
-            ),
+            replace(train, cache=options.state / "cache"),
             RefreshPolicy(
                 every_s=options.every_s,
                 min_new=options.min_new,

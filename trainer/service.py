@@ -66,7 +66,6 @@ class RefreshService:
         self._registry = FolderRegistry(options.registry)
         self._retry_at = float("-inf")
         self._missing: tuple[str, frozenset[str]] = "", frozenset()
-        self._looked_at = time.monotonic()
         self._told = ""
         self.version: str | None = None
         """The version in service, as of the last look."""
@@ -83,7 +82,6 @@ class RefreshService:
 
     def turn(self, *, hold_back: bool = True) -> Outcome:
         """Look once and refresh if there is a reason to; `hold_back` False ignores min_interval_s: whoever asks has waited."""
-        self._looked_at = time.monotonic()
         if hold_back and self._clock() < self._retry_at:
             return "nothing"
         try:
@@ -94,7 +92,7 @@ class RefreshService:
             triggers = self._triggers(look)
             if not triggers:
                 return "nothing"
-            if hold_back and self.version is not None and self._too_soon():
+            if hold_back and triggers != ["first"] and self._too_soon():
                 return self._count("skipped")
             return self._refresh(look, triggers)
         except StopAsked:
@@ -117,11 +115,12 @@ class RefreshService:
         """Return the names of the reasons to refresh now; none while there is no row to learn from."""
         if not look.rows:
             return []
+        if self.version is None:
+            return ["first"]
         policy, seen, drifted = self._policy, self._watch.seen, self._drift()
         if drifted and not look.new_rows:
             self._tell(f"drift, but no new labelled posting to learn from: {'; '.join(drifted)}")
         found = {
-            "first": self.version is None,
             "schedule": policy.every_s is not None and self._clock() - seen.at >= policy.every_s,
             "postings": look.new_rows >= policy.min_new,
             "unseen_codes": bool(self._codes_without_posting() & {code for code, count in look.new_codes.items() if count}),
@@ -132,7 +131,7 @@ class RefreshService:
 
     def _codes_without_posting(self) -> frozenset[str]:
         """Return the codes of the version in service that it has no labelled posting of. Raises ArtifactError."""
-        if self.version is not None and self._missing[0] != self.version:
+        if self.version and self._missing[0] != self.version:
             categories = self._registry.load(self.version).tensors.categories
             self._missing = self.version, frozenset(c.onet_code for c in categories if not c.postings)
         return self._missing[1]
