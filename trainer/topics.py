@@ -1,5 +1,6 @@
 """What the refresh service reads from Kafka: labelled postings, which it stores, and enriched ones, which it sums up."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -47,12 +48,13 @@ class LabelledIntake:
     def take(self, timeout_s: float) -> int:
         """Read once, store, commit; returns how many messages there were. Raises BrokerError, OSError."""
         messages = self._source.poll(MAX_COUNT, timeout_s)
-        lines = [line for message in messages if (line := self._line(message)) is not None]
+        refused: list[str] = []
+        lines = [line for message in messages if (line := self._line(message, refused)) is not None]
         if lines:
-            with self._path.open("ab") as file:
-                file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
+            self._append(b"".join(lines))
+        if refused:  # in one line: a topic of rubbish should not fill the log
+            log.warning("%d of %d messages are no labelled postings, first %s", len(refused), len(messages), refused[0])
+            self._metrics.labelled.labels("invalid").inc(len(refused))
         if messages:
             self._source.commit(next_offsets(messages), wait=True)
         return len(messages)
@@ -70,15 +72,21 @@ class LabelledIntake:
         """Leave the group."""
         self._source.close()
 
-    def _line(self, message: Message) -> bytes | None:
+    def _append(self, data: bytes) -> None:
+        """Write in one call, so that nobody reads half a line, and wait for the disk."""
+        with self._path.open("ab", buffering=0) as file:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, f"{self._path} took a part of the rows only")
+            os.fsync(file.fileno())
+
+    def _line(self, message: Message, refused: list[str]) -> bytes | None:
         try:
             posting = LabelledPosting.model_validate(json.loads(message.value or b""))
             if not model_text(posting.title):
                 raise ValueError("the title is empty")  # noqa: TRY301 - one place for all that is wrong with a message
         except (ValueError, RecursionError) as error:
             what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            log.warning("no labelled posting at %s, left out: %s", message.event_id, what)
-            self._metrics.labelled.labels("invalid").inc()
+            refused.append(f"{message.event_id}: {what}")
             return None
         fields = {name: value for name in KEPT if (value := getattr(posting, name)) not in (None, "")}
         line = json.dumps({**fields, "event_id": message.event_id}).encode() + b"\n"
