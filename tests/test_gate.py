@@ -126,6 +126,24 @@ def test_bad_calibration_and_lost_golden_titles_are_refused_each_with_its_senten
     assert "0.080, above the budget of 0.050" in verdict.reasons[1]
 
 
+def test_calibration_is_held_to_what_so_few_rows_can_show() -> None:
+    labels = [0] * 30
+    few, many = (said(labels * times, ([0] * 24 + [1] * 6) * times) for times in (1, 100))
+    verdicts = []
+    for p in (few, many):
+        made = measured(p, [str(row) for row in range(p.rows)])
+        assert made.ece == pytest.approx(0.1, abs=1e-4)  # 0.9 said, 0.8 right
+        verdicts.append(judge(made, None, limits=LIMITS).passed)
+    assert verdicts == [True, False]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 400), st.floats(0.5, 0.99))
+def test_chance_grows_as_rows_get_fewer(rows: int, confidence: float) -> None:
+    bounds = [measured(said([0] * n, [0] * n, confidence), [str(i) for i in range(n)]).chance_ece for n in (rows, 10 * rows)]
+    assert 0 <= bounds[1] <= bounds[0] <= 1
+
+
 def test_nothing_held_out_is_no_ground_to_replace_a_version() -> None:
     assert not judge(None, outcome(True), limits=LIMITS).passed
     assert judge(None, None, limits=LIMITS, in_service=False).passed
