@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka as ck
 import pytest
 
 from consumer.errors import BackgroundFailed, BrokerError, RegistryError
@@ -24,12 +25,14 @@ from consumer.messages import TopicPartition
 from consumer.registry import FolderRegistry
 from schemas.artifact import Manifest
 from tests.conftest import ROOT
+from tests.test_drift import event as enriched_event
 from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
+from trainer.drift import DriftLimits, DriftMonitor
 from trainer.gate import GateLimits
 from trainer.metrics import Metrics
 from trainer.service import RefreshPolicy, RefreshService
-from trainer.topics import LabelledIntake, Reading
+from trainer.topics import EnrichedWatch, LabelledIntake, Reading
 from trainer.train import TrainOptions
 from trainer.watch import Watch
 
@@ -394,6 +397,38 @@ def test_once_tells_by_its_exit_status_what_it_came_to(place: Place) -> None:
     (place.root / "data" / "new.csv").write_text("nothing of use\n")
     assert main(arguments(place, "--once")) == 1
     assert main(arguments(place, "--labelled-topic", "t")) == 2
+
+
+def test_once_reads_the_topic_to_its_end_over_librdkafka(place: Place) -> None:
+    owner = ck.Producer({"bootstrap.servers": "ignored", "test.mock.num.brokers": 1, "log_level": 3})
+    broker = next(iter(owner.list_topics(timeout=30).brokers.values()))
+    servers = f"{broker.host}:{broker.port}"
+    producer = ck.Producer({"bootstrap.servers": servers, "log_level": 3})
+    for title, code in NEW:
+        producer.produce("labelled", message(title, code))
+    assert producer.flush(30) == 0
+    topic = ("--bootstrap-servers", servers, "--labelled-topic", "labelled")
+    assert main(arguments(place, "--once", "--min-new", str(len(NEW)), *topic)) == 0
+    newest = place.registry.versions()[-1]
+    assert newest.training["rows"] == len(POSTINGS) + len(NEW)
+    assert place.registry.current() == newest.version
+    assert sorted(stored(place)) == sorted(title for title, _code in NEW)
+    assert main(arguments(place, "--once", "--min-new", "1", *topic)) == 0
+    assert len(stored(place)) == len(NEW)
+
+
+def test_enriched_events_are_summed_up_and_shown(empty: Place) -> None:
+    broker, group = MemoryBroker({TOPIC.topic: 1}), "g"
+    for score in (0.5, 0.7):
+        broker.append(TOPIC, enriched_event(score=score, decision="review").model_dump_json().encode())
+    broker.append(TOPIC, b"no event")
+    monitor = DriftMonitor(2, DriftLimits())
+    reader = EnrichedWatch(MemorySource(broker, topic=TOPIC.topic, group_id=group), monitor, lambda: "v1", empty.metrics)
+    reader.start()
+    assert reader.take(0.1) == 3
+    assert (empty.shown("unsure_ratio"), empty.shown("similarity"), empty.shown("drift_psi", by="group")) == (1.0, 0.6, 0.0)
+    assert empty.shown("enriched_total", outcome="invalid") == 1
+    assert broker.committed[group, TOPIC] == 3
 
 
 def test_one_state_folder_serves_one_service(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
