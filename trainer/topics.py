@@ -67,6 +67,7 @@ class LabelledIntake:
                 deadline = time.monotonic() + JOIN_S
             elif (mine := self._source.assigned) and mine == (lag := self._source.lag()).keys() and not any(lag.values()):
                 return
+        log.warning("stopped reading labelled postings before the end of the topic was seen; the rest is read next time")
 
     def close(self) -> None:
         """Leave the group."""
