@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ VERSION = re.compile(VERSION_PATTERN)
 SHA256 = re.compile("[0-9a-f]{64}")
 KEPT_PROMOTIONS = 20
 """How many earlier versions the pointer remembers for `rollback`."""
+YOUNG_S = 3_600.0
+"""How long an encoder that no version names is kept: a version naming it may be about to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ class FolderRegistry:
                     _fsync(path)
                 staging.rename(self.root / "encoders" / sha256)
                 _fsync(self.root / "encoders")
+            else:
+                os.utime(self.root / "encoders" / sha256)  # asked for again: not to be pruned before its version is there
         return sha256
 
     def check_writable(self) -> None:
@@ -160,6 +165,39 @@ class FolderRegistry:
             self.load(pointer[1])
             self._point(list(pointer[1:]))
             return pointer[1]
+
+    def prune(self, keep: int) -> list[str]:
+        """Remove the oldest versions beyond `keep`, and encoders that none of the others names; returns what was removed.
+
+        The version in service and the one before it always stay; `rollback` forgets the removed ones. Raises RegistryError,
+        ArtifactError for a pointer that cannot be read: then nothing is removed.
+        """
+        with self._writing():
+            pointer, manifests = self._pointer() or (), self.versions()
+            spare = [m.version for m in manifests if m.version not in pointer[:2]]
+            removed = spare[: max(0, len(manifests) - keep)]
+            if kept := [version for version in pointer if version not in removed]:
+                self._point(kept)
+            for version in removed:
+                self._remove(self._folder(version))
+            self._remove_unnamed_encoders()
+        return removed
+
+    def _remove_unnamed_encoders(self) -> None:
+        """Remove encoders that no version names, except young ones: a trainer stores them before the version is there."""
+        manifests = self.versions()
+        if len(manifests) < len(list((self.root / "versions").glob("*"))):
+            return  # one that cannot be read may need any of them
+        named = {ref.sha256 for m in manifests for ref in (m.encoder, m.line_encoder) if ref}
+        for folder in (self.root / "encoders").glob("*"):
+            if folder.name not in named and time.time() - folder.stat().st_ctime > YOUNG_S:
+                self._remove(folder)
+
+    def _remove(self, folder: Path) -> None:
+        """Remove a folder, from under its name at once: no reader finds half of it."""
+        going = Path(tempfile.mkdtemp(prefix=".removed-", dir=self.root))
+        folder.rename(going / folder.name)
+        shutil.rmtree(going, ignore_errors=True)
 
     def _folder(self, version: str) -> Path:
         if not VERSION.fullmatch(version):

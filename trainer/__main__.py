@@ -21,6 +21,7 @@ from trainer.encoders import Finetuning
 from trainer.evaluate import evaluate
 from trainer.model import EncoderKind, FitOptions, Method
 from trainer.report import dump, load, write_report
+from trainer.serve import add_serve_flags, serve
 from trainer.split import SplitKind
 from trainer.train import TrainOptions, train
 
@@ -31,10 +32,13 @@ MAX_SEED = 2**63
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use."""
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use, 3 rejected (`serve --once`)."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        status: int | None = options.run(options)
+    except ConfigError as error:
+        print(f"occustream-trainer: {error}", file=sys.stderr)
+        return 2
     except (OccustreamError, TableError) as error:
         print(f"occustream-trainer: {error}", file=sys.stderr)
         return 1
@@ -44,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print("occustream-trainer: unexpected error, see above; 'list' shows what is published", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    return serve(options, _train_options(options))
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -130,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("figures", type=_folder, metavar="JSON", help="what evaluate --json wrote")
     report.add_argument("--output", type=_folder, required=True, metavar="HTML", help="the file to write")
     report.set_defaults(run=_report)
+    _add_serve(commands.add_parser("serve", help="refresh the model whenever there is a reason to, behind a gate"))
     for name, run, text in (
         ("list", _list, "show the model versions and which is in service"),
         ("promote", _promote, "put a version in service; running consumers take it up within seconds"),
@@ -152,7 +161,14 @@ def _add_command(
     command.set_defaults(run=run)
 
 
-def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind, publishes: bool = True) -> None:
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    _add_fit(parser, kind="given")
+    parser.add_argument("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
+    add_serve_flags(parser, positive=_positive, share=_share, folder=_folder)
+    parser.set_defaults(run=_serve, kind="given")
+
+
+def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     parser.set_defaults(run=_train, kind=kind)
     parser.description = (
         ""
@@ -167,13 +183,18 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind, publishes:
         "JSONL or Parquet), embed each distinct title once, train, measure on held-out rows, fit on all rows, publish. "
         "The last line of standard output is one JSON object."
     )
+    _add_fit(parser, kind=kind)
+    add = parser.add_argument
+    add("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
+    add("--split", choices=get_args(SplitKind), default="random", help="what is held out (random)")
+    add("--cache", type=_folder, metavar="DIR", help="where title embeddings are kept for the next run (none)")
+    add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
+
+
+def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add = parser.add_argument
     add("--postings", nargs="+", required=True, metavar="FILE", help=f"labelled postings; {STARTER!r} names the ones built in")
     add("--onet", type=_folder, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
-    if publishes:
-        add("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
-        add("--split", choices=get_args(SplitKind), default="random", help="hold out rows, whole titles, or the latest (random)")
-        add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
     add("--method", choices=get_args(Method), default="softmax", help="how category embeddings are made (softmax)")
     add(
         "--without",
@@ -199,7 +220,6 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind, publishes:
     add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
     add("--accept-precision", type=_share, default=0.9, metavar="SHARE", help="promised precision of the decision 'accept' (0.9)")
     add("--onet-titles", type=_positive, default=60, metavar="N", help="O*NET job titles used per category (60)")
-    add("--cache", type=_folder, metavar="DIR", help="where title embeddings are kept for the next run (none)")
     add("--encoder", default=DEFAULT_ENCODER, metavar="NAME", help="a SentenceTransformer: folder or hub name (all-MiniLM-L6-v2)")
     add("--max-seq-length", type=_positive, default=128, metavar="N", help="word pieces of a title that count (128)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -212,13 +232,20 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind, publishes:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_train(parser, kind="given", publishes=False)
-    parser.set_defaults(run=_evaluate)
+    _add_fit(parser, kind="given")
+    parser.set_defaults(run=_evaluate, kind="given")
     parser.description = (
         "Hold out postings in several ways, train without them, and say how good the model is: all figures as JSON, or as a page."
     )
     add = parser.add_argument
-    add("--splits", nargs="+", choices=get_args(SplitKind), default=list(get_args(SplitKind)), help="ways to hold out (all)")
+    add(
+        "--splits",
+        nargs="+",
+        choices=get_args(SplitKind),
+        default=["random", "title", "time"],
+        help="ways to hold out (random title time)",
+    )
+    add("--cache", type=_folder, metavar="DIR", help="where title embeddings are kept for the next run (none)")
     add("--compare", action="store_true", help="measure the methods side by side (some minutes more)")
     add("--json", type=_folder, metavar="FILE", help="write every figure there")
     add("--html", type=_folder, metavar="FILE", help="write the report there: one file, no network")

@@ -15,7 +15,7 @@ from trainer.figures import everything, intervals, summary
 from trainer.model import FitOptions
 from trainer.report import Report
 from trainer.split import SplitKind
-from trainer.train import Data, Measured, TrainOptions, measure, prepare
+from trainer.train import Data, TrainOptions, Trial, measure, prepare
 
 PLAIN = FitOptions(parts=frozenset())
 METHODS: dict[str, FitOptions] = {
@@ -61,7 +61,7 @@ def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[
         )
 
 
-def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> Measured | None:
+def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> Trial | None:
     run = measure(data, options, refit=True)
     if run is None:
         say(f"{options.split} split: no rows can be held out (a time split needs dates such as 2025-06-30 in POSTED); left out")
@@ -85,7 +85,7 @@ def _compared(
                 yield _row(name + note, kind, run, seed=options.seed)
 
 
-def _row(name: str, kind: SplitKind, run: Measured, *, seed: int) -> dict[str, Any]:
+def _row(name: str, kind: SplitKind, run: Trial, *, seed: int) -> dict[str, Any]:
     return {
         "method": name,
         "split": kind,
@@ -109,7 +109,7 @@ def _described(data: Data, options: TrainOptions) -> dict[str, str | int | float
     }
 
 
-def _timing(runs: dict[SplitKind, Measured], total: float) -> dict[str, float]:
+def _timing(runs: dict[SplitKind, Trial], total: float) -> dict[str, float]:
     times = {f"training and calibrating, {kind} split": run.fit_seconds for kind, run in runs.items()}
     times |= {f"scoring {run.predictions.rows:,} held-out titles, {kind} split": run.score_seconds for kind, run in runs.items()}
     return {**times, "all of it": total}

@@ -1,5 +1,6 @@
 """Which postings are held out: a seeded, stratified part of the rows, or of the titles."""
 
+import hashlib
 import random
 import re
 from collections import defaultdict
@@ -7,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from typing import Literal
 
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-SplitKind = Literal["random", "title", "time"]
+SplitKind = Literal["random", "title", "time", "digest"]
 
 
 def held_out(
@@ -22,11 +23,14 @@ def held_out(
     """Return for each row whether it is held out.
 
     `random`: about `share` of each label's rows, at least one row always staying in training. `title`: about `share` of
-    the distinct titles with all their rows, so that no title is on both sides. `time`: the latest of the rows whose entry in
-    `dates` starts as an ISO date, about `share` of those; the others stay in training.
+    the distinct titles with all their rows, so that no title is on both sides. `digest`: the same by the title alone, so
+    that a title held out once is held out in every run, whatever rows come or go; `seed` has no part in it. `time`: the
+    latest of the rows whose entry in `dates` starts as an ISO date, about `share` of those; the others stay in training.
     """
     if kind == "time":
         return _latest(dates, share)
+    if kind == "digest":
+        return [_digest_share(title) < share for title in titles]
     rng = random.Random(seed)  # noqa: S311 - a split, not a secret
     if kind == "title":
         distinct = sorted(set(titles))
@@ -51,3 +55,8 @@ def _latest(dates: Sequence[str | None], share: float) -> list[bool]:
         return [False] * len(days)
     first = dated[min(round(share * len(dated)), len(dated)) - 1] if share * len(dated) >= 1 else dated[0]
     return [day is not None and day >= first for day in days]
+
+
+def _digest_share(title: str) -> float:
+    """Return a number from 0 to 1 that looks random and is always the same for one title."""
+    return int.from_bytes(hashlib.sha256(title.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64

@@ -14,6 +14,7 @@ import torch
 from consumer.encoder import DEFAULT_ENCODER, Precision, load_encoder
 from consumer.errors import EncoderError
 from consumer.registry import FolderRegistry
+from schemas.artifact import GoldenTitle
 from schemas.events import LabelledPosting
 from schemas.text import model_text, plain_text
 from trainer import distill
@@ -64,6 +65,8 @@ class Data:
     titles: Titles
     source: Source
     distinct_titles: int
+    embedded_titles: int = 0
+    """Those of them that no cache had."""
 
     @property
     def codes(self) -> list[str]:
@@ -90,14 +93,8 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
         figures = summary(measured.predictions, options.fit.accept_precision) if measured else {}
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
         report(f"held-out figures: {shown or 'none, too few rows to hold any out'}")
-        model = fit(data.titles, data.source, options.fit, "fitting on all rows")
-        if measured is not None:
-            model = replace(model, mix=measured.model.mix, calibration=measured.model.calibration)
-        candidates = _golden_candidates(data)
-        golden = golden_titles(
-            model, candidates, queries(model, candidates).title.cpu(), predictions(model, candidates).probabilities.argmax(dim=1)
-        )
-        manifest = make_manifest(model, golden=golden, training=_described(options, data), metrics=figures)
+        model, golden = final_fit(data, options, measured.model if measured else None)
+        manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures)
         published = publish(registry, model, manifest, promote=options.promote)
     report(f"published version {published.version} to {options.registry}" + (", now in service" if options.promote else ""))
     return {
@@ -140,21 +137,25 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
         work=work,
     )
     titles = Titles(clean, lines, Rows(embeddings.of(clean), labels, torch.ones(len(labels))), encoder.ref.sha256)
-    return Data(taxonomy, labelled.postings, titles, source, len(embeddings))
+    return Data(taxonomy, labelled.postings, titles, source, len(embeddings), embeddings.computed)
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A calibrated model, what it said of the postings held out from it, and the loss and top-1 of its title part by epoch."""
+class Trial:
+    """A calibrated model that never saw the rows it is measured on, what it says of them, and their normalised titles.
+
+    `curve` holds (epoch, loss, held-out top-1) of the title part.
+    """
 
     model: Model
     predictions: Predictions
+    keys: list[str]
     curve: list[tuple[int, float, float]]
     fit_seconds: float
     score_seconds: float
 
 
-def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Measured | None:
+def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial | None:
     """Fit without the held-out rows, calibrate on one part of them, measure on the other through the serving scorer.
 
     With `refit` the calibrating rows, too, are trained on before measuring, as they are in what is published.
@@ -181,7 +182,18 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Measur
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
     said = predictions(model, held)
-    return Measured(model, said, curve, fitted - started, time.monotonic() - fitted)
+    keys = [key for key, is_held in zip(data.keys, tested.tolist(), strict=True) if is_held]
+    return Trial(model, said, keys, curve, fitted - started, time.monotonic() - fitted)
+
+
+def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
+    """Fit on all rows, calibrated as `measured` was; returns the model and its golden titles, together a version to publish."""
+    model = fit(data.titles, data.source, options.fit, "fitting on all rows")
+    if measured is not None:
+        model = replace(model, mix=measured.mix, calibration=measured.calibration)
+    candidates = _golden_candidates(data)
+    answers = predictions(model, candidates).probabilities.argmax(dim=1)
+    return model, golden_titles(model, candidates, queries(model, candidates).title.cpu(), answers)
 
 
 def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, torch.Tensor]:
@@ -242,7 +254,7 @@ def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None
         report(f"left out: {count:,} rows with {reason}, first at {where}")
 
 
-def _described(options: TrainOptions, data: Data) -> dict[str, Any]:
+def described(options: TrainOptions, data: Data) -> dict[str, Any]:
     """Return what the manifest says of the training: enough to repeat it."""
     flat = asdict(options)
     plain = {name: _plain(value) for name, value in {**flat, **flat.pop("fit")}.items()}

@@ -1,0 +1,117 @@
+"""The stability index is a divergence; a window is compared with the first of its version."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.events import EnrichedPosting, JobPosting, ModelInfo, OccupationMatch
+from trainer.drift import DriftLimits, DriftMonitor, Window, drifted, psi, shifts
+
+LIMITS = DriftLimits()
+COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 1_000), min_size=1)
+NURSE, COOK = "29-1141.00", "35-2014.00"
+
+
+def event(
+    code: str = NURSE, *, score: float = 0.8, decision: Any = "accept", version: str = "v1", matches: int = 1
+) -> EnrichedPosting:
+    match = OccupationMatch(rank=1, onet_code=code, onet_title="-", soc_major=code[:2], score=score, probability=0.9)
+    return EnrichedPosting(
+        event_id="t:0:0",
+        posting=JobPosting(posting_id="1", title="x"),
+        occupations=(match,) * matches,
+        decision=decision,
+        model=ModelInfo(version=version, encoder_id="-", taxonomy_version="-", trained_at=datetime(2025, 1, 1, tzinfo=UTC)),
+        enriched_at=datetime(2025, 1, 1, tzinfo=UTC),
+    )
+
+
+def window(*events: EnrichedPosting) -> Any:
+    made = Window(len(events))
+    for each in events:
+        made.add(each)
+    assert made.full
+    return made.figures()
+
+
+@settings(deadline=None)
+@given(COUNTS, COUNTS)
+def test_the_index_is_symmetric_never_negative_and_takes_counts_as_shares(a: dict[str, float], b: dict[str, float]) -> None:
+    assert psi(a, a) == 0
+    assert psi(a, b) >= 0
+    assert psi(a, b) == pytest.approx(psi(b, a))
+    assert psi({name: count * 7 for name, count in a.items()}, b) == pytest.approx(psi(a, b))
+
+
+def test_the_index_by_hand() -> None:
+    by_hand = (0.75 - 0.5) * math.log(0.75 / 0.5) + (0.25 - 0.5) * math.log(0.25 / 0.5)
+    assert psi({"a": 1, "b": 1}, {"a": 3, "b": 1}) == pytest.approx(by_hand) == pytest.approx(0.2747, abs=1e-4)
+
+
+def test_a_bin_that_was_empty_counts_as_little_not_as_infinite() -> None:
+    assert psi({"a": 1}, {"a": 1, "b": 1}) == pytest.approx(0.5 * math.log(2) + (0.5 - 1e-4) * math.log(0.5 / 1e-4))
+
+
+@pytest.mark.parametrize(("a", "b"), [({}, {"a": 1}), ({"a": 1}, {}), ({"a": 0}, {"a": 1})])
+def test_nothing_has_no_distribution(a: dict[str, float], b: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="needs something"):
+        psi(a, b)
+
+
+def test_a_window_by_hand() -> None:
+    found = window(event(), event(COOK, score=0.4, decision="review"), event(COOK, score=0.6), event("35-1011.00", score=0.6))
+    assert (found.events, found.unsure_share, found.similarity) == (4, 0.25, pytest.approx(0.6))
+    assert found.groups == {"29": 0.25, "35": 0.75}
+    assert found.codes == {NURSE: 0.25, COOK: 0.5, "35-1011.00": 0.25}
+
+
+def test_an_event_without_occupations_is_passed_over_and_nothing_has_no_figures() -> None:
+    empty = Window(1)
+    empty.add(event(matches=0))
+    assert not empty.full
+    with pytest.raises(ValueError, match="empty"):
+        empty.figures()
+
+
+def test_each_way_of_drifting_has_its_sentence() -> None:
+    usual = window(*[event()] * 5, *[event(COOK)] * 5)
+    assert drifted(usual, usual, LIMITS) == []
+    moved = window(*[event(COOK, score=0.5, decision="review")] * 10)
+    reasons = drifted(moved, usual, LIMITS)
+    assert [reason.split(":")[0].split(" rose")[0].split(" fell")[0] for reason in reasons] == [
+        "the mix by group moved",
+        "the mix by code moved",
+        "postings not accepted",
+        "the mean similarity of rank 1",
+    ]
+    assert "rose from 0.000 to 1.000" in reasons[2]
+    assert "fell from 0.800 to 0.500" in reasons[3]
+
+
+def test_better_is_no_drift() -> None:
+    weak, strong = window(*[event(score=0.3, decision="review")] * 4), window(*[event(score=0.9)] * 4)
+    assert drifted(strong, weak, LIMITS) == []
+
+
+def test_many_rare_codes_are_one_bin() -> None:
+    reference = window(*[event()] * 800, *[event(f"35-{i:04d}.00") for i in range(200)])
+    others = window(*[event()] * 800, *[event(f"35-{i:04d}.00") for i in range(1000, 1200)])
+    assert shifts(others, reference) == {"group": 0.0, "code": pytest.approx(0.0)}
+
+
+def test_the_first_full_window_of_a_version_is_what_later_ones_are_compared_with() -> None:
+    monitor = DriftMonitor(3, LIMITS)
+    filled = [monitor.add(event(), in_service="v1") for _ in range(3)]
+    assert filled == [False, False, True]
+    assert (monitor.reasons, monitor.shifts["group"]) == ([], 0.0)
+    for _ in range(3):
+        monitor.add(event(COOK), in_service="v1")
+    assert monitor.reasons
+    monitor.add(event(COOK), in_service="v2")  # made by the old version, after the new one came into service
+    assert monitor.reasons == []
+    assert [monitor.add(event(COOK, version="v2"), in_service="v2") for _ in range(3)] == [False, False, True]
+    assert monitor.reasons == []
