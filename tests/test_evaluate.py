@@ -62,7 +62,7 @@ def test_undated_postings_leave_the_time_split_out_and_say_so(
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"title": 5}'])
 def test_a_report_of_something_else_is_refused_by_name(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "figures.json").write_text(content)
-    assert main(["report", str(tmp_path / "figures.json"), "--output", str(tmp_path / "page.html")]) == 1
+    assert main(["report", str(tmp_path / "figures.json"), "--output", str(tmp_path / "page.html")]) == 2
     assert "no report of" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
 
@@ -70,7 +70,7 @@ def test_a_report_of_something_else_is_refused_by_name(content: str, tmp_path: P
 def test_a_figure_file_that_cannot_be_written_is_refused_before_any_work(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", *tiny, "--json", str(tmp_path / "no" / "figures.json")]) == 1
+    assert main(["evaluate", *tiny, "--json", str(tmp_path / "no" / "figures.json")]) == 2
     assert "there is no folder" in capsys.readouterr().err
 
 
