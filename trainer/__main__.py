@@ -19,6 +19,7 @@ from schemas.tables import TableError
 from trainer.datasets import STARTER
 from trainer.encoders import Finetuning
 from trainer.evaluate import evaluate
+from trainer.export import export
 from trainer.model import EncoderKind, FitOptions, Method
 from trainer.report import dump, load, write_report
 from trainer.serve import add_serve_flags, serve
@@ -90,6 +91,14 @@ def _report(options: argparse.Namespace) -> None:
         raise ConfigError(f"no report of {options.figures}: {str(error).splitlines()[0]}") from error
 
 
+def _export(options: argparse.Namespace) -> None:
+    registry = FolderRegistry(options.registry)
+    version = options.version or registry.current()
+    if version is None:
+        raise ConfigError(f"{options.registry} has no version in service; name one with --version, or train")
+    export(registry.load(version), options.output, lambda line: print(line, file=sys.stderr))
+
+
 def _list(options: argparse.Namespace) -> None:
     registry = FolderRegistry(options.registry)
     current, versions = registry.current(), registry.versions()
@@ -139,6 +148,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--output", type=_folder, required=True, metavar="HTML", help="the file to write")
     report.set_defaults(run=_report)
     _add_serve(commands.add_parser("serve", help="refresh the model whenever there is a reason to, behind a gate"))
+    vectors = commands.add_parser("export", help="write a version's vectors as Parquet, and as a FAISS index, for other systems")
+    vectors.add_argument("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
+    vectors.add_argument("--version", metavar="VERSION", help="which (the one in service)")
+    vectors.add_argument("--output", type=_folder, required=True, metavar="DIR", help="the folder to write to")
+    vectors.set_defaults(run=_export)
     for name, run, text in (
         ("list", _list, "show the model versions and which is in service"),
         ("promote", _promote, "put a version in service; running consumers take it up within seconds"),

@@ -1,0 +1,74 @@
+"""Vectors of a version for other systems: a Parquet table of code, title and vector, and a FAISS index where faiss is there."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consumer.errors import ConfigError
+from consumer.registry import Artifact
+
+TABLE, INDEX = "vectors.parquet", "vectors.faiss"
+
+
+def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
+    """Write the category embeddings and the exemplars of a version to `folder`; returns how many rows.
+
+    Columns: `kind` (category, exemplar), `onet_code`, `onet_title`, `title` (a known title, or the occupation's own), `weight`
+    (postings), `vector` (unit rows, float32, `dim` long). The index holds the same rows in the same order, for the inner
+    product, which is the cosine. Raises ConfigError where the folder cannot be written.
+    """
+    table = _table(artifact)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, folder / TABLE, compression="zstd")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from error
+    say(f"wrote {table.num_rows:,} vectors to {folder / TABLE}")
+    say(_index(_matrix(artifact), folder / INDEX))
+    return int(table.num_rows)
+
+
+def _table(artifact: Artifact) -> pa.Table:
+    rows, matrix = list(_rows(artifact)), _matrix(artifact)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    columns = list(zip(*rows, strict=True))
+    manifest = artifact.manifest
+    described = {"version": manifest.version, "encoder": manifest.encoder.id, "encoder_sha256": manifest.encoder.sha256}
+    names = ("kind", "onet_code", "onet_title", "title", "weight")
+    table = pa.table({**{name: pa.array(column) for name, column in zip(names, columns, strict=True)}, "vector": vectors})
+    return table.replace_schema_metadata({f"occustream.{name}": value for name, value in described.items()})
+
+
+def _rows(artifact: Artifact) -> Iterator[tuple[str, str, str, str, float]]:
+    categories = artifact.tensors.categories
+    for category in categories:
+        yield "category", category.onet_code, category.onet_title, category.onet_title, float(category.postings)
+    count = artifact.manifest.exemplars.count if artifact.manifest.exemplars else 0
+    for known in artifact.tensors.titles[:count]:
+        category = categories[known.category]
+        yield "exemplar", category.onet_code, category.onet_title, known.title, known.weight
+
+
+def _matrix(artifact: Artifact) -> np.ndarray:
+    """Return all vectors as unit rows `(rows, dim)` float32: the categories', then the exemplars'."""
+    tensors = artifact.tensors
+    parts = [tensors.title.float().numpy()]
+    if artifact.manifest.exemplars and tensors.exemplars is not None:
+        parts.append(tensors.exemplars.float().numpy())
+    matrix = np.concatenate(parts)
+    unit: np.ndarray = np.ascontiguousarray(matrix / np.linalg.norm(matrix, axis=1, keepdims=True), dtype="float32")
+    return unit
+
+
+def _index(matrix: np.ndarray, path: Path) -> str:
+    try:
+        import faiss  # noqa: PLC0415 - an extra, seconds to import
+    except ImportError:
+        return f"no {path.name}: faiss is not installed (pip install faiss-cpu)"
+    index = faiss.IndexFlatIP(matrix.shape[1])
+    index.add(matrix)
+    faiss.write_index(index, str(path))
+    return f"wrote a FAISS index of the same rows to {path}"
