@@ -19,21 +19,14 @@ from pathlib import Path
 from throughput import machine
 
 from schemas.text import plain_text
+from trainer.evaluate import METHODS
 from trainer.figures import summary
-from trainer.model import FitOptions
 from trainer.train import TrainOptions, measure, prepare
 
 SHOWN = ("top_1", "top_3", "top_5", "top_10", "macro_top_1", "ece", "accept_share", "accept_precision")
-PLAIN = FitOptions(parts=frozenset())
-VARIANTS = {
-    "direct": replace(PLAIN, method="direct"),
-    "mean": replace(PLAIN, method="mean"),
-    "hinge": replace(PLAIN, method="hinge"),
-    "softmax": PLAIN,
-    "+ exemplars, known titles": FitOptions(parts=frozenset({"exemplars", "known"})),
-    "+ line": FitOptions(),
-    "static": FitOptions(kind="static", parts=frozenset({"line", "known"})),
-}
+NAMES = ("direct", "mean", "hinge", "softmax", "+ exemplars, known titles", "+ line", "static")
+VARIANTS = dict(zip(NAMES, METHODS.values(), strict=True))
+"""What `evaluate --compare` compares, under names short enough to type."""
 
 
 def main() -> None:

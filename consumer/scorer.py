@@ -8,7 +8,7 @@ import torch
 
 from consumer.encoder import Encoder
 from consumer.errors import ArtifactError
-from consumer.mixture import LEVELS, Mixture, Queries
+from consumer.mixture import LEVELS, Mixture, Nearest, Queries
 from schemas.artifact import Category, Decide, Manifest
 from schemas.events import Decision, Evidence, Group, KnownExample, ModelInfo, OccupationMatch, soc_major
 from schemas.text import TEMPLATE_ID, model_text, plain_text
@@ -41,19 +41,6 @@ class _Row:
     similarities: list[float]
     lead: float
     known: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """What is scored of a batch: the cleaned titles and the titles as posted, in step."""
-
-    clean: list[str]
-    lines: list[str]
-
-    @property
-    def keys(self) -> list[str]:
-        """How exact titles are looked up: see `schemas.text.normalise_title`."""
-        return [text.casefold() for text in self.clean]
 
 
 class Scorer:
@@ -105,21 +92,23 @@ class Scorer:
 
     def queries(self, lines: Sequence[str]) -> Queries:
         """Return the vectors of titles; the transformer sees each distinct cleaned title once."""
-        texts = Texts([model_text(line) for line in lines], list(lines))
-        distinct = dict.fromkeys(texts.clean)
+        clean = [model_text(line) for line in lines]
+        distinct = dict.fromkeys(clean)
         vectors = self.encoder.encode(list(distinct))
         place = {text: row for row, text in enumerate(distinct)}
-        title = vectors[[place[text] for text in texts.clean]]
+        title = vectors[[place[text] for text in clean]]
         line = None
         if self.mixture.uses_line and self._line_encoder is not None:
-            line = self._line_encoder.encode(texts.lines)
-        return Queries(title, line, texts.keys)
+            line = self._line_encoder.encode(list(lines))
+        return Queries(title, line, [text.casefold() for text in clean])  # as `schemas.text.normalise_title`
 
     def probabilities(self, queries: Queries) -> torch.Tensor:
         """Return calibrated probabilities `(n, categories)`: what evaluation measures."""
-        nearest = self.mixture.nearest(queries.title)
-        parts = self.mixture.parts(queries, self.mixture.cosines(queries), nearest.vote if nearest else None)
-        return self.mixture.calibrated(self.mixture.blend(parts, queries.keys), queries.keys, self.manifest.calibration)
+        return self._probabilities(queries, self.mixture.cosines(queries), self.mixture.nearest(queries.title))
+
+    def _probabilities(self, queries: Queries, cosines: torch.Tensor, nearest: Nearest | None) -> torch.Tensor:
+        mixed = self.mixture.blend(self.mixture.parts(queries, cosines, nearest.vote if nearest else None), queries.keys)
+        return self.mixture.calibrated(mixed, queries.keys, self.manifest.calibration)
 
     def decisions(self, probabilities: torch.Tensor, keys: Sequence[str]) -> list[Decision]:
         """Return what calibrated probabilities `(n, categories)` of titles with these keys permit."""
@@ -137,8 +126,7 @@ class Scorer:
             return []
         mixture, queries = self.mixture, self.queries(lines)
         cosines, nearest = mixture.cosines(queries), mixture.nearest(queries.title)
-        parts = mixture.parts(queries, cosines, nearest.vote if nearest else None)
-        probabilities = mixture.calibrated(mixture.blend(parts, queries.keys), queries.keys, self.manifest.calibration)
+        probabilities = self._probabilities(queries, cosines, nearest)
         best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
         members, sums = mixture.groups(probabilities)
         columns = [best.indices, cosines.gather(1, best.indices), best.values, members, sums]
