@@ -27,7 +27,8 @@ def enrich(messages: Sequence[Message], scorer: Scorer, codec: Codec, metrics: M
     with metrics.stage("decode"):
         decoded = [_decode(message, codec) for message in messages]
     with metrics.stage("score"):
-        answers = iter(scorer.score([posting.title for posting in decoded if isinstance(posting, JobPosting)]))
+        good = [posting for posting in decoded if isinstance(posting, JobPosting)]
+        answers = iter(scorer.score([posting.title for posting in good], [posting.body for posting in good]))
     with metrics.stage("encode"):
         now = datetime.now(UTC)
         return [

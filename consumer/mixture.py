@@ -4,8 +4,8 @@ One matrix product a part. Serving and calibration both go through here; texts a
 """
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 
-Part = Literal["exemplars", "line", "known"]
+Part = Literal["exemplars", "line", "known", "body"]
 """What can be switched off; the category embeddings of the cleaned title cannot."""
 LEVELS: tuple[tuple[Literal[2, 3, 5, 6], int], ...] = ((2, 2), (3, 4), (5, 6), (6, 7))
 """Digits of a group's code, and how many characters of an O*NET code they are."""
@@ -24,7 +24,8 @@ NEAREST = 2
 class Tensors:
     """What a model version holds besides its manifest, in host memory.
 
-    `title` `(categories, dim)`; `line` `(categories, line dim)`; `exemplars` `(count, dim)`, of the first of `titles`.
+    `title` `(categories, dim)`; `line` and `body` `(categories, their dim)`; `exemplars` `(count, dim)`, of the first of
+    `titles`.
     """
 
     categories: tuple[Category, ...]
@@ -32,6 +33,7 @@ class Tensors:
     line: torch.Tensor | None = None
     exemplars: torch.Tensor | None = None
     titles: tuple[KnownTitle, ...] = ()
+    body: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,15 @@ AS_TRAINED = Switches()
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """A batch to score: unit rows `(n, dim)` of the cleaned titles and, with a line part, of the lines; keys of exact titles."""
+    """A batch to score: unit rows `(n, dim)` of the cleaned titles and, with a line part, of the lines; keys of exact titles.
+
+    `body`, with a body part, holds unit rows too, and rows of zeros for postings without a body.
+    """
 
     title: torch.Tensor
     line: torch.Tensor | None
     keys: Sequence[str]
+    body: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,56 @@ class Nearest:
     ids: torch.Tensor
     cosines: torch.Tensor
     vote: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What each part of a model says of n postings, each `(n, categories)`; None: the model has no such part.
+
+    `title`, `line`, `body`: cosines; `vote`: probabilities; `counts`: labelled postings with that very title; `known` and
+    `with_body` `(n,)`: where there are such counts, and a body.
+    """
+
+    title: torch.Tensor
+    vote: torch.Tensor | None
+    line: torch.Tensor | None
+    counts: torch.Tensor | None
+    known: torch.Tensor
+    body: torch.Tensor | None
+    with_body: torch.Tensor
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Parts":
+        """Return the parts with each tensor that is there changed."""
+        there = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return replace(self, **{name: change(value) for name, value in there.items()})
+
+
+def alone(mix: Mix, parts: Parts) -> dict[str, torch.Tensor]:
+    """Return what title, exemplars and line say each by itself, probabilities `(n, categories)` by the name of their weight."""
+    said = {"title_weight": torch.softmax(mix.scale * parts.title, dim=1)}
+    if parts.vote is not None:
+        said["exemplar_weight"] = parts.vote
+    if parts.line is not None:
+        said["line_weight"] = torch.softmax(mix.scale * parts.line, dim=1)
+    return said
+
+
+def weighted(mix: Mix, said: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the weighted mean `(n, categories)` of what parts say; the weights of those that are missing fall to the others."""
+    weights = {name: getattr(mix, name) for name in said}
+    total = sum(weights.values())
+    return torch.stack([weight / total * said[name] for name, weight in weights.items()]).sum(dim=0)
+
+
+def blend(mix: Mix, parts: Parts) -> torch.Tensor:
+    """Return the mixed probabilities `(n, categories)` of all parts: see `Mix` for the formula."""
+    mixed = weighted(mix, alone(mix, parts))
+    if parts.counts is not None and mix.known_prior is not None:
+        mixed = (mix.known_prior * mixed + parts.counts) / (mix.known_prior + parts.counts.sum(dim=1, keepdim=True))
+    if parts.body is None or not mix.body_weight:
+        return mixed
+    doubt = mix.body_weight * (1 - mixed.amax(dim=1, keepdim=True)) * parts.with_body[:, None]
+    return (mixed + doubt * torch.softmax(mix.scale * parts.body, dim=1)) / (1 + doubt)
 
 
 class Mixture:
@@ -86,6 +142,9 @@ class Mixture:
         self._line = None
         if tensors.line is not None and "line" not in without:
             self._line = _unit_rows("line", tensors.line, len(self.categories)).to(device)
+        self._body = None
+        if tensors.body is not None and "body" not in without:
+            self._body = _unit_rows("body", tensors.body, len(self.categories)).to(device)
         self._exemplars: torch.Tensor | None = None
         if exemplars is not None and tensors.exemplars is not None and "exemplars" not in without:
             self._vote = exemplars
@@ -111,8 +170,13 @@ class Mixture:
         """Whether queries need the line's vectors."""
         return self._line is not None
 
+    @property
+    def uses_body(self) -> bool:
+        """Whether queries need the body's vectors."""
+        return self._body is not None
+
     def is_known(self, key: str) -> bool:
-        """Return whether training met this very title (normalised)."""
+        """Return whether a labelled posting had this very title (normalised)."""
         return key in self._known
 
     def nearest(self, titles: torch.Tensor) -> Nearest | None:
@@ -127,31 +191,26 @@ class Mixture:
         few = slice(None, min(NEAREST, best.values.shape[1]))
         return Nearest(best.indices[:, few], best.values[:, few], vote / vote.sum(dim=1, keepdim=True))
 
-    def cosines(self, queries: Queries) -> torch.Tensor:
-        """Return the cosines `(n, categories)` of cleaned titles and categories."""
-        return torch.matmul(queries.title, self._title.T)
+    def parts(self, queries: Queries, nearest: Nearest | None) -> Parts:
+        """Return what each part says of the queries; `nearest` is `self.nearest` of their titles."""
+        body = queries.body
+        with_body = torch.zeros(len(queries.keys), dtype=torch.bool, device=self.device) if body is None else body.any(dim=1)
+        return Parts(
+            title=queries.title @ self._title.T,
+            vote=nearest.vote if nearest else None,
+            line=None if self._line is None or queries.line is None else queries.line @ self._line.T,
+            counts=self._counts(queries.keys),
+            known=torch.tensor([self.is_known(key) for key in queries.keys], dtype=torch.bool, device=self.device),
+            body=None if self._body is None or body is None else body @ self._body.T,
+            with_body=with_body,
+        )
 
-    def parts(self, queries: Queries, cosines: torch.Tensor, vote: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Return each part's own probabilities `(n, categories)`, by the name of its weight in `Mix`."""
-        found = {"title_weight": torch.softmax(self.mix.scale * cosines, dim=1)}
-        if vote is not None:
-            found["exemplar_weight"] = vote
-        if self._line is not None and queries.line is not None:
-            found["line_weight"] = torch.softmax(self.mix.scale * queries.line @ self._line.T, dim=1)
-        return found
-
-    def blend(self, parts: Mapping[str, torch.Tensor], keys: Sequence[str]) -> torch.Tensor:
-        """Return the mixed probabilities `(n, categories)` of parts: see `Mix` for the formula."""
-        weights = {name: getattr(self.mix, name) for name in parts}
-        total = sum(weights.values())
-        mixed = sum((weight / total * parts[name] for name, weight in weights.items()), torch.zeros((), device=self.device))
-        return self._with_known(mixed, keys)
-
-    def calibrated(self, mixed: torch.Tensor, keys: Sequence[str], calibration: Calibration) -> torch.Tensor:
-        """Return calibrated probabilities `(n, categories)`, sharpened for known and new titles apart."""
-        known = torch.tensor([self.is_known(key) for key in keys], device=self.device)[:, None]
-        sharpness = torch.where(known, calibration.known.sharpness, calibration.new.sharpness)
-        logits = sharpness * mixed.clamp_min(1e-9).log()
+    def calibrated(self, mixed: torch.Tensor, parts: Parts, calibration: Calibration) -> torch.Tensor:
+        """Return calibrated probabilities `(n, categories)`: known titles, new ones and postings with a body apart."""
+        sharpness = torch.where(parts.known, calibration.known.sharpness, calibration.new.sharpness)
+        if calibration.body is not None and parts.body is not None:
+            sharpness = torch.where(parts.with_body, calibration.body.sharpness, sharpness)
+        logits = sharpness[:, None] * mixed.clamp_min(1e-9).log()
         return torch.softmax(logits if self._log_prior is None else logits - self._log_prior, dim=1)
 
     def groups(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -164,16 +223,16 @@ class Mixture:
             sums.append(best.values)
         return torch.stack(members, dim=1), torch.stack(sums, dim=1)
 
-    def _with_known(self, mixed: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
-        prior = self.mix.known_prior
+    def _counts(self, keys: Sequence[str]) -> torch.Tensor | None:
+        """Return how many labelled postings had these very titles, `(n, categories)`; None where none had."""
         met = [(row, self._known[key]) for row, key in enumerate(keys) if key in self._known]
-        if prior is None or not met:
-            return mixed
+        if not met:
+            return None
         rows = torch.tensor([row for row, votes in met for _ in votes], device=self.device)
         categories = torch.tensor([category for _row, votes in met for category in votes], device=self.device)
         weights = torch.tensor([weight for _row, votes in met for weight in votes.values()], device=self.device)
-        counts = torch.zeros_like(mixed).index_put_((rows, categories), weights, accumulate=True)
-        return (prior * mixed + counts) / (prior + counts.sum(dim=1, keepdim=True))
+        counts = torch.zeros(len(keys), len(self.categories), device=self.device)
+        return counts.index_put_((rows, categories), weights, accumulate=True)
 
 
 def _unit_rows(name: str, rows: torch.Tensor, count: int) -> torch.Tensor:
@@ -186,9 +245,14 @@ def _unit_rows(name: str, rows: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _exact_titles(titles: Sequence[KnownTitle]) -> dict[str, dict[int, float]]:
-    """Return the votes per normalised title. The titles are stored cleaned: only their case is left to fold."""
+    """Return the votes per normalised title. The titles are stored cleaned: only their case is left to fold.
+
+    O*NET's own titles have none: measured, postings of such a title are coded otherwise a quarter of the time.
+    """
     votes: dict[str, dict[int, float]] = {}
     for title in titles:
+        if title.weight < 1:
+            continue
         of_title = votes.setdefault(title.title.casefold(), {})
         of_title[title.category] = of_title.get(title.category, 0.0) + title.weight
     return votes

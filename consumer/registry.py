@@ -188,7 +188,7 @@ class FolderRegistry:
         manifests = self.versions()
         if len(manifests) < len(list((self.root / "versions").glob("*"))):
             return  # one that cannot be read may need any of them
-        named = {ref.sha256 for m in manifests for ref in (m.encoder, m.line_encoder) if ref}
+        named = {ref.sha256 for m in manifests for ref in (m.encoder, m.line_encoder, m.body_encoder) if ref}
         for folder in (self.root / "encoders").glob("*"):
             if folder.name not in named and time.time() - folder.stat().st_ctime > YOUNG_S:
                 self._remove(folder)
@@ -274,7 +274,8 @@ def read_artifact(folder: Path) -> Artifact:
         categories = tuple(Category.model_validate(row) for row in json.loads((folder / CATEGORIES).read_bytes()))
         titles = _read_titles(folder / TITLES)
         stored = load_file(folder / EMBEDDINGS)
-        tensors = Tensors(categories, stored["title"].float(), stored.get("line"), stored.get("exemplars"), titles)
+        others = (stored.get("line"), stored.get("exemplars"), titles, stored.get("body"))
+        tensors = Tensors(categories, stored["title"].float(), *others)
     except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
         raise ArtifactError(f"artifact {folder} cannot be read: {error}") from error
     if not categories:
@@ -293,6 +294,8 @@ def _expected_shapes(manifest: Manifest, tensors: Tensors) -> Iterator[tuple[str
     yield "title", tensors.title, len(tensors.categories), manifest.encoder.dim
     if manifest.line_encoder:
         yield "line", tensors.line, len(tensors.categories), manifest.line_encoder.dim
+    if manifest.body_encoder:
+        yield "body", tensors.body, len(tensors.categories), manifest.body_encoder.dim
     if manifest.exemplars:
         yield "exemplars", tensors.exemplars, manifest.exemplars.count, manifest.encoder.dim
         if len(tensors.titles) < manifest.exemplars.count:
@@ -306,7 +309,7 @@ def _read_titles(path: Path) -> tuple[KnownTitle, ...]:
 
 
 def _write_artifact(folder: Path, manifest: Manifest, tensors: Tensors) -> Manifest:
-    stored = {"title": tensors.title, "line": tensors.line, "exemplars": tensors.exemplars}
+    stored = {"title": tensors.title, "line": tensors.line, "exemplars": tensors.exemplars, "body": tensors.body}
     save_file({name: tensor.contiguous().cpu() for name, tensor in stored.items() if tensor is not None}, folder / EMBEDDINGS)
     (folder / EMBEDDINGS).chmod(0o644)  # safetensors writes for its owner only; a consumer is often somebody else
     write_json(folder / CATEGORIES, [category.model_dump() for category in tensors.categories])

@@ -48,8 +48,9 @@ class ScorerLoader:
         artifact = self.registry.load(version)
         manifest = artifact.manifest
         encoders = {manifest.encoder: self._encoder_of(version, manifest.encoder, self._encoder_name)}
-        if manifest.line_encoder:
-            encoders[manifest.line_encoder] = self._encoder_of(version, manifest.line_encoder, None)
+        for ref in (manifest.line_encoder, manifest.body_encoder):
+            if ref:
+                encoders[ref] = self._encoder_of(version, ref, None)
         scorer = self._scorer(artifact, encoders, AS_TRAINED)
         check_serveable(scorer)  # as it was published; the switches are the user's own
         if self._switches != AS_TRAINED:
@@ -63,8 +64,15 @@ class ScorerLoader:
             mixture = Mixture(artifact.tensors, manifest.mix, manifest.exemplars, encoder.device, switches=switches)
         except ValueError as error:
             raise ArtifactError(f"version {manifest.version}: {error}") from error
-        line = encoders[manifest.line_encoder] if manifest.line_encoder else None
-        return Scorer(manifest, encoder, mixture, line_encoder=line, top_n=self._top_n, cache_size=self._cache_size)
+        return Scorer(
+            manifest,
+            encoder,
+            mixture,
+            line_encoder=encoders[manifest.line_encoder] if manifest.line_encoder else None,
+            body_encoder=encoders[manifest.body_encoder] if manifest.body_encoder else None,
+            top_n=self._top_n,
+            cache_size=self._cache_size,
+        )
 
     def _encoder_of(self, version: str, ref: EncoderRef, override: str | None) -> Encoder:
         """Return the encoder in use if it is the one asked for, else load it: as told, from the registry, or by its name."""

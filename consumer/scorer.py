@@ -1,17 +1,19 @@
 """A model version ready to serve: encoders, mixture and calibration. Immutable but for its cache of titles."""
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from consumer.encoder import Encoder
 from consumer.errors import ArtifactError
-from consumer.mixture import LEVELS, Mixture, Nearest, Queries
+from consumer.mixture import LEVELS, Mixture, Queries, blend
 from schemas.artifact import Category, Decide, Manifest
 from schemas.events import Decision, Evidence, Group, KnownExample, ModelInfo, OccupationMatch, soc_major
-from schemas.text import TEMPLATE_ID, model_text, plain_text
+from schemas.text import TEMPLATE_ID, body_text, model_text, plain_text
 
 GOLDEN_TOLERANCE = 0.02
 """How far a golden title's cosine may lie from the manifest's: room for half precision on other hardware."""
@@ -28,9 +30,21 @@ class Scored:
     evidence: Evidence
 
 
+class _Asked(NamedTuple):
+    """What is looked at of a posting. Without a line part, `line` is the cleaned title; without a body part, `body` is ""."""
+
+    line: str
+    body: str
+
+    @property
+    def key(self) -> str:
+        """What two postings share that share an answer; short, for a body may be long."""
+        return f"{self.line}\0{hashlib.blake2b(self.body.encode(), digest_size=16).hexdigest()}" if self.body else self.line
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What is kept of one title: categories, groups and exemplars as numbers, a tenth of an answer's size."""
+    """What is kept of one posting: categories, groups and exemplars as numbers, a tenth of an answer's size."""
 
     ids: list[int]
     cosines: list[float]
@@ -41,10 +55,11 @@ class _Row:
     similarities: list[float]
     lead: float
     known: bool
+    with_body: bool
 
 
 class Scorer:
-    """Scores titles with one model version. Training evaluates its candidates through this very class."""
+    """Scores postings with one model version. Training evaluates its candidates through this very class."""
 
     def __init__(
         self,
@@ -53,6 +68,7 @@ class Scorer:
         mixture: Mixture,
         *,
         line_encoder: Encoder | None = None,
+        body_encoder: Encoder | None = None,
         top_n: int,
         cache_size: int = 0,
     ) -> None:
@@ -65,6 +81,7 @@ class Scorer:
         )
         self.encoder = encoder
         self._line_encoder = line_encoder
+        self._body_encoder = body_encoder
         self.mixture = mixture
         self._top_n = top_n
         self._cache: OrderedDict[str, _Row] = OrderedDict()  # least recently used first
@@ -80,68 +97,71 @@ class Scorer:
         """The categories it chooses from."""
         return self.mixture.categories
 
-    def score(self, titles: Sequence[str]) -> list[Scored]:
-        """Return the answer for each title, in order. Each distinct text is computed at most once."""
-        lines = [self._line_of(title) for title in titles]
-        known = {line: self._cache[line] for line in lines if line in self._cache}
-        new = [line for line in dict.fromkeys(lines) if line not in known]
-        known.update(zip(new, self._compute(new), strict=True))
-        self._remember(known)
-        answers = {line: self._scored(row) for line, row in known.items()}
-        return [answers[line] for line in lines]
+    def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Scored]:
+        """Return the answer for each title, in order; `bodies`, if given, are those of the same postings.
 
-    def queries(self, lines: Sequence[str]) -> Queries:
-        """Return the vectors of titles; the transformer sees each distinct cleaned title once."""
+        Each distinct text is computed at most once. Raises ValueError where there are not as many bodies as titles.
+        """
+        asked = [self._asked(*posting) for posting in zip(titles, bodies or [None] * len(titles), strict=True)]
+        known = {posting.key: self._cache[posting.key] for posting in asked if posting.key in self._cache}
+        new = {posting.key: posting for posting in asked if posting.key not in known}
+        known.update(zip(new, self._compute(list(new.values())), strict=True))
+        self._remember(known)
+        answers = {key: self._scored(row) for key, row in known.items()}
+        return [answers[posting.key] for posting in asked]
+
+    def queries(self, lines: Sequence[str], bodies: Sequence[str] = ()) -> Queries:
+        """Return the vectors of titles, and of as many bodies; the transformer sees each distinct cleaned title once."""
         clean = [model_text(line) for line in lines]
         distinct = dict.fromkeys(clean)
         vectors = self.encoder.encode(list(distinct))
         place = {text: row for row, text in enumerate(distinct)}
         title = vectors[[place[text] for text in clean]]
-        line = None
+        line = body = None
         if self.mixture.uses_line and self._line_encoder is not None:
             line = self._line_encoder.encode(list(lines))
-        return Queries(title, line, [text.casefold() for text in clean])  # as `schemas.text.normalise_title`
+        if self.mixture.uses_body and self._body_encoder is not None and any(bodies):
+            body = self._body_encoder.encode(list(bodies))  # no token, no body: a row of zeros
+        return Queries(title, line, [text.casefold() for text in clean], body)  # keys as `schemas.text.normalise_title`
 
-    def probabilities(self, queries: Queries) -> torch.Tensor:
-        """Return calibrated probabilities `(n, categories)`: what evaluation measures."""
-        return self._probabilities(queries, self.mixture.cosines(queries), self.mixture.nearest(queries.title))
-
-    def _probabilities(self, queries: Queries, cosines: torch.Tensor, nearest: Nearest | None) -> torch.Tensor:
-        mixed = self.mixture.blend(self.mixture.parts(queries, cosines, nearest.vote if nearest else None), queries.keys)
-        return self.mixture.calibrated(mixed, queries.keys, self.manifest.calibration)
-
-    def decisions(self, probabilities: torch.Tensor, keys: Sequence[str]) -> list[Decision]:
-        """Return what calibrated probabilities `(n, categories)` of titles with these keys permit."""
-        best = probabilities.topk(min(2, probabilities.shape[1]), dim=1).values.cpu()
+    def judge(self, queries: Queries) -> tuple[torch.Tensor, list[Decision]]:
+        """Return calibrated probabilities `(n, categories)` and what they permit: what evaluation measures."""
+        parts = self.mixture.parts(queries, self.mixture.nearest(queries.title))
+        probabilities = self.mixture.calibrated(blend(self.mixture.mix, parts), parts, self.manifest.calibration)
+        best = probabilities.topk(min(2, probabilities.shape[1]), dim=1).values
         leads = best[:, 0] - best[:, 1:].sum(dim=1)
-        rows = zip(best[:, 0].tolist(), leads.tolist(), keys, strict=True)
-        return [self._decision(first, lead, known=self.mixture.is_known(key)) for first, lead, key in rows]
+        columns = (best[:, 0], leads, parts.known, parts.with_body)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return probabilities, [self._decision(*row) for row in rows]
 
-    def _line_of(self, title: str) -> str:
+    def _asked(self, title: str, body: str | None) -> _Asked:
         """Two spellings of one line share an answer; without a line part, so do two lines of one cleaned title."""
-        return plain_text(title) if self.mixture.uses_line else model_text(title)
+        line = plain_text(title) if self.mixture.uses_line else model_text(title)
+        return _Asked(line, body_text(body) if body and self.mixture.uses_body else "")
 
-    def _compute(self, lines: Sequence[str]) -> list[_Row]:
-        if not lines:
+    def _compute(self, asked: Sequence[_Asked]) -> list[_Row]:
+        if not asked:
             return []
-        mixture, queries = self.mixture, self.queries(lines)
-        cosines, nearest = mixture.cosines(queries), mixture.nearest(queries.title)
-        probabilities = self._probabilities(queries, cosines, nearest)
+        mixture, queries = self.mixture, self.queries([a.line for a in asked], [a.body for a in asked])
+        nearest = mixture.nearest(queries.title)
+        parts = mixture.parts(queries, nearest)
+        probabilities = mixture.calibrated(blend(mixture.mix, parts), parts, self.manifest.calibration)
         best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
         members, sums = mixture.groups(probabilities)
-        columns = [best.indices, cosines.gather(1, best.indices), best.values, members, sums]
+        flags = torch.stack((parts.known, parts.with_body), dim=1)
+        columns = [flags, best.indices, parts.title.gather(1, best.indices), best.values, members, sums]
         columns += [nearest.ids, nearest.cosines] if nearest else []
         # One copy to the host per batch; float64 holds every number exactly.
         host = torch.cat([column.double() for column in columns], dim=1).cpu()
         widths = [column.shape[1] for column in columns]
-        return [self._row(row, widths, key) for row, key in zip(host.tolist(), queries.keys, strict=True)]
+        return [self._row(row, widths) for row in host.tolist()]
 
-    def _row(self, numbers: list[float], widths: Sequence[int], key: str) -> _Row:
+    def _row(self, numbers: list[float], widths: Sequence[int]) -> _Row:
         cut, at = [], 0
         for width in widths:
             cut.append(numbers[at : at + width])
             at += width
-        ids, cosines, probabilities, members, sums, nearest, similarities = [*cut, [], []][:7]
+        flags, ids, cosines, probabilities, members, sums, nearest, similarities = [*cut, [], []][:8]
         return _Row(
             ids=[int(number) for number in ids[: self._top_n]],
             cosines=cosines[: self._top_n],
@@ -151,7 +171,8 @@ class Scorer:
             nearest=[int(number) for number in nearest],
             similarities=similarities,
             lead=probabilities[0] - sum(probabilities[1:2]),
-            known=self.mixture.is_known(key),
+            known=bool(flags[0]),
+            with_body=bool(flags[1]),
         )
 
     def _scored(self, row: _Row) -> Scored:
@@ -167,7 +188,7 @@ class Scorer:
             )
             for rank, (i, score, probability) in enumerate(zip(row.ids, row.cosines, row.probabilities, strict=True), start=1)
         )
-        decision = self._decision(row.probabilities[0], row.lead, known=row.known)
+        decision = self._decision(row.probabilities[0], row.lead, row.known, row.with_body)
         groups = self._groups(row, matches[0])
         sure = [group for group in groups if group.probability >= self.manifest.calibration.precision]
         backoff = groups[-1] if decision == "accept" else next(reversed(sure), None)
@@ -194,9 +215,11 @@ class Scorer:
         )
         return Evidence.model_construct(exact_title=row.known, nearest=nearest)
 
-    def _decision(self, probability: float, lead: float, *, known: bool) -> Decision:
+    def _decision(self, probability: float, lead: float, known: bool, with_body: bool) -> Decision:  # noqa: FBT001 - columns
         calibration = self.manifest.calibration
         decide: Decide = calibration.known if known else calibration.new
+        if with_body and self.mixture.uses_body:
+            decide = calibration.body or decide
         if probability >= decide.accept_at and lead >= decide.accept_margin:
             return "accept"
         return "review" if probability >= decide.review_at else "unclassified"

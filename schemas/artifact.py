@@ -32,7 +32,7 @@ class Category(BaseModel):
 
 
 class KnownTitle(BaseModel):
-    """A title that training met, cleaned; `weight` counts its postings, a title of O*NET's counts less."""
+    """A title that training met, cleaned; `weight` counts its postings, a title of O*NET's counts less than one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +66,9 @@ class Mix(BaseModel):
     """How the parts of a model become one probability; the weights are relative to each other.
 
     p = sum of weight * softmax(scale * cosine) over title and line, and of weight * vote over the exemplars. Where the exact
-    title is known, p becomes (prior * p + counts) / (prior + sum of counts): `known_prior` postings' worth of p.
+    title is known, p becomes (prior * p + counts) / (prior + sum of counts): `known_prior` postings' worth of p. Where there
+    is a body, b = softmax(scale * cosine) of it joins in by what the title leaves open, d = body_weight * (1 - max p): p becomes
+    (p + d * b) / (1 + d).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,6 +77,7 @@ class Mix(BaseModel):
     title_weight: Share = Field(1.0, gt=0, description="Never 0: it is what is left when the other parts are switched off.")
     exemplar_weight: Share = 0.0
     line_weight: Share = 0.0
+    body_weight: Finite = Field(0.0, ge=0)
     known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles has no vote.")
 
 
@@ -90,13 +93,14 @@ class Decide(BaseModel):
 
 
 class Calibration(BaseModel):
-    """Fitted on held-out postings, apart for titles that training met and for new ones: those are harder."""
+    """Fitted on held-out postings, apart for titles that labelled postings had and for new ones: those are harder."""
 
     model_config = ConfigDict(frozen=True)
 
     precision: Finite = Field(0.9, gt=0, lt=1, description="What `accept` promises.")
     new: Decide
     known: Decide
+    body: Decide | None = Field(None, description="For postings with a body; None: the model looks at no body.")
 
 
 class GoldenTitle(BaseModel):
@@ -119,6 +123,7 @@ class Manifest(BaseModel):
     trained_at: datetime
     encoder: EncoderRef
     line_encoder: EncoderRef | None = Field(None, description="Of the second view: the title as posted, not cleaned.")
+    body_encoder: EncoderRef | None = Field(None, description="Of the third view, the posting's body.")
     taxonomy_version: str
     template: str
     mix: Mix = Mix()
@@ -127,6 +132,9 @@ class Manifest(BaseModel):
     golden: tuple[GoldenTitle, ...]
     training: dict[str, Any] = Field(default_factory=dict, description="Method, seed, rows: enough to repeat it.")
     metrics: dict[str, float] = Field(default_factory=dict)
+    curves: dict[str, list[dict[str, float]]] = Field(
+        default_factory=dict, description="Of the held-out postings: `reliability` and `risk_coverage`, see `trainer.figures`."
+    )
     files: dict[str, str] = Field(description="File name to sha256.")
 
 

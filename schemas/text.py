@@ -3,6 +3,7 @@
 What counts as noise in a title is in `schemas/cleaning.py`; the laws that hold whatever those tables say are here.
 """
 
+import html
 import re
 import unicodedata
 
@@ -14,9 +15,13 @@ TEMPLATE_ID = "title-v2"
 MAX_CLEANED_CHARS = 300
 """A longer title is left as it is: real ones end far below, and the rules' cost stays bounded whatever is sent."""
 
+MAX_BODY_CHARS = 20_000
+"""Of a body, what is looked at; real ones end before."""
+
 _MAX_ROUNDS = 6
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # soft hyphens, zero-width and direction marks
 _SPACE = re.compile(r"\s+")
+_TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,500}>")
 
 
 def plain_text(title: str) -> str:
@@ -50,3 +55,9 @@ def model_text(title: str) -> str:
 def normalise_title(title: str) -> str:
     """Return the key under which two spellings of one title meet: `model_text`, case folded."""
     return model_text(title).casefold()
+
+
+def body_text(body: str) -> str:
+    """Return the text of a body that the model sees: the first `MAX_BODY_CHARS` characters, no HTML tags, single spaces."""
+    whole = body[:MAX_BODY_CHARS].encode("utf-8", "ignore").decode()  # no lone surrogates: a tokenizer takes none
+    return plain_text(html.unescape(_TAG.sub(" ", whole)))

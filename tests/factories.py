@@ -86,6 +86,16 @@ class LineEncoder(LetterEncoder):
     ref = EncoderRef(id="lines", sha256="1" * 64, dim=27, max_seq_length=128)
 
 
+class BodyEncoder(LetterEncoder):
+    """A third encoder, for bodies: one without a letter has no vector, as token vectors give none to an empty text."""
+
+    ref = EncoderRef(id="bodies", sha256="2" * 64, dim=27, max_seq_length=512)
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return `(len(texts), 27)` unit rows, or rows of zeros."""
+        return super().encode(texts) * torch.tensor([[float(bool(text))] for text in texts])
+
+
 def category_embeddings() -> torch.Tensor:
     """The titles of CATEGORIES, encoded: each title's best category is its own, at cosine 1."""
     return LetterEncoder().encode([category.onet_title for category in CATEGORIES])
@@ -139,8 +149,15 @@ def tiny_scorer(
     """A scorer over CATEGORIES; `changes` go to its manifest."""
     encoder, told = encoder or LetterEncoder(), manifest(version, **changes)
     mixture = Mixture(tensors, told.mix, told.exemplars, encoder.device, switches=switches)
-    line = LineEncoder() if told.line_encoder else None
-    return Scorer(told, encoder, mixture, line_encoder=line, top_n=top_n, cache_size=cache_size)
+    return Scorer(
+        told,
+        encoder,
+        mixture,
+        line_encoder=LineEncoder() if told.line_encoder else None,
+        body_encoder=BodyEncoder() if told.body_encoder else None,
+        top_n=top_n,
+        cache_size=cache_size,
+    )
 
 
 def publish(root: Path, version: str = "v1", *, promote: bool = True, tensors: Tensors = TENSORS, **changes: Any) -> Path:

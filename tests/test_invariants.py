@@ -182,9 +182,9 @@ def test_4_a_batch_never_mixes_model_versions_and_every_record_names_the_one_tha
     batches: list[set[str]] = []
 
     class Noting(Scorer):
-        def score(self, titles: Sequence[str]) -> list[Scored]:
+        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Scored]:
             batches[-1].add(self.version)
-            return super().score(titles)
+            return super().score(titles, bodies)
 
     def noting(version: str) -> Scorer:
         tiny = tiny_scorer(version)

@@ -10,10 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from consumer.mixture import AS_TRAINED, LEVELS, Mixture, Part, Queries, Switches, Tensors
+from consumer.mixture import AS_TRAINED, LEVELS, Mixture, Part, Parts, Queries, Switches, Tensors, blend
 from consumer.scorer import Scored, group_code
 from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
-from tests.factories import CALIBRATION, CATEGORIES, TITLES, LetterEncoder, LineEncoder, all_parts, all_tensors, tiny_scorer
+from tests.factories import (
+    CALIBRATION,
+    CATEGORIES,
+    TITLES,
+    BodyEncoder,
+    LetterEncoder,
+    LineEncoder,
+    all_parts,
+    all_tensors,
+    tiny_scorer,
+)
 
 CPU = torch.device("cpu")
 ALL = all_parts()
@@ -29,13 +39,20 @@ def queries(titles: Sequence[str]) -> Queries:
     return Queries(LetterEncoder().encode(titles), LineEncoder().encode(titles), [title.casefold() for title in titles])
 
 
-def parts(mixed: Mixture, asked: Queries) -> dict[str, torch.Tensor]:
-    nearest = mixed.nearest(asked.title)
-    return mixed.parts(asked, mixed.cosines(asked), nearest.vote if nearest else None)
+def parts(mixed: Mixture, asked: Queries) -> Parts:
+    return mixed.parts(asked, mixed.nearest(asked.title))
+
+
+def probabilities(mixed: Mixture, asked: Queries) -> dict[str, torch.Tensor]:
+    """What each part says by itself, by the name of its weight."""
+    found, scale = parts(mixed, asked), mixed.mix.scale
+    there = {"title_weight": torch.softmax(scale * found.title, dim=1)}
+    there |= {"exemplar_weight": found.vote} if found.vote is not None else {}
+    return there | ({"line_weight": torch.softmax(scale * found.line, dim=1)} if found.line is not None else {})
 
 
 def blended(mixed: Mixture, asked: Queries) -> torch.Tensor:
-    return mixed.blend(parts(mixed, asked), asked.keys)
+    return blend(mixed.mix, parts(mixed, asked))
 
 
 def full_scorer(**changes: Any) -> Any:
@@ -60,22 +77,22 @@ def numbers(scored: Scored) -> list[float]:
 def test_a_part_with_all_the_weight_decides_alone(part: str) -> None:
     weights = dict.fromkeys(("title_weight", "exemplar_weight", "line_weight"), 0.0) | {"title_weight": 1e-9, part: 1.0}
     mixed, asked = mixture(Mix(**weights)), queries(ASKED)
-    torch.testing.assert_close(blended(mixed, asked), parts(mixed, asked)[part], atol=1e-6, rtol=0)
+    torch.testing.assert_close(blended(mixed, asked), probabilities(mixed, asked)[part], atol=1e-6, rtol=0)
 
 
-def test_title_and_line_are_softmaxes_of_scaled_cosines() -> None:
+def test_title_and_line_are_cosines() -> None:
     asked, tensors = queries(ASKED), all_tensors()
-    found = parts(mixture(Mix(scale=7.0)), asked)
+    found = parts(mixture(), asked)
     assert tensors.line is not None
-    for name, rows, matrix in (("title_weight", asked.title, tensors.title), ("line_weight", asked.line, tensors.line)):
-        torch.testing.assert_close(found[name], torch.softmax(7.0 * normalize(rows) @ normalize(matrix).T, dim=1))
+    for cosines, rows, matrix in ((found.title, asked.title, tensors.title), (found.line, asked.line, tensors.line)):
+        torch.testing.assert_close(cosines, normalize(rows) @ normalize(matrix).T)
 
 
 @pytest.mark.parametrize("off", [("line",), ("exemplars",), ("exemplars", "line"), ()])
 def test_switched_off_parts_leave_their_weight_to_the_others(off: tuple[Part, ...]) -> None:
     mix = MIX.model_copy(update={"known_prior": None})
     mixed, asked = mixture(mix, without=frozenset(off)), queries(ASKED)
-    found = parts(mixed, asked)
+    found = probabilities(mixed, asked)
     names = {"line": "line_weight", "exemplars": "exemplar_weight"}
     assert set(found) == {"title_weight", "exemplar_weight", "line_weight"} - {names[part] for part in off}
     weights = {name: getattr(mix, name) for name in found}
@@ -109,6 +126,65 @@ def test_an_exact_title_pulls_towards_its_counts_by_the_formula() -> None:
     torch.testing.assert_close(unswitched, before)
 
 
+def test_a_title_of_onets_own_is_no_known_title() -> None:
+    titles = (KnownTitle(title="Line Cook", category=1, weight=0.6),)
+    mixed = mixture(tensors=replace(all_tensors(), titles=(*TITLES[:1], *titles, *TITLES[2:])))
+    assert not mixed.is_known("line cook")
+    assert parts(mixed, queries(["line cook"])).counts is None
+
+
+def with_bodies(weight: float, bodies: Sequence[str]) -> tuple[Mixture, Queries]:
+    """Every part, and bodies; "" is none."""
+    tensors, titles = replace(all_tensors(), body=all_tensors().title), ["driver nurse"] * len(bodies)
+    there = torch.tensor([[float(bool(body))] for body in bodies])
+    asked = replace(queries(titles), body=LetterEncoder().encode(bodies) * there)
+    return mixture(MIX.model_copy(update={"body_weight": weight}), tensors=tensors), asked
+
+
+def test_a_body_joins_in_by_what_the_title_leaves_open() -> None:
+    mixed, asked = with_bodies(2.0, ["cooks cook", ""])
+    said, alone = blended(mixed, asked), blended(mixed, replace(asked, body=None))
+    torch.testing.assert_close(said[1], alone[1])  # no body, nothing to join in
+    cosines = parts(mixed, asked).body
+    assert cosines is not None
+    doubt, body = 2.0 * (1 - alone[0].max()), torch.softmax(MIX.scale * cosines[0], dim=0)
+    torch.testing.assert_close(said[0], (alone[0] + doubt * body) / (1 + doubt))
+    assert int(said[0].argmax()) == 1
+    torch.testing.assert_close(blended(with_bodies(0.0, ["cooks cook", ""])[0], asked), alone)
+
+
+def test_postings_with_a_body_are_calibrated_and_decided_on_their_own() -> None:
+    plain, body = Decide(accept_at=1.01, review_at=1.01), Decide(sharpness=3.0, accept_at=0, review_at=0)
+    scorer = full_scorer(
+        tensors=replace(all_tensors(), body=all_tensors().title),
+        body_encoder=BodyEncoder.ref,
+        calibration=Calibration(new=plain, known=plain, body=body),
+    )
+    scored = scorer.score(["Nurse of ours", "Nurse of ours", "Nurse of ours"], ["cook cook", None, ""])
+    assert [s.decision for s in scored] == ["accept", "unclassified", "unclassified"]
+    assert scored[1] == scored[2]
+
+
+def test_a_body_that_the_model_does_not_look_at_changes_nothing() -> None:
+    scorer = full_scorer()
+    assert scorer.score(["Cook"], ["Drives trucks"]) == scorer.score(["Cook"])
+
+
+def test_answers_are_kept_by_title_and_body() -> None:
+    scorer = full_scorer(
+        tensors=replace(all_tensors(), body=all_tensors().title),
+        body_encoder=BodyEncoder.ref,
+        mix=MIX.model_copy(update={"body_weight": 4.0}),
+        cache_size=9,
+    )
+    bodies = ["cook the cook", "truck driver", "<p>cook &amp;nbsp; the   cook</p>"]
+    first = scorer.score(["Nurse of ours"] * 3, bodies)
+    assert first[0].occupations != first[1].occupations
+    assert first == scorer.score(["Nurse of ours"] * 3, bodies)
+    with pytest.raises(ValueError, match="zip"):
+        scorer.score(["one", "two"], ["one body"])
+
+
 @given(
     weights=st.tuples(st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 1)),
     prior=st.none() | st.floats(0.01, 100),
@@ -124,7 +200,7 @@ def test_probabilities_sum_to_one(
     mixed, asked = mixture(mix, prior_adjustment=adjustment), queries(titles)
     decide = Decide(sharpness=sharpness, accept_at=1, review_at=0)
     before = blended(mixed, asked)
-    for found in (before, mixed.calibrated(before, asked.keys, Calibration(new=decide, known=decide))):
+    for found in (before, mixed.calibrated(before, parts(mixed, asked), Calibration(new=decide, known=decide))):
         assert bool((found >= 0).all())
         torch.testing.assert_close(found.sum(dim=1), torch.ones(len(titles)))
 
@@ -134,11 +210,11 @@ def test_known_and_new_titles_are_sharpened_and_decided_apart() -> None:
     scorer = full_scorer(calibration=Calibration(known=known, new=new))
     asked = queries(["line cook", "line coook"])
     mixed = blended(scorer.mixture, asked)
-    found = scorer.probabilities(asked)
+    found, decisions = scorer.judge(asked)
     for row, sharpness in enumerate((3.0, 0.5)):
         torch.testing.assert_close(found[row], mixed[row] ** sharpness / (mixed[row] ** sharpness).sum())
     assert [s.decision for s in scorer.score(["Line Cook", "Line Coook"])] == ["accept", "unclassified"]
-    assert scorer.decisions(found, asked.keys) == ["accept", "unclassified"]
+    assert decisions == ["accept", "unclassified"]
 
 
 @pytest.mark.parametrize(("margin", "decision"), [(0.0, "accept"), (0.99, "review")])
@@ -152,11 +228,15 @@ def test_prior_adjustment_favours_what_was_rare_in_training_and_zero_changes_not
     counted = tuple(c.model_copy(update={"postings": n}) for c, n in zip(CATEGORIES, (900, 99, 0), strict=True))
     tensors, asked = replace(all_tensors(), categories=counted), queries(ASKED)
     plain, none, rare, frequent = (
-        (mixed := mixture(tensors=tensors, prior_adjustment=a)).calibrated(blended(mixed, asked), asked.keys, CALIBRATION)
+        (mixed := mixture(tensors=tensors, prior_adjustment=a)).calibrated(
+            blended(mixed, asked), parts(mixed, asked), CALIBRATION
+        )
         for a in (0.0, 0.0, 0.5, -0.5)
     )
     assert torch.equal(plain, none)
-    assert torch.equal(plain, mixture(tensors=tensors).calibrated(blended(mixture(), asked), asked.keys, CALIBRATION))
+    assert torch.equal(
+        plain, mixture(tensors=tensors).calibrated(blended(mixture(), asked), parts(mixture(), asked), CALIBRATION)
+    )
     shares = torch.tensor([901, 100, 1]) / 1_002  # each counts one posting more, so that none is 0
     expected = plain * shares**-0.5
     torch.testing.assert_close(rare, expected / expected.sum(dim=1, keepdim=True), atol=1e-5, rtol=1e-4)
@@ -174,7 +254,7 @@ FAMILY = tuple(
 
 def family_scorer(probabilities: Sequence[float], *, precision: float = 0.9, accept_at: float = 1.01) -> Any:
     """A scorer that answers any title with `probabilities` over FAMILY: its one known title weighs far more than the rest."""
-    titles = tuple(KnownTitle(title="any", category=i, weight=p) for i, p in enumerate(probabilities))
+    titles = tuple(KnownTitle(title="any", category=i, weight=1_000_000 * p) for i, p in enumerate(probabilities))
     decide = Decide(accept_at=accept_at, review_at=0)
     return tiny_scorer(
         tensors=Tensors(FAMILY, torch.eye(6, 27) + 0.01, titles=titles),

@@ -120,10 +120,10 @@ def test_a_drain_scores_no_further_batch_once_its_time_is_up() -> None:
     scored = []
 
     class Slow(Scorer):
-        def score(self, titles: Sequence[str]) -> list[Scored]:
+        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Scored]:
             scored.append(len(titles))
             clock.now_s += 3.0
-            return super().score(titles)
+            return super().score(titles, bodies)
 
     tiny = tiny_scorer()
     slow = Slow(tiny.manifest, tiny.encoder, tiny.mixture, top_n=1)

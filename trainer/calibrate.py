@@ -1,104 +1,151 @@
 """From held-out postings to the weights of a model's parts, to calibrated probabilities and to decisions that keep a promise."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import product
+from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy, nll_loss
+from torch.nn.functional import cross_entropy
 
-from consumer.mixture import Mixture, Queries
+from consumer.mixture import Mixture, Parts, Queries, alone, blend, weighted
 from schemas.artifact import Calibration, Decide, Mix
 
 MIN_ROWS = 30
 """A threshold, or a stratum of its own, needs so many postings to stand on."""
 HOPELESS_PRECISION = 0.25
+REJECT = -1
+"""The label of a posting that no category fits: whatever is said of it is wrong, and no likelihood is fitted to it."""
 NEVER = 1.01
 """A probability that is never reached."""
 WEIGHTS = [step / 10 for step in range(8)]
 KNOWN_PRIORS = (0.3, 1.0, 3.0, 10.0, 30.0)
-DEFAULT_KNOWN_PRIOR = 3.0
+DEFAULT_KNOWN_PRIOR = 10.0
+BODY_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SHARPNESS = [0.5 + step / 20 for step in range(51)]
 MARGINS = (0.0, 0.1, 0.2, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Postings that the model was not trained on: their queries, and their true categories `(n,)`."""
+    """What the parts of a model say of n postings that it was not trained on.
 
-    queries: Queries
+    `labels` `(n,)` are their true categories, REJECT where none fits; `weights` `(n,)` what each counts in a likelihood.
+    """
+
+    parts: Parts
     labels: torch.Tensor
+    weights: torch.Tensor
+
+    def __len__(self) -> int:
+        """Return how many of them a category fits."""
+        return int((self.labels != REJECT).sum())
+
+    def where(self, mask: torch.Tensor) -> "HeldOut":
+        """Return the postings for which `mask` `(n,)` is true."""
+        return HeldOut(self.parts.each(lambda values: values[mask]), self.labels[mask], self.weights[mask])
 
 
-def best_scale(mixture: Mixture, held_out: HeldOut) -> float:
+def held_out(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOut:
+    """Return what a mixture says of postings that it was not trained on, `labels` `(n,)` being their true categories.
+
+    The postings of a title that is new to the model weigh as much as one posting together: they are right or wrong
+    together, too, and a title with a hundred would drown the others.
+    """
+    parts = mixture.parts(queries, mixture.nearest(queries.title)).each(lambda values: values.cpu())
+    times = Counter(queries.keys)
+    alone = torch.tensor([1 / times[key] for key in queries.keys])
+    return HeldOut(parts, labels, torch.where(parts.known, 1.0, alone))
+
+
+def together(held: Sequence[HeldOut]) -> HeldOut:
+    """Return the postings that several models were not trained on, as if one model had said it all."""
+    joined: dict[str, Any] = {field.name: _joined([getattr(h.parts, field.name) for h in held], held) for field in fields(Parts)}
+    parts = replace(held[0].parts, **joined)
+    return HeldOut(parts, torch.cat([h.labels for h in held]), torch.cat([h.weights for h in held]))
+
+
+def _joined(values: Sequence[torch.Tensor | None], held: Sequence[HeldOut]) -> torch.Tensor | None:
+    if all(value is None for value in values):
+        return None
+    # One of them may have no counts, or no bodies: then it has them of nobody.
+    return torch.cat([torch.zeros_like(h.parts.title) if v is None else v for v, h in zip(values, held, strict=True)])
+
+
+def best_scale(held: HeldOut) -> float:
     """Return the scale of the category part by negative log likelihood (temperature scaling, Guo et al. 2017)."""
-    cosines = mixture.cosines(held_out.queries).cpu()
     scales = [5 + step / 2 for step in range(151)]
-    return min(scales, key=lambda scale: cross_entropy(scale * cosines, held_out.labels).item())
+    return min(scales, key=lambda scale: _loss(scale * held.parts.title, held))
 
 
-def best_mix(mixture: Mixture, held_out: HeldOut) -> Mix:
-    """Return the mixture's `mix` with the weights that make the held-out labels likeliest, on a grid of tenths."""
-    queries = held_out.queries
-    nearest = mixture.nearest(queries.title)
-    parts = mixture.parts(queries, mixture.cosines(queries), nearest.vote if nearest else None)
-    labels = held_out.labels.to(mixture.device)
+def best_mix(mix: Mix, held: HeldOut) -> Mix:
+    """Return `mix` with the weights of its parts that make the held-out labels likeliest, on a grid of tenths."""
+    said = alone(mix, held.parts)
 
     def loss(pair: tuple[float, float]) -> float:
-        mixed = mixture.with_mix(_weighted(mixture.mix, *pair)).blend(parts, ()).clamp_min(1e-9).log()
+        mixed = weighted(_weights(mix, *pair), said).clamp_min(1e-9).log()
         # Judged as it will be once it is sharpened: unsharpened, the more confident part would win whatever it knows.
-        return min(cross_entropy(sharpness * mixed, labels).item() for sharpness in (1.0, 1.25, 1.5, 2.0))
+        return min(_loss(sharpness * mixed, held) for sharpness in (1.0, 1.25, 1.5, 2.0))
 
-    exemplars = WEIGHTS if "exemplar_weight" in parts else [0.0]
-    lines = WEIGHTS if "line_weight" in parts else [0.0]
+    exemplars = WEIGHTS if held.parts.vote is not None else [0.0]
+    lines = WEIGHTS if held.parts.line is not None else [0.0]
     # The title part, whose cosine is published as the score, always has a say.
-    return _weighted(mixture.mix, *min((p for p in product(exemplars, lines) if sum(p) <= 0.9), key=loss))  # noqa: PLR2004
+    return _weights(mix, *min((p for p in product(exemplars, lines) if sum(p) <= 0.9), key=loss))  # noqa: PLR2004
 
 
-def _weighted(mix: Mix, exemplar: float, line: float) -> Mix:
+def _weights(mix: Mix, exemplar: float, line: float) -> Mix:
     update = {"title_weight": round(1 - exemplar - line, 2), "exemplar_weight": exemplar, "line_weight": line}
     return mix.model_copy(update=update)
 
 
-def best_known_prior(mixture: Mixture, held_out: HeldOut) -> float:
+def best_known_prior(mix: Mix, held: HeldOut) -> float:
     """Return how many postings the mixed probability counts for beside the table of exact titles."""
-    known = [row for row, key in enumerate(held_out.queries.keys) if mixture.is_known(key)]
-    if len(known) < MIN_ROWS:
+    met = held.where(held.parts.known)
+    if len(met) < MIN_ROWS:
         return DEFAULT_KNOWN_PRIOR
-    labels = held_out.labels[known]
-
-    def loss(prior: float) -> float:
-        mixed = _mixed(mixture.with_mix(mixture.mix.model_copy(update={"known_prior": prior})), held_out.queries)[known]
-        return nll_loss(mixed.clamp_min(1e-9).log(), labels).item()
-
-    return min(KNOWN_PRIORS, key=loss)
+    return min(KNOWN_PRIORS, key=lambda prior: _loss(_logs(mix.model_copy(update={"known_prior": prior}), met), met))
 
 
-def calibrate(mixture: Mixture, held_out: HeldOut, *, precision: float) -> Calibration:
-    """Fit sharpness and thresholds, apart for known titles and new ones; with too few known ones they share the new ones'."""
-    mixed = _mixed(mixture, held_out.queries)
-    known = torch.tensor([mixture.is_known(key) for key in held_out.queries.keys])
-    strata = [(mixed[mask], held_out.labels[mask]) for mask in (~known, known)]
-    fitted = [_decide(*stratum, precision=precision) if len(stratum[1]) >= MIN_ROWS else None for stratum in strata]
-    either = fitted[0] or fitted[1] or _decide(mixed, held_out.labels, precision=precision)
-    return Calibration(precision=precision, new=fitted[0] or either, known=fitted[1] or either)
+def best_body_weight(mix: Mix, held: HeldOut) -> float:
+    """Return how much a body joins in, judged sharpened like the other weights; 0 where too few postings have one."""
+    seen = held.where(held.parts.with_body)
+    if held.parts.body is None or len(seen) < MIN_ROWS:
+        return 0.0
+
+    def loss(weight: float) -> float:
+        logs = _logs(mix.model_copy(update={"body_weight": weight}), seen)
+        return min(_loss(sharpness * logs, seen) for sharpness in (0.75, 1.0, 1.25, 1.5, 2.0))
+
+    return min(BODY_WEIGHTS, key=loss)
 
 
-def _mixed(mixture: Mixture, queries: Queries) -> torch.Tensor:
-    nearest = mixture.nearest(queries.title)
-    parts = mixture.parts(queries, mixture.cosines(queries), nearest.vote if nearest else None)
-    return mixture.blend(parts, queries.keys).cpu()
+def calibrate(mix: Mix, held: HeldOut, *, precision: float) -> Calibration:
+    """Fit sharpness and thresholds, apart for known titles, for new ones and for postings with a body.
+
+    Known and new titles are fitted as if nobody had a body. With too few known ones, or too few new ones, they share the
+    other ones'.
+    """
+    titles = replace(held, parts=replace(held.parts, body=None))
+    known = held.parts.known
+    strata = [titles.where(~known), titles.where(known)]
+    fitted = [_decide(mix, stratum, precision=precision) if len(stratum) >= MIN_ROWS else None for stratum in strata]
+    either = fitted[0] or fitted[1] or _decide(mix, titles, precision=precision)
+    seen = held.where(held.parts.with_body)
+    body = _decide(mix, seen, precision=precision) if held.parts.body is not None and len(seen) >= MIN_ROWS else None
+    return Calibration(precision=precision, new=fitted[0] or either, known=fitted[1] or either, body=body)
 
 
-def _decide(mixed: torch.Tensor, labels: torch.Tensor, *, precision: float) -> Decide:
-    """Fit one stratum to mixed probabilities `(n, categories)` with true categories `(n,)`, n > 0.
+def _decide(mix: Mix, held: HeldOut, *, precision: float) -> Decide:
+    """Fit one stratum of n postings, one of them at least no REJECT.
 
     `accept_at` is the least probability from which on `precision` of the postings are right, at the margin that covers most;
     `review_at` the greatest below which at most one in four is. Without MIN_ROWS postings nothing is accepted, all is for
-    review.
+    review. Here every posting counts as one: that is what is promised.
     """
-    logs = mixed.clamp_min(1e-9).log()
-    sharpness = min(SHARPNESS, key=lambda s: cross_entropy(s * logs, labels).item())
-    best, ids = torch.softmax(sharpness * logs, dim=1).topk(min(2, mixed.shape[1]), dim=1)
+    logs, labels = _logs(mix, held), held.labels
+    sharpness = min(SHARPNESS, key=lambda s: _loss(s * logs, held))
+    best, ids = torch.softmax(sharpness * logs, dim=1).topk(min(2, logs.shape[1]), dim=1)
     right = ids[:, 0] == labels
     lead = best[:, 0] - best[:, 1:].sum(dim=1)
     choices = []
@@ -109,6 +156,16 @@ def _decide(mixed: torch.Tensor, labels: torch.Tensor, *, precision: float) -> D
     _count, margin, accept_at = max(choices)
     review_at = _review_at(best[:, 0], right, accept_at)
     return Decide(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
+
+
+def _logs(mix: Mix, held: HeldOut) -> torch.Tensor:
+    return blend(mix, held.parts).clamp_min(1e-9).log()
+
+
+def _loss(logits: torch.Tensor, held: HeldOut) -> float:
+    """Return the weighted mean negative log likelihood of logits `(n, categories)`."""
+    losses = cross_entropy(logits, held.labels, reduction="none", ignore_index=REJECT)
+    return float((losses * held.weights).sum() / held.weights[held.labels != REJECT].sum())
 
 
 def _accept_at(values: torch.Tensor, right: torch.Tensor, precision: float) -> tuple[float, int]:

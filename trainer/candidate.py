@@ -7,7 +7,7 @@ from pathlib import Path
 
 from consumer.registry import FolderRegistry
 from schemas.artifact import Manifest
-from trainer.figures import summary
+from trainer.figures import curves, summary
 from trainer.gate import GateLimits, Verdict, from_manifest, judge, lost_golden_titles, measured
 from trainer.publish import make_manifest, make_scorer, publish
 from trainer.train import Report, TrainOptions, described, final_fit, measure, prepare
@@ -62,7 +62,8 @@ def refresh(options: TrainOptions, limits: GateLimits, report: Report, *, trigge
         if outcome is not None:
             training["gate"] = outcome.stored()
         report("publishing")
-        manifest = make_manifest(model, golden=golden, training=training, metrics=figures)
+        shapes = curves(trial.predictions) if trial else {}
+        manifest = make_manifest(model, golden=golden, training=training, metrics=figures, curves=shapes)
         published = publish(registry, model, manifest, promote=verdict.passed)
     return Refreshed(published, verdict, len(data.postings), data.embedded_titles)
 

@@ -17,7 +17,7 @@ from consumer.errors import EncoderError
 from trainer.methods import Progress, Rows, weighted_sums
 
 MAX_TOKENS = 64
-"""Of a title, in training; a longer one is cut."""
+"""Of a title, in training; a longer one is cut. So are other texts where more is asked for."""
 TOKEN_DROPOUT = 0.25
 """Chance of a token to be left out in tuning. Measured: without it a title not seen in training is judged a point worse."""
 
@@ -72,7 +72,7 @@ def distil(
     *,
     dim: int = 256,
     seed: int,
-    epochs: int = 5,
+    epochs: int = 3,
     batch: int = 512,
     lr: float = 1e-2,
     progress: Progress = lambda *_: None,
@@ -115,8 +115,9 @@ def tune(
     *,
     seed: int,
     epochs: int = 4,
-    batch: int = 512,
+    batch: int = 1_024,
     dropout: float = TOKEN_DROPOUT,
+    max_tokens: int = MAX_TOKENS,
     progress: Progress = lambda *_: None,
 ) -> Static:
     """Train the token vectors, together with one vector per category, on the weighted cross-entropy of 20 x cosine.
@@ -129,7 +130,7 @@ def tune(
         raise ValueError(
             f"{len(texts)} texts, {len(labels)} labels, {len(weights)} weights: as many of each are needed, at least 1"
         )
-    bags = _bags(texts, static.tokenizer)
+    bags = _bags(texts, static.tokenizer, max_tokens)
     tokens = _chosen(static.vectors, bags).requires_grad_()
     classes = _class_means(Rows(_means(bags.rows, tokens.detach()), labels, weights), categories, seed).requires_grad_()
     generator = torch.Generator().manual_seed(seed)
@@ -157,9 +158,9 @@ def save(static: Static, folder: Path) -> None:
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
 
 
-def _bags(texts: Sequence[str], tokenizer: Tokenizer) -> _Bags:
+def _bags(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> _Bags:
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    tokens = [torch.tensor(encoding.ids[:MAX_TOKENS], dtype=torch.long) for encoding in encodings]
+    tokens = [torch.tensor(encoding.ids[:max_tokens], dtype=torch.long) for encoding in encodings]
     filler = tokenizer.get_vocab_size()
     padded = torch.nn.utils.rnn.pad_sequence([*tokens, torch.tensor([filler])], batch_first=True, padding_value=filler)
     used, rows = padded.unique(return_inverse=True)  # type: ignore[no-untyped-call]

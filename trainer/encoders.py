@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from consumer.encoder import SentenceEncoder, load_encoder
 from consumer.errors import ConfigError
 from trainer import distill
+from trainer.distill import Static
 from trainer.embed import TitleEmbeddings, progress_bar, shown
 from trainer.methods import weighted_sums
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from trainer.model import Source, Titles
 
 TOKEN_DIM = 256
+BODY_TOKENS = 512
+"""Of a body, in training and in serving."""
+DESCRIPTION_WEIGHT = 0.3
+"""What a description or task of O*NET's counts beside a posting's body."""
 FINETUNE_ONET_TITLES = 20
 """Per category: the encoder learns from the postings first of all."""
 STATIC_ID = "token vectors of this version"
@@ -34,23 +39,70 @@ class Finetuning:
     epochs: int = 2
 
 
-def token_vectors(postings: "Titles", source: "Source", *, seed: int, what: str) -> tuple[SentenceEncoder, Path]:
-    """Train token vectors together with the categories, on titles as posted and cleaned; returns encoder and folder.
-
-    What cleaning took away still tells, an employer above all: each posting counts half as posted and half cleaned.
-    """
-    texts, labels, weights = spellings(postings, source)
-    teacher = torch.cat((postings.rows.embeddings, source.onet.rows.embeddings))
-    taught = [*postings.clean, *source.onet.clean]
+def distilled(titles: "Titles", source: "Source", *, seed: int, what: str) -> Static:
+    """Distil the encoder into token vectors on the titles' texts and O*NET's; no label has a part in it."""
+    teacher = torch.cat((titles.rows.embeddings, source.onet.rows.embeddings))
     with progress_bar() as bar:
-        learning = shown(bar, f"{what}: token vectors")
-        dim = min(TOKEN_DIM, teacher.shape[1])
-        static = distill.distil(teacher, taught, required(source.tokenizer), seed=seed, dim=dim, progress=learning)
-        learning = shown(bar, f"{what}: token vectors with categories")
-        static = distill.tune(static, texts, labels, weights, len(source.categories), seed=seed, progress=learning)
+        return distill.distil(
+            teacher,
+            [*titles.clean, *source.onet.clean],
+            required(source.tokenizer),
+            seed=seed,
+            dim=min(TOKEN_DIM, teacher.shape[1]),
+            progress=shown(bar, f"{what}: token vectors"),
+        )
+
+
+def token_vectors(
+    postings: "Titles", source: "Source", *, seed: int, what: str, start: Static | None = None
+) -> tuple[Static, SentenceEncoder, Path]:
+    """Train token vectors together with the categories, on titles as posted and cleaned; also as an encoder, in a folder.
+
+    What cleaning took away still tells, an employer above all: each posting counts half as posted and half cleaned. With
+    `start`, trained before on some of the rows, half the epochs are enough.
+    """
+    begin = start or source.distilled or distilled(postings, source, seed=seed, what=what)
+    texts, labels, weights = spellings(postings, source)
+    with progress_bar() as bar:
+        static = distill.tune(
+            begin,
+            texts,
+            labels,
+            weights,
+            len(source.categories),
+            seed=seed,
+            epochs=2 if start else 4,
+            progress=shown(bar, f"{what}: token vectors with categories"),
+        )
+    return static, *saved(static, source)
+
+
+def body_vectors(postings: "Titles", source: "Source", tokens: Static, *, seed: int, what: str) -> tuple[SentenceEncoder, Path]:
+    """Train token vectors for bodies, from those for titles on, on the postings' bodies and O*NET's descriptions."""
+    texts, labels, weights = described(postings, source)
+    with progress_bar() as bar:
+        progress = shown(bar, f"{what}: token vectors of bodies")
+        classes, tuning = len(source.categories), {"seed": seed, "max_tokens": BODY_TOKENS, "batch": 256}
+        static = distill.tune(tokens, texts, labels, weights, classes, progress=progress, **tuning)
+    return saved(static, source, max_tokens=BODY_TOKENS)
+
+
+def described(postings: "Titles", source: "Source") -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """Return the bodies that there are and O*NET's descriptions, those last, with labels and weights `(texts,)`."""
+    rows = [row for row, body in enumerate(postings.bodies) if body]
+    more = source.descriptions
+    return (
+        [*(postings.bodies[row] for row in rows), *more.texts],
+        torch.cat((postings.rows.labels[rows], torch.tensor(more.labels, dtype=torch.long))),
+        torch.cat((torch.ones(len(rows)), torch.full((len(more.texts),), DESCRIPTION_WEIGHT))),
+    )
+
+
+def saved(static: Static, source: "Source", *, max_tokens: int = 128) -> tuple[SentenceEncoder, Path]:
+    """Return token vectors as serving will load them, and their folder."""
     folder = source.work / f"tokens-{len(list(source.work.iterdir()))}"
     distill.save(static, folder)
-    return load_encoder(str(folder), device=str(source.encoder.device), called=STATIC_ID), folder
+    return load_encoder(str(folder), device=str(source.encoder.device), max_seq_length=max_tokens, called=STATIC_ID), folder
 
 
 def finetuned(

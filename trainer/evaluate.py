@@ -13,6 +13,7 @@ from typing import Any
 from schemas.text import plain_text
 from trainer.figures import everything, intervals, summary
 from trainer.model import FitOptions
+from trainer.predict import body_alone, predictions
 from trainer.report import Report
 from trainer.split import SplitKind
 from trainer.train import Data, TrainOptions, Trial, measure, prepare
@@ -24,8 +25,8 @@ METHODS: dict[str, FitOptions] = {
     "hinge: the recipe this started from": replace(PLAIN, method="hinge"),
     "softmax": PLAIN,
     "softmax + exemplars and known titles": FitOptions(parts=frozenset({"exemplars", "known"})),
-    "softmax + exemplars + line (default)": FitOptions(),
-    "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
+    "softmax + exemplars + line": FitOptions(parts=frozenset({"exemplars", "line", "known"})),
+    "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known", "body"})),
 }
 """What is compared, all with cleaned titles."""
 UNCLEANED = ("hinge: the recipe this started from", "softmax")
@@ -41,7 +42,7 @@ def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), say)
         runs = {kind: run for kind in splits if (run := _measured(data, replace(options, split=kind), say))}
-        rows = [_row("this model", kind, run, seed=options.fit.seed) for kind, run in runs.items()]
+        rows = [row for kind, run in runs.items() for row in _views(kind, run, seed=options.fit.seed)]
         if compare:
             rows += _compared(data, options, list(runs), say)
             plain = prepare(options, Path(work), say, clean_text=plain_text)
@@ -66,6 +67,15 @@ def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> 
     if run is None:
         say(f"{options.split} split: no rows can be held out (a time split needs dates such as 2025-06-30 in POSTED); left out")
     return run
+
+
+def _views(kind: SplitKind, run: Trial, *, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield the model's own figures and, where it looks at bodies, those of titles and of bodies by themselves."""
+    yield _row("this model", kind, run, seed=seed)
+    if run.model.body_encoder is not None:
+        title_alone = replace(run.model, body_encoder=None, tensors=replace(run.model.tensors, body=None))
+        for name, said in (("title", predictions(title_alone, run.tested)), ("body", body_alone(run.model, run.tested))):
+            yield _row(f"this model, {name} alone", kind, replace(run, predictions=said), seed=seed)
 
 
 def _compared(

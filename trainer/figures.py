@@ -31,6 +31,11 @@ def everything(p: Predictions, *, seed: int, precision: float = 0.9) -> Figures:
     return figures | {figure.__name__: figure(p) for figure in plain}
 
 
+def curves(p: Predictions) -> dict[str, list[dict[str, float]]]:
+    """Return the two curves of confidence that a manifest keeps: what a stated probability is worth, and what caution is."""
+    return {"reliability": reliability(p), "risk_coverage": risk_coverage(p, points=20)}
+
+
 def summary(p: Predictions, precision: float = 0.9) -> Figures:
     """Return `rows`, `categories` (with rows), top-1 to top-10, MRR, macro, calibration and what the decisions come to.
 

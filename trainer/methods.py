@@ -101,8 +101,8 @@ def softmax(
     seed: int,
     scale: float = 20.0,
     epochs: int = 8,
-    batch: int = 256,
-    lr: float = 2e-3,
+    batch: int = 1_024,
+    lr: float = 4e-3,
     progress: Progress = lambda *_: None,
     observe: Observe = lambda *_: None,
 ) -> torch.Tensor:

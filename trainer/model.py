@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,11 @@ from consumer.mixture import Mixture, Part, Tensors
 from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
 from trainer import calibrate, methods
 from trainer.calibrate import HeldOut
+from trainer.distill import Static
 from trainer.embed import progress_bar, shown
-from trainer.encoders import Finetuning, embedded, finetuned, spellings, token_vectors
+from trainer.encoders import Finetuning, body_vectors, described, embedded, finetuned, spellings, token_vectors
 from trainer.methods import Observe, Rows
+from trainer.onet import Descriptions
 
 Method = Literal["softmax", "hinge", "mean", "direct"]
 EncoderKind = Literal["given", "static", "finetuned"]
@@ -29,6 +31,10 @@ ONET_WEIGHT = 0.3
 VOTE_WEIGHT = 0.6
 """What it counts as an exemplar and in the table of exact titles; see docs/accuracy.md."""
 NEIGHBOURS, TEMPERATURE = 50, 0.04
+WARM_EPOCHS, WARM_LR = 3, 2e-3
+"""Of a fit that starts from a model of most of its rows."""
+MIN_BODIES = 200
+"""Labelled postings with a body that it takes to train the body's part."""
 _FOR_REVIEW = Decide(accept_at=calibrate.NEVER, review_at=0.0)
 UNCALIBRATED = Calibration(new=_FOR_REVIEW, known=_FOR_REVIEW)
 """Where no held-out row is left to calibrate on: every posting is for review."""
@@ -39,7 +45,7 @@ class FitOptions:
     """How a model is made of its data."""
 
     method: Method = "softmax"
-    parts: frozenset[Part] = frozenset({"exemplars", "line", "known"})
+    parts: frozenset[Part] = frozenset({"exemplars", "line", "known", "body"})
     seed: int = 0
     epochs: int | None = None
     kind: EncoderKind = "given"
@@ -50,19 +56,22 @@ class FitOptions:
 
 @dataclass(frozen=True, slots=True)
 class Titles:
-    """Labelled titles: cleaned, as posted, and the cleaned ones embedded by the encoder with these weights."""
+    """Labelled titles: cleaned, as posted, and the cleaned ones embedded by the encoder with these weights.
+
+    `bodies` are those of the same postings, "" where there is none; empty where nobody asks for them.
+    """
 
     clean: Sequence[str]
     lines: Sequence[str]
     rows: Rows
     encoder_sha256: str
+    bodies: Sequence[str] = ()
 
     def where(self, mask: torch.Tensor) -> "Titles":
         """Return the titles for which `mask` `(n,)` is true."""
         chosen = mask.nonzero().flatten().tolist()
-        return Titles(
-            [self.clean[i] for i in chosen], [self.lines[i] for i in chosen], self.rows.where(mask), self.encoder_sha256
-        )
+        clean, lines, bodies = ([texts[i] for i in chosen] if texts else [] for texts in (self.clean, self.lines, self.bodies))
+        return Titles(clean, lines, self.rows.where(mask), self.encoder_sha256, bodies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,9 @@ class Source:
     encoder_name: str
     tokenizer: Tokenizer | None
     work: Path
+    descriptions: Descriptions = field(default_factory=Descriptions)
+    distilled: Static | None = None
+    """The encoder as token vectors, where several fits share them; see `trainer.encoders.distilled`."""
 
     @property
     def names(self) -> torch.Tensor:
@@ -101,39 +113,60 @@ class Model:
     mix: Mix
     exemplars: Exemplars | None
     calibration: Calibration = UNCALIBRATED
+    body_encoder: SentenceEncoder | None = None
+    tokens: Static | None = None
+    """The line's token vectors, for a later fit to start from."""
 
     def mixture(self) -> Mixture:
         """Return the serving mixture."""
         return Mixture(self.tensors, self.mix, self.exemplars, self.encoder.device)
 
 
-def fit(postings: Titles, source: Source, options: FitOptions, what: str, *, observe: Observe = lambda *_: None) -> Model:
+def fit(
+    postings: Titles,
+    source: Source,
+    options: FitOptions,
+    what: str,
+    *,
+    start: Model | None = None,
+    observe: Observe = lambda *_: None,
+) -> Model:
     """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar.
 
-    `observe` sees the category embeddings of the title part after each epoch.
+    `start` is a model of some of these rows, which then takes a third of the work to learn the others. `observe` sees the
+    category embeddings of the title part after each epoch.
     """
     own: list[Path] = []
     if options.kind == "finetuned":
         encoder, folder = finetuned(postings, source, options.finetune, seed=options.seed, what=what)
         postings, source = _under(encoder, postings, source)
         own.append(folder)
-    tokens: SentenceEncoder | None = None
-    if source.tokenizer is not None and ("line" in options.parts or options.kind == "static"):
-        tokens, folder = token_vectors(postings, source, seed=options.seed, what=what)
+    tokens: Static | None = None
+    token_encoder: SentenceEncoder | None = None
+    if source.tokenizer is not None and (options.parts & {"line", "body"} or options.kind == "static"):
+        begin = start.tokens if start else None
+        tokens, token_encoder, folder = token_vectors(postings, source, seed=options.seed, what=what, start=begin)
         own.append(folder)
     if options.kind == "static":
-        postings, source = _under(_required(tokens), postings, source)
-    embeddings = _embeddings(postings.rows, source, options, what, observe)
-    line = _line(postings, source, options, tokens) if tokens is not None and "line" in options.parts else None
+        postings, source = _under(_required(token_encoder), postings, source)
+    embeddings = _embeddings(postings.rows, source, options, what, observe, start)
+    line = None
+    if token_encoder is not None and "line" in options.parts:
+        line = _line(postings, source, options, token_encoder, start)
+    body_encoder, body = None, None
+    if tokens is not None and "body" in options.parts and sum(map(bool, postings.bodies)) >= MIN_BODIES:
+        body_encoder, folder = body_vectors(postings, source, tokens, seed=options.seed, what=what)
+        body = _body(postings, source, options, body_encoder)
+        own.append(folder)
     known, exemplars = _known_titles(postings, source, options)
     counts = torch.bincount(postings.rows.labels, minlength=len(source.categories)).tolist()
     categories = tuple(c.model_copy(update={"postings": n}) for c, n in zip(source.categories, counts, strict=True))
     vote = Exemplars(count=len(exemplars), neighbours=NEIGHBOURS, temperature=TEMPERATURE) if len(exemplars) else None
     return Model(
         source.taxonomy_version,
-        Tensors(categories, embeddings, line, exemplars if vote else None, known),
+        Tensors(categories, embeddings, line, exemplars if vote else None, known, body),
         source.encoder,
-        tokens if line is not None else None,
+        token_encoder if line is not None else None,
         tuple(own),
         # Until it is calibrated: what the splits of docs/accuracy.md chose most often.
         Mix(
@@ -143,6 +176,8 @@ def fit(postings: Titles, source: Source, options: FitOptions, what: str, *, obs
             known_prior=calibrate.DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
         ),
         vote,
+        body_encoder=body_encoder,
+        tokens=tokens,
     )
 
 
@@ -151,20 +186,21 @@ def _under(encoder: SentenceEncoder, postings: Titles, source: Source) -> tuple[
     return embedded(postings, encoder), replace(source, encoder=encoder, onet=embedded(source.onet, encoder))
 
 
-def calibrated(model: Model, held_out: HeldOut, options: FitOptions) -> Model:
+def calibrated(model: Model, held: HeldOut, options: FitOptions) -> Model:
     """Return the model with weights, sharpness and thresholds fitted to held-out postings."""
-    mixture = model.mixture()
+    mix = model.mix
     if options.method != "softmax":  # trained at a scale of its own, or at none
-        mixture = mixture.with_mix(mixture.mix.model_copy(update={"scale": calibrate.best_scale(mixture, held_out)}))
-    mixture = mixture.with_mix(calibrate.best_mix(mixture, held_out))
-    if mixture.mix.known_prior is not None:
-        prior = calibrate.best_known_prior(mixture, held_out)
-        mixture = mixture.with_mix(mixture.mix.model_copy(update={"known_prior": prior}))
-    fitted = calibrate.calibrate(mixture, held_out, precision=options.accept_precision)
-    return replace(model, mix=mixture.mix, calibration=fitted)
+        mix = mix.model_copy(update={"scale": calibrate.best_scale(held)})
+    mix = calibrate.best_mix(mix, held)
+    if mix.known_prior is not None:
+        mix = mix.model_copy(update={"known_prior": calibrate.best_known_prior(mix, held)})
+    mix = mix.model_copy(update={"body_weight": calibrate.best_body_weight(mix, held)})
+    return replace(model, mix=mix, calibration=calibrate.calibrate(mix, held, precision=options.accept_precision))
 
 
-def _embeddings(postings: Rows, source: Source, options: FitOptions, what: str, observe: Observe) -> torch.Tensor:
+def _embeddings(
+    postings: Rows, source: Source, options: FitOptions, what: str, observe: Observe, begin: Model | None
+) -> torch.Tensor:
     """Return category embeddings `(categories, dim)` by the chosen method."""
     with progress_bar() as bar:
         tuning: dict[str, Any] = {"seed": options.seed, "progress": shown(bar, what), "observe": observe}
@@ -179,6 +215,8 @@ def _embeddings(postings: Rows, source: Source, options: FitOptions, what: str, 
                 return methods.hinge(_with_stand_ins(postings, source), len(source.names), **tuning)
             case "softmax":
                 start = methods.mean(postings, source.prior)
+                if begin is not None and options.kind == "given":
+                    start, tuning = begin.tensors.title, {"epochs": WARM_EPOCHS, "lr": WARM_LR, **tuning}
                 return methods.softmax(postings.with_rows(source.onet.rows), start, **tuning)
 
 
@@ -192,14 +230,27 @@ def _with_stand_ins(postings: Rows, source: Source) -> Rows:
     return postings.with_rows(Rows(source.prior[unseen], unseen.nonzero().flatten(), torch.ones(int(unseen.sum()))))
 
 
-def _line(postings: Titles, source: Source, options: FitOptions, encoder: SentenceEncoder) -> torch.Tensor:
+def _line(postings: Titles, source: Source, options: FitOptions, encoder: SentenceEncoder, begin: Model | None) -> torch.Tensor:
     """Return category embeddings `(categories, line dim)` of titles as posted, under token vectors."""
     texts, labels, weights = spellings(postings, source)
     rows = Rows(encoder.encode(texts).cpu(), labels, weights)
-    onet = rows.where(torch.arange(len(rows)) >= 2 * len(postings.lines))
-    sums, _counts = methods.weighted_sums(onet, len(source.categories))
-    start = methods.mean(rows, normalize(sums + 1e-6, dim=1))
-    return methods.softmax(rows, start, seed=options.seed, epochs=4)
+    if begin is not None and begin.tensors.line is not None:
+        return methods.softmax(rows, begin.tensors.line, seed=options.seed, epochs=2, lr=WARM_LR)
+    return _trained_from_means(rows, 2 * len(postings.lines), len(source.categories), seed=options.seed)
+
+
+def _body(postings: Titles, source: Source, options: FitOptions, encoder: SentenceEncoder) -> torch.Tensor:
+    """Return category embeddings `(categories, body dim)` of bodies, under token vectors of their own."""
+    texts, labels, weights = described(postings, source)
+    rows = Rows(encoder.encode(texts).cpu(), labels, weights)
+    return _trained_from_means(rows, len(texts) - len(source.descriptions.texts), len(source.categories), seed=options.seed)
+
+
+def _trained_from_means(rows: Rows, postings: int, categories: int, *, seed: int) -> torch.Tensor:
+    """Train category embeddings on rows, O*NET's from number `postings` on, from class means shrunk to those of O*NET's."""
+    onet = rows.where(torch.arange(len(rows)) >= postings)
+    sums, _counts = methods.weighted_sums(onet, categories)
+    return methods.softmax(rows, methods.mean(rows, normalize(sums + 1e-6, dim=1)), seed=seed, epochs=4)
 
 
 def _known_titles(postings: Titles, source: Source, options: FitOptions) -> tuple[tuple[KnownTitle, ...], torch.Tensor]:

@@ -14,17 +14,27 @@ from schemas.text import normalise_title
 TAXONOMY_VERSION = "O*NET-SOC 2019"
 OCCUPATIONS = "Occupation Data.txt"
 TITLE_FILES = (("Sample of Reported Titles.txt", "Reported Job Title"), ("Alternate Titles.txt", "Alternate Title"))
+TASKS = "Task Statements.txt"
 CODE = "O*NET-SOC Code"
 CODE_PATTERN = re.compile(r"[0-9]{2}-[0-9]{4}\.[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
+class Descriptions:
+    """What O*NET says of occupations in sentences: their definitions and tasks, with the rows of their categories."""
+
+    texts: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """All occupations, in code order, and their known job titles (none where no O*NET release was given)."""
+    """All occupations, in code order, their known job titles and descriptions (none where no O*NET release was given)."""
 
     version: str
     categories: tuple[Category, ...]
     titles: Mapping[str, tuple[str, ...]]
+    descriptions: Descriptions = Descriptions()
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -47,7 +57,23 @@ def read_taxonomy(release: Path | None) -> Taxonomy:
         for _number, row in _tab_delimited(release / name, (CODE, column)):
             titles.get(row[CODE], {}).setdefault(normalise_title(row[column]), row[column])
     known = {code: tuple(spellings.values()) for code, spellings in titles.items()}
-    return Taxonomy(TAXONOMY_VERSION, categories, known)
+    return Taxonomy(TAXONOMY_VERSION, categories, known, _descriptions(release, categories))
+
+
+def _descriptions(release: Path, categories: tuple[Category, ...]) -> Descriptions:
+    """Return definitions and, where the release has that file, task statements; "-" and the like say nothing."""
+    numbers = {category.onet_code: number for number, category in enumerate(categories)}
+    files = [(release / OCCUPATIONS, "Description")]
+    if (release / TASKS).is_file():
+        files.append((release / TASKS, "Task"))
+    rows = [
+        (row[column], numbers[row[CODE]])
+        for path, column in files
+        for _, row in _tab_delimited(path, (CODE, column))
+        if row[CODE] in numbers
+    ]
+    found = [(text, label) for text, label in rows if len(text) > len("n/a")]
+    return Descriptions(tuple(text for text, _ in found), tuple(label for _, label in found))
 
 
 def _categories(path: Path) -> tuple[Category, ...]:

@@ -1,8 +1,11 @@
 """What a model says of titles whose vectors are there already, through the serving scorer."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 
 from consumer.mixture import Queries
+from schemas.events import Decision
 from trainer.model import Model, Titles
 from trainer.predictions import Predictions
 from trainer.publish import make_scorer
@@ -11,17 +14,31 @@ CHUNK = 1_024
 
 
 def predictions(model: Model, titles: Titles) -> Predictions:
-    """Return what the serving scorer says of titles, from their vectors on."""
+    """Return what the serving scorer says of titles, from their vectors on, and of their bodies if it looks at them."""
     scorer = make_scorer(model)
-    asked = queries(model, titles)
-    probabilities = torch.cat(
-        [scorer.probabilities(some) for some in _chunks(asked)]  # (titles, categories)
-    ).cpu()
+    judged = [scorer.judge(some) for some in _chunks(queries(model, titles))]
+    return described(
+        model, titles, torch.cat([probabilities for probabilities, _ in judged]), [d for _, ds in judged for d in ds]
+    )
+
+
+def body_alone(model: Model, titles: Titles) -> Predictions:
+    """Return what the body's part says by itself, uncalibrated, all for review. Raises ValueError where there is none."""
+    mixture = model.mixture()
+    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(queries(model, titles))]
+    if any(part is None for part in parts):
+        raise ValueError("the model has no part that looks at bodies")
+    cosines = torch.cat([part for part in parts if part is not None])
+    return described(model, titles, torch.softmax(model.mix.scale * cosines, dim=1), ["review"] * len(cosines))
+
+
+def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisions: Sequence[Decision]) -> Predictions:
+    """Return probabilities `(n, categories)` of titles with all that figures need."""
     categories = model.tensors.categories
     return Predictions(
-        probabilities=probabilities,
+        probabilities=probabilities.cpu(),
         labels=titles.rows.labels,
-        decisions=scorer.decisions(probabilities, asked.keys),
+        decisions=decisions,
         codes=tuple(category.onet_code for category in categories),
         names=tuple(category.onet_title for category in categories),
         titles=list(titles.lines),
@@ -35,12 +52,12 @@ def queries(model: Model, titles: Titles) -> Queries:
     if model.encoder.ref.sha256 != titles.encoder_sha256:
         vectors = model.encoder.encode(titles.clean)
     line = model.line_encoder.encode(titles.lines) if model.line_encoder else None
-    return Queries(vectors, line, [text.casefold() for text in titles.clean])
+    body = model.body_encoder.encode(titles.bodies) if model.body_encoder and any(titles.bodies) else None
+    return Queries(vectors, line, [text.casefold() for text in titles.clean], body)
 
 
-def _chunks(asked: Queries) -> list[Queries]:
-    starts, size = range(0, len(asked.keys), CHUNK), CHUNK
-    line = asked.line
-    return [
-        Queries(asked.title[i : i + size], None if line is None else line[i : i + size], asked.keys[i : i + size]) for i in starts
-    ]
+def _chunks(asked: Queries) -> Iterator[Queries]:
+    for start in range(0, len(asked.keys), CHUNK):
+        rows = slice(start, start + CHUNK)
+        line, body = (None if vectors is None else vectors[rows] for vectors in (asked.line, asked.body))
+        yield Queries(asked.title[rows], line, asked.keys[rows], body)

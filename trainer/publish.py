@@ -16,7 +16,14 @@ from trainer.model import Model, Titles
 
 def make_scorer(model: Model, *, top_n: int = 5, manifest: Manifest | None = None) -> Scorer:
     """Return the serving scorer of a model that is not published yet."""
-    return Scorer(manifest or make_manifest(model), model.encoder, model.mixture(), line_encoder=model.line_encoder, top_n=top_n)
+    return Scorer(
+        manifest or make_manifest(model),
+        model.encoder,
+        model.mixture(),
+        line_encoder=model.line_encoder,
+        body_encoder=model.body_encoder,
+        top_n=top_n,
+    )
 
 
 def make_manifest(
@@ -25,6 +32,7 @@ def make_manifest(
     golden: tuple[GoldenTitle, ...] = (),
     training: dict[str, Any] | None = None,
     metrics: dict[str, float] | None = None,
+    curves: dict[str, list[dict[str, float]]] | None = None,
 ) -> Manifest:
     """Return a manifest with a new version name, which sorts by time."""
     now = datetime.now(UTC)
@@ -33,6 +41,7 @@ def make_manifest(
         trained_at=now,
         encoder=model.encoder.ref,
         line_encoder=model.line_encoder.ref if model.line_encoder else None,
+        body_encoder=model.body_encoder.ref if model.body_encoder else None,
         taxonomy_version=model.taxonomy_version,
         template=TEMPLATE_ID,
         mix=model.mix,
@@ -41,6 +50,7 @@ def make_manifest(
         golden=golden,
         training=training or {},
         metrics=metrics or {},
+        curves=curves or {},
         files={},
     )
 

@@ -16,12 +16,12 @@ from consumer.errors import EncoderError
 from consumer.registry import FolderRegistry
 from schemas.artifact import GoldenTitle
 from schemas.events import LabelledPosting
-from schemas.text import model_text, plain_text
-from trainer import distill
-from trainer.calibrate import HeldOut
+from schemas.text import body_text, model_text, plain_text
+from trainer import calibrate, distill
 from trainer.datasets import Labelled, read_postings
 from trainer.embed import EmbeddingCache, TitleEmbeddings
-from trainer.figures import summary
+from trainer.encoders import distilled
+from trainer.figures import curves, summary
 from trainer.methods import Rows
 from trainer.model import ONET_WEIGHT, FitOptions, Model, Source, Titles, calibrated, fit
 from trainer.onet import Taxonomy, read_taxonomy
@@ -37,7 +37,10 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """What to train on and how. `holdout` and `calibration` are shares of the labelled rows."""
+    """What to train on and how. `holdout` and `calibration` are shares of the labelled rows.
+
+    Weights and thresholds stand on `rounds` times `calibration` of the rows, each part of them judged by a fit without it.
+    """
 
     postings: Sequence[str]
     onet: Path | None
@@ -52,6 +55,7 @@ class TrainOptions:
     split: SplitKind = "random"
     holdout: float = 0.2
     calibration: float = 0.15
+    rounds: int = 2
     promote: bool = True
     cache: Path | None = None
 
@@ -94,7 +98,8 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
         report(f"held-out figures: {shown or 'none, too few rows to hold any out'}")
         model, golden = final_fit(data, options, measured.model if measured else None)
-        manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures)
+        shapes = curves(measured.predictions) if measured else {}
+        manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures, curves=shapes)
         published = publish(registry, model, manifest, promote=options.promote)
     report(f"published version {published.version} to {options.registry}" + (", now in service" if options.promote else ""))
     return {
@@ -135,8 +140,11 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
         encoder_name=options.encoder,
         tokenizer=_tokenizer(options.encoder, report),
         work=work,
+        descriptions=taxonomy.descriptions,
     )
-    titles = Titles(clean, lines, Rows(embeddings.of(clean), labels, torch.ones(len(labels))), encoder.ref.sha256)
+    bodies = [body_text(posting.body or "") for posting in labelled.postings]
+    rows = Rows(embeddings.of(clean), labels, torch.ones(len(labels)))
+    titles = Titles(clean, lines, rows, encoder.ref.sha256, bodies)
     return Data(taxonomy, labelled.postings, titles, source, len(embeddings), embeddings.computed)
 
 
@@ -150,6 +158,7 @@ class Trial:
     model: Model
     predictions: Predictions
     keys: list[str]
+    tested: Titles
     curve: list[tuple[int, float, float]]
     fit_seconds: float
     score_seconds: float
@@ -162,7 +171,7 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     None where there are too few rows to hold any out.
     """
     tested, calibrating = _parts_of(data, options)
-    if not bool(tested.any()) or not bool(calibrating.any()):
+    if not bool(tested.any()) or not calibrating or not bool(calibrating[0].any()):
         return None
     held, curve = data.titles.where(tested), list[tuple[int, float, float]]()
 
@@ -172,23 +181,39 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
             curve.append((epoch, round(loss, 4), round(float(hits.double().mean()), 4)))
 
     started = time.monotonic()
-    model = fit(
-        data.titles.where(~tested & ~calibrating), data.source, options.fit, "fitting without held-out rows", observe=observe
-    )
-    part = data.titles.where(calibrating)
-    model = calibrated(model, HeldOut(queries(model, part), part.rows.labels), options.fit)
+    source = _sharing_tokens(data.source, data.titles.where(~tested), options.fit)
+    said, models = [], []
+    for number, part in enumerate(calibrating, start=1):
+        what = f"fitting without held-out rows, {number} of {len(calibrating)}"
+        seen = observe if number == 1 else lambda *_: None
+        models.append(fit(data.titles.where(~tested & ~part), source, options.fit, what, observe=seen))
+        asked = data.titles.where(part)
+        said.append(calibrate.held_out(models[-1].mixture(), queries(models[-1], asked), asked.rows.labels))
+    model = calibrated(models[0], calibrate.together(said), options.fit)
     if refit:
-        again = fit(data.titles.where(~tested), data.source, options.fit, "fitting without the rows to measure on")
+        rest = data.titles.where(~tested)
+        again = fit(rest, source, options.fit, "fitting without the rows to measure on", start=models[0])
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
-    said = predictions(model, held)
+    judged = predictions(model, held)
     keys = [key for key, is_held in zip(data.keys, tested.tolist(), strict=True) if is_held]
-    return Trial(model, said, keys, curve, fitted - started, time.monotonic() - fitted)
+    return Trial(model, judged, keys, held, curve, fitted - started, time.monotonic() - fitted)
+
+
+def _sharing_tokens(source: Source, titles: Titles, options: FitOptions) -> Source:
+    """Return the source with the encoder distilled once for all fits of a trial, if they need that."""
+    if (
+        options.kind == "finetuned"
+        or source.tokenizer is None
+        or not (options.parts & {"line", "body"} or options.kind == "static")
+    ):
+        return source
+    return replace(source, distilled=distilled(titles, source, seed=options.seed, what="fitting without held-out rows"))
 
 
 def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
     """Fit on all rows, calibrated as `measured` was; returns the model and its golden titles, together a version to publish."""
-    model = fit(data.titles, data.source, options.fit, "fitting on all rows")
+    model = fit(data.titles, data.source, options.fit, "fitting on all rows", start=measured)
     if measured is not None:
         model = replace(model, mix=measured.mix, calibration=measured.calibration)
     candidates = _golden_candidates(data)
@@ -196,8 +221,8 @@ def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tupl
     return model, golden_titles(model, candidates, queries(model, candidates).title.cpu(), answers)
 
 
-def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return which rows to measure and which to calibrate on, both `(rows,)`.
+def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return which rows to measure on, and for each round which to calibrate on: masks `(rows,)`, none shared.
 
     Half of the calibrating rows are drawn as rows and half as whole titles: titles that training met and new ones are
     calibrated apart, and there must be enough of both.
@@ -205,13 +230,19 @@ def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, torch.Te
     codes, keys = data.codes, data.keys
     dates = [posting.posted_at for posting in data.postings]
     tested = torch.tensor(held_out(codes, keys, share=options.holdout, seed=options.seed, kind=options.split, dates=dates))
-    calibrating = torch.zeros_like(tested)
-    for kind, seed in (("random", options.seed + 1), ("title", options.seed + 2)):
-        rest = (~tested & ~calibrating).nonzero().flatten().tolist()
-        share = options.calibration / 2
-        chosen = held_out([codes[i] for i in rest], [keys[i] for i in rest], share=share, seed=seed, kind=kind)  # type: ignore[arg-type]
-        calibrating[[row for row, held in zip(rest, chosen, strict=True) if held]] = True
-    return tested, calibrating
+    rounds = 1 if options.fit.kind == "finetuned" else options.rounds  # an encoder takes minutes to hours to fine-tune
+    taken, parts = tested.clone(), []
+    for number in range(rounds):
+        part = torch.zeros_like(tested)
+        for kind in ("random", "title"):
+            rest = (~taken).nonzero().flatten().tolist()
+            seed = options.seed + 1 + 2 * number + (kind == "title")
+            share = options.calibration / 2
+            chosen = held_out([codes[i] for i in rest], [keys[i] for i in rest], share=share, seed=seed, kind=kind)
+            rows = [row for row, held in zip(rest, chosen, strict=True) if held]
+            part[rows] = taken[rows] = True
+        parts.append(part)
+    return tested, parts
 
 
 def _tokenizer(encoder: str, report: Report) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer

@@ -1,0 +1,157 @@
+"""Title, body and both, where labelled bodies cannot be had: made-up bodies of held-out task statements, and real ones.
+
+Each labelled posting (but every third) is given a body of some task statements of its occupation among sentences of other
+people's real postings. The trainer gets the other half of the task statements, so that no sentence of a code is on both sides.
+Then the real bodies of `--stream` are asked about whose titles O*NET lists under one occupation only: silver labels, which the
+body's part never saw. What bodies are worth on your postings, `occustream-trainer evaluate` says.
+
+    python benchmarks/body.py --postings labelled.csv --onet db_29_3_text/ --stream postings.jsonl [--seeds 2]
+"""
+
+import argparse
+import csv
+import json
+import random
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from throughput import machine
+
+from schemas.text import body_text, normalise_title, plain_text
+from trainer.figures import Figures, summary
+from trainer.methods import Rows
+from trainer.model import Titles
+from trainer.onet import OCCUPATIONS, TASKS, TITLE_FILES
+from trainer.predict import body_alone, predictions
+from trainer.train import Data, TrainOptions, Trial, measure, prepare
+
+SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision")
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
+TASKS_A_BODY, SENTENCES_A_BODY = 4, 8
+
+
+def main() -> None:
+    """Measure, print a table on standard error and one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postings", required=True, help="labelled postings, CSV")
+    parser.add_argument("--onet", type=Path, required=True, help="O*NET text release, with its task statements")
+    parser.add_argument("--stream", type=Path, required=True, help="postings with real bodies, JSONL")
+    parser.add_argument("--cache", type=Path, help="where title embeddings are kept for the next run")
+    parser.add_argument("--seeds", type=int, default=2, help="splits per kind (2)")
+    parser.add_argument("--first-seed", type=int, default=20, help="(20: lower ones were looked at while building)")
+    options = parser.parse_args()
+    stream = [json.loads(line) for line in options.stream.read_text(encoding="utf-8").splitlines()]
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        release, tasks = split_tasks(options.onet, work / "onet")
+        with_bodies(Path(options.postings), tasks, filler(stream), work / "postings.csv")
+        base = TrainOptions(postings=[str(work / "postings.csv")], onet=release, registry=work, cache=options.cache)
+        (work / "encoders").mkdir()
+        data = prepare(base, work / "encoders", lambda line: print(line, file=sys.stderr))
+        figures: dict[str, Figures] = {}
+        silver: list[Figures] = []
+        for kind in ("random", "title"):
+            runs = []
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
+                if run := measure(data, replace(base, split=kind, seed=seed), refit=True):
+                    runs.append(views(run))
+                    silver.append(on_real_bodies(run, data, stream))
+            figures |= {f"{kind}/{view}": means([run[view] for run in runs]) for view in runs[0]}
+        figures["real bodies/body alone"] = means(silver)
+    for name, values in figures.items():
+        print(name, values, file=sys.stderr)
+    print(
+        json.dumps(
+            {"benchmark": "body", "seeds": options.seeds, "first_seed": options.first_seed, "figures": figures, **machine()}
+        )
+    )
+
+
+def split_tasks(release: Path, target: Path) -> tuple[Path, dict[str, list[str]]]:
+    """Copy a release with every second task statement of each code; return its folder, and the others by code."""
+    target.mkdir()
+    for name in (OCCUPATIONS, *(name for name, _ in TITLE_FILES)):
+        shutil.copyfile(release / name, target / name)
+    header, *lines = (release / TASKS).read_text(encoding="utf-8").splitlines()
+    kept, held = [header], defaultdict[str, list[str]](list)
+    turns: Counter[str] = Counter()
+    for line in lines:
+        code, _number, task = line.split("\t")[:3]
+        if turns[code] % 2:
+            held[code].append(task)
+        else:
+            kept.append(line)
+        turns[code] += 1
+    (target / TASKS).write_text("\n".join(kept) + "\n", encoding="utf-8")
+    return target, held
+
+
+def filler(stream: Sequence[dict[str, str]]) -> list[str]:
+    """Return the sentences of real bodies that are neither very short nor very long."""
+    sentences = [part for row in stream for part in SENTENCE.split(body_text(row["BODY"]))]
+    return [sentence for sentence in sentences if 30 <= len(sentence) <= 300]  # noqa: PLR2004 - characters
+
+
+def with_bodies(postings: Path, tasks: dict[str, list[str]], sentences: Sequence[str], target: Path) -> None:
+    """Write the postings, two of three with a body of some of `tasks` among `sentences`."""
+    rng = random.Random(0)  # noqa: S311 - made-up bodies
+    with postings.open(encoding="utf-8", newline="") as source, target.open("w", encoding="utf-8", newline="") as out:
+        rows = csv.DictReader(source)
+        writer = csv.DictWriter(out, rows.fieldnames or [])
+        writer.writeheader()
+        for number, row in enumerate(rows):
+            known = tasks.get(row["ONET"], [])
+            if known and number % 3:
+                parts = rng.sample(known, min(len(known), TASKS_A_BODY)) + rng.sample(list(sentences), SENTENCES_A_BODY)
+                rng.shuffle(parts)
+                row["BODY"] = " ".join(parts)
+            writer.writerow(row)
+
+
+def views(run: Trial) -> dict[str, Figures]:
+    """Return the figures of title, body and both on the measured postings that have a body."""
+    mask = torch.tensor([bool(body) for body in run.tested.bodies])
+    asked = run.tested.where(mask)
+    without = replace(run.model, body_encoder=None, tensors=replace(run.model.tensors, body=None))
+    said = {"title": predictions(without, asked), "body": body_alone(run.model, asked), "both": predictions(run.model, asked)}
+    return {view: summary(p) | {"body_weight": run.model.mix.body_weight} for view, p in said.items()}
+
+
+def on_real_bodies(run: Trial, data: Data, stream: Sequence[dict[str, str]]) -> Figures:
+    """Return the figures of the body's part on real bodies of titles that O*NET lists under one occupation only."""
+    listed: dict[str, set[int]] = defaultdict(set)
+    for title, label in zip(data.source.onet.clean, data.source.onet.rows.labels.tolist(), strict=True):
+        listed[title.casefold()].add(label)
+    rows = [(row, listed[key]) for row in stream if len(listed.get(key := normalise_title(row["TITLE_RAW"]), ())) == 1]
+    encoder = data.source.encoder
+    clean = [row["TITLE_RAW"] for row, _ in rows]
+    labels = torch.tensor([next(iter(codes)) for _, codes in rows])
+    titles = Titles(
+        clean,
+        [plain_text(title) for title in clean],
+        Rows(encoder.encode(clean).cpu(), labels, torch.ones(len(labels))),
+        encoder.ref.sha256,
+        [body_text(row["BODY"]) for row, _ in rows],
+    )
+    return summary(body_alone(run.model, titles))
+
+
+def means(figures: Sequence[Figures]) -> Figures:
+    """Return the mean of each figure, and the rows of all."""
+    shown = (*SHOWN, "body_weight")
+    found = {
+        name: round(statistics.mean(run[name] for run in figures), 4) for name in shown if all(name in run for run in figures)
+    }
+    return {"rows": sum(run["rows"] for run in figures), **found}
+
+
+if __name__ == "__main__":
+    main()
