@@ -59,7 +59,7 @@ def only(method: Method) -> FitOptions:
 
 
 def test_every_labelled_posting_is_read() -> None:
-    labelled = read_postings([str(LABELLED)], read_taxonomy(RELEASE).numbers)
+    labelled = read_postings([str(LABELLED)], read_taxonomy(RELEASE).names)
     assert len(labelled.postings) == 10_793
     assert not labelled.left_out
 
