@@ -184,7 +184,7 @@ def test_the_asked_share_is_held_out_and_measured_on(split: str, train: Train) -
 def test_rows_that_teach_nothing_are_told_with_their_first_place(train: Train) -> None:
     printed = train("--method", "direct", rows=[*POSTINGS, ("Nurse", "Unclassified"), ("", "29-1141.00"), ("Nurse", "x")])
     assert printed["rows"] == len(POSTINGS)
-    for told in ("1 rows with the label Unclassified, first at rows.csv, row 80", "1 rows with no title", "row 82 (x)"):
+    for told in ("reject examples: 1 rows labelled Unclassified", "1 rows with no title", "row 82 (x); --new-categories keeps"):
         assert told in printed["report"]
 
 

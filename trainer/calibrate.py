@@ -12,6 +12,8 @@ from schemas.artifact import Calibration, Decide, Mix
 MIN_ROWS = 30
 """A threshold, or a stratum of its own, needs so many postings to stand on."""
 HOPELESS_PRECISION = 0.25
+REJECT = -1
+"""The label of a posting that no category fits: whatever is said of it is wrong, and no likelihood is fitted to it."""
 NEVER = 1.01
 """A probability that is never reached."""
 WEIGHTS = [step / 10 for step in range(8)]
@@ -23,7 +25,7 @@ MARGINS = (0.0, 0.1, 0.2, 0.3)
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Postings that the model was not trained on: their queries, and their true categories `(n,)`."""
+    """Postings that the model was not trained on: their queries, and their true categories `(n,)`, REJECT where none fits."""
 
     queries: Queries
     labels: torch.Tensor
@@ -33,7 +35,7 @@ def best_scale(mixture: Mixture, held_out: HeldOut) -> float:
     """Return the scale of the category part by negative log likelihood (temperature scaling, Guo et al. 2017)."""
     cosines = mixture.cosines(held_out.queries).cpu()
     scales = [5 + step / 2 for step in range(151)]
-    return min(scales, key=lambda scale: cross_entropy(scale * cosines, held_out.labels).item())
+    return min(scales, key=lambda scale: cross_entropy(scale * cosines, held_out.labels, ignore_index=REJECT).item())
 
 
 def best_mix(mixture: Mixture, held_out: HeldOut) -> Mix:
@@ -46,7 +48,7 @@ def best_mix(mixture: Mixture, held_out: HeldOut) -> Mix:
     def loss(pair: tuple[float, float]) -> float:
         mixed = mixture.with_mix(_weighted(mixture.mix, *pair)).blend(parts, ()).clamp_min(1e-9).log()
         # Judged as it will be once it is sharpened: unsharpened, the more confident part would win whatever it knows.
-        return min(cross_entropy(sharpness * mixed, labels).item() for sharpness in (1.0, 1.25, 1.5, 2.0))
+        return min(cross_entropy(sharpness * mixed, labels, ignore_index=REJECT).item() for sharpness in (1.0, 1.25, 1.5, 2.0))
 
     exemplars = WEIGHTS if "exemplar_weight" in parts else [0.0]
     lines = WEIGHTS if "line_weight" in parts else [0.0]
@@ -61,7 +63,8 @@ def _weighted(mix: Mix, exemplar: float, line: float) -> Mix:
 
 def best_known_prior(mixture: Mixture, held_out: HeldOut) -> float:
     """Return how many postings the mixed probability counts for beside the table of exact titles."""
-    known = [row for row, key in enumerate(held_out.queries.keys) if mixture.is_known(key)]
+    fits = (held_out.labels != REJECT).tolist()
+    known = [row for row, key in enumerate(held_out.queries.keys) if fits[row] and mixture.is_known(key)]
     if len(known) < MIN_ROWS:
         return DEFAULT_KNOWN_PRIOR
     labels = held_out.labels[known]
@@ -78,7 +81,9 @@ def calibrate(mixture: Mixture, held_out: HeldOut, *, precision: float) -> Calib
     mixed = _mixed(mixture, held_out.queries)
     known = torch.tensor([mixture.is_known(key) for key in held_out.queries.keys])
     strata = [(mixed[mask], held_out.labels[mask]) for mask in (~known, known)]
-    fitted = [_decide(*stratum, precision=precision) if len(stratum[1]) >= MIN_ROWS else None for stratum in strata]
+    fitted = [
+        _decide(*stratum, precision=precision) if int((stratum[1] != REJECT).sum()) >= MIN_ROWS else None for stratum in strata
+    ]
     either = fitted[0] or fitted[1] or _decide(mixed, held_out.labels, precision=precision)
     return Calibration(precision=precision, new=fitted[0] or either, known=fitted[1] or either)
 
@@ -90,14 +95,14 @@ def _mixed(mixture: Mixture, queries: Queries) -> torch.Tensor:
 
 
 def _decide(mixed: torch.Tensor, labels: torch.Tensor, *, precision: float) -> Decide:
-    """Fit one stratum to mixed probabilities `(n, categories)` with true categories `(n,)`, n > 0.
+    """Fit one stratum to mixed probabilities `(n, categories)` with true categories `(n,)`, one of them at least no REJECT.
 
     `accept_at` is the least probability from which on `precision` of the postings are right, at the margin that covers most;
     `review_at` the greatest below which at most one in four is. Without MIN_ROWS postings nothing is accepted, all is for
     review.
     """
     logs = mixed.clamp_min(1e-9).log()
-    sharpness = min(SHARPNESS, key=lambda s: cross_entropy(s * logs, labels).item())
+    sharpness = min(SHARPNESS, key=lambda s: cross_entropy(s * logs, labels, ignore_index=REJECT).item())
     best, ids = torch.softmax(sharpness * logs, dim=1).topk(min(2, mixed.shape[1]), dim=1)
     right = ids[:, 0] == labels
     lead = best[:, 0] - best[:, 1:].sum(dim=1)

@@ -57,6 +57,10 @@ class Titles:
     rows: Rows
     encoder_sha256: str
 
+    def with_titles(self, more: "Titles") -> "Titles":
+        """Return these titles followed by `more`, embedded by the same encoder."""
+        return Titles([*self.clean, *more.clean], [*self.lines, *more.lines], self.rows.with_rows(more.rows), self.encoder_sha256)
+
     def where(self, mask: torch.Tensor) -> "Titles":
         """Return the titles for which `mask` `(n,)` is true."""
         chosen = mask.nonzero().flatten().tolist()

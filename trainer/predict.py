@@ -29,6 +29,15 @@ def predictions(model: Model, titles: Titles) -> Predictions:
     )
 
 
+def decisions(model: Model, titles: Titles) -> list[str]:
+    """Return what the serving scorer decides of titles, whatever they are labelled."""
+    if not titles.clean:
+        return []
+    scorer = make_scorer(model)
+    asked = queries(model, titles)
+    return [said for some in _chunks(asked) for said in scorer.decisions(scorer.probabilities(some).cpu(), some.keys)]
+
+
 def queries(model: Model, titles: Titles) -> Queries:
     """Return titles as the scorer would ask about them, with the vectors that are there already."""
     vectors = titles.rows.embeddings.to(model.encoder.device)

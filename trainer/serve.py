@@ -69,7 +69,7 @@ def serve(options: argparse.Namespace, train: TrainOptions) -> int:
                 keep=options.keep,
             ),
             GateLimits(ece=options.gate_ece, group_fall=options.gate_group_fall, seed=train.seed),
-            Watch(train.postings, train.onet, options.state, collected=options.state / COLLECTED),
+            Watch(train.postings, train.onet, options.state, collected=options.state / COLLECTED, rules=train.rules),
             metrics=metrics,
             stop=stop.is_set,
             drift=lambda: monitor.reasons,

@@ -47,6 +47,34 @@ def held_out(
     return [row in held for row in range(len(labels))]
 
 
+def three_ways(
+    labels: Sequence[Hashable],
+    titles: Sequence[str],
+    dates: Sequence[str | None],
+    *,
+    holdout: float,
+    calibration: float,
+    seed: int,
+    kind: SplitKind,
+) -> tuple[list[bool], list[bool]]:
+    """Return for each row whether it is to be measured on, and whether it is one of the others and to be calibrated on.
+
+    Half of the calibrating rows are drawn as rows and half as whole titles: titles that training met and new ones are
+    calibrated apart, and there must be enough of both.
+    """
+    tested = held_out(labels, titles, share=holdout, seed=seed, kind=kind, dates=dates)
+    calibrating = [False] * len(tested)
+    halves: tuple[SplitKind, SplitKind] = ("random", "title")
+    for turn, half in enumerate(halves, start=1):
+        rest = [row for row in range(len(tested)) if not tested[row] and not calibrating[row]]
+        chosen = held_out(
+            [labels[row] for row in rest], [titles[row] for row in rest], share=calibration / 2, seed=seed + turn, kind=half
+        )
+        for row, is_chosen in zip(rest, chosen, strict=True):
+            calibrating[row] = is_chosen
+    return tested, calibrating
+
+
 def _latest(dates: Sequence[str | None], share: float) -> list[bool]:
     """Rows of one day stay together: the day that the share ends in is held out whole."""
     days = [date[:10] if date and ISO_DATE.match(date) else None for date in dates]

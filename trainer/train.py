@@ -18,21 +18,25 @@ from schemas.artifact import GoldenTitle
 from schemas.events import LabelledPosting
 from schemas.text import model_text, plain_text
 from trainer import distill
-from trainer.calibrate import HeldOut
+from trainer.calibrate import REJECT, HeldOut
 from trainer.datasets import Labelled, read_postings
 from trainer.embed import EmbeddingCache, TitleEmbeddings
 from trainer.figures import summary
+from trainer.labels import LabelRules, Unclassified
 from trainer.methods import Rows
 from trainer.model import ONET_WEIGHT, FitOptions, Model, Source, Titles, calibrated, fit
 from trainer.onet import Taxonomy, read_taxonomy
-from trainer.predict import predictions, queries
+from trainer.predict import decisions, predictions, queries
 from trainer.predictions import Predictions
 from trainer.publish import golden_titles, make_manifest, publish
-from trainer.split import SplitKind, held_out
+from trainer.rejects import RejectFigures, reject_figures
+from trainer.repeats import disagreement
+from trainer.split import SplitKind, three_ways
 
-SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision")
+SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision", "reject_accept_share")
 
 Report = Callable[[str], None]
+Parts = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +53,29 @@ class TrainOptions:
     precision: Precision = "auto"
     max_seq_length: int = 128
     onet_titles: int = 60
+    new_categories: bool = False
+    unclassified: Unclassified = "reject"
     split: SplitKind = "random"
     holdout: float = 0.2
     calibration: float = 0.15
     promote: bool = True
     cache: Path | None = None
 
+    @property
+    def rules(self) -> LabelRules:
+        """How labels are read."""
+        return LabelRules(new_categories=self.new_categories, unclassified=self.unclassified)
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Everything that fits share, and the labelled postings with their titles embedded."""
+    """Everything that fits share, and the labelled postings and reject examples with their titles embedded."""
 
     taxonomy: Taxonomy
     postings: Sequence[LabelledPosting]
     titles: Titles
+    rejects: Sequence[LabelledPosting]
+    reject_titles: Titles
     source: Source
     distinct_titles: int
     embedded_titles: int = 0
@@ -90,7 +103,7 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), report)
         measured = measure(data, options)
-        figures = summary(measured.predictions, options.fit.accept_precision) if measured else {}
+        figures = measured.summary(options.fit.accept_precision) if measured else {}
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
         report(f"held-out figures: {shown or 'none, too few rows to hold any out'}")
         model, golden = final_fit(data, options, measured.model if measured else None)
@@ -113,19 +126,23 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
     `clean_text` is what serving does to a title, or, to measure what that is worth, something else.
     """
     taxonomy = read_taxonomy(options.onet)
-    labelled = read_postings(options.postings, taxonomy.numbers)
+    labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
+    taxonomy = taxonomy.with_categories(labelled.categories)
     _report_data(labelled, taxonomy, report)
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
     onet_titles, onet_labels = _onet_titles(taxonomy, options)
-    lines = [plain_text(posting.title) for posting in labelled.postings]
+    numbers, codes = taxonomy.numbers, [posting.onet_code for posting in labelled.postings]
+    lines = [plain_text(posting.title) for posting in (*labelled.postings, *labelled.rejects)]
     clean = [clean_text(line) for line in lines]
     onet_clean = [clean_text(title) for title in onet_titles]
+    if told := disagreement([text.casefold() for text in clean[: len(codes)]], codes):
+        report(told)
     embeddings = TitleEmbeddings(
         encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
     )
-    labels = torch.tensor([taxonomy.numbers[posting.onet_code] for posting in labelled.postings])
+    labels = torch.tensor([numbers[code] for code in codes] + [REJECT] * len(labelled.rejects))
     onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
     source = Source(
         taxonomy_version=taxonomy.version,
@@ -137,7 +154,17 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
         work=work,
     )
     titles = Titles(clean, lines, Rows(embeddings.of(clean), labels, torch.ones(len(labels))), encoder.ref.sha256)
-    return Data(taxonomy, labelled.postings, titles, source, len(embeddings), embeddings.computed)
+    fits = labels != REJECT
+    return Data(
+        taxonomy,
+        labelled.postings,
+        titles.where(fits),
+        labelled.rejects,
+        titles.where(~fits),
+        source,
+        len(embeddings),
+        embeddings.computed,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +178,14 @@ class Trial:
     predictions: Predictions
     keys: list[str]
     curve: list[tuple[int, float, float]]
+    rejected: RejectFigures
+    """What was decided of the reject examples held out."""
     fit_seconds: float
     score_seconds: float
+
+    def summary(self, precision: float = 0.9) -> dict[str, Any]:
+        """Return the main figures, those of the reject examples beside them where there are any."""
+        return summary(self.predictions, precision) | self.rejected
 
 
 def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial | None:
@@ -161,7 +194,7 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     With `refit` the calibrating rows, too, are trained on before measuring, as they are in what is published.
     None where there are too few rows to hold any out.
     """
-    tested, calibrating = _parts_of(data, options)
+    (tested, calibrating), (reject_tested, reject_calibrating) = _parts_of(data, options)
     if not bool(tested.any()) or not bool(calibrating.any()):
         return None
     held, curve = data.titles.where(tested), list[tuple[int, float, float]]()
@@ -175,7 +208,7 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     model = fit(
         data.titles.where(~tested & ~calibrating), data.source, options.fit, "fitting without held-out rows", observe=observe
     )
-    part = data.titles.where(calibrating)
+    part = data.titles.where(calibrating).with_titles(data.reject_titles.where(reject_calibrating))
     model = calibrated(model, HeldOut(queries(model, part), part.rows.labels), options.fit)
     if refit:
         again = fit(data.titles.where(~tested), data.source, options.fit, "fitting without the rows to measure on")
@@ -183,7 +216,8 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     fitted = time.monotonic()
     said = predictions(model, held)
     keys = [key for key, is_held in zip(data.keys, tested.tolist(), strict=True) if is_held]
-    return Trial(model, said, keys, curve, fitted - started, time.monotonic() - fitted)
+    seconds = fitted - started, time.monotonic() - fitted
+    return Trial(model, said, keys, curve, reject_figures(decisions(model, data.reject_titles.where(reject_tested))), *seconds)
 
 
 def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
@@ -196,22 +230,24 @@ def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tupl
     return model, golden_titles(model, candidates, queries(model, candidates).title.cpu(), answers)
 
 
-def _parts_of(data: Data, options: TrainOptions) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return which rows to measure and which to calibrate on, both `(rows,)`.
+def _parts_of(data: Data, options: TrainOptions) -> tuple[Parts, Parts]:
+    """Return which rows to measure and which to calibrate on, both `(rows,)`: of the postings, and of the reject examples.
 
-    Half of the calibrating rows are drawn as rows and half as whole titles: titles that training met and new ones are
-    calibrated apart, and there must be enough of both.
+    They are drawn together, so that a title which both have is held out of both.
     """
-    codes, keys = data.codes, data.keys
-    dates = [posting.posted_at for posting in data.postings]
-    tested = torch.tensor(held_out(codes, keys, share=options.holdout, seed=options.seed, kind=options.split, dates=dates))
-    calibrating = torch.zeros_like(tested)
-    for kind, seed in (("random", options.seed + 1), ("title", options.seed + 2)):
-        rest = (~tested & ~calibrating).nonzero().flatten().tolist()
-        share = options.calibration / 2
-        chosen = held_out([codes[i] for i in rest], [keys[i] for i in rest], share=share, seed=seed, kind=kind)  # type: ignore[arg-type]
-        calibrating[[row for row, held in zip(rest, chosen, strict=True) if held]] = True
-    return tested, calibrating
+    rows = (*data.postings, *data.rejects)
+    tested, calibrating = three_ways(
+        [posting.onet_code for posting in rows],
+        [*data.keys, *(text.casefold() for text in data.reject_titles.clean)],
+        [posting.posted_at for posting in rows],
+        holdout=options.holdout,
+        calibration=options.calibration,
+        seed=options.seed,
+        kind=options.split,
+    )
+    count = len(data.postings)
+    masks = torch.tensor(tested), torch.tensor(calibrating)
+    return (masks[0][:count], masks[1][:count]), (masks[0][count:], masks[1][count:])
 
 
 def _tokenizer(encoder: str, report: Report) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer
@@ -250,8 +286,8 @@ def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None
         f"{len(labelled.postings):,} labelled postings in {len(codes):,} of {len(taxonomy.categories):,} categories; "
         f"{titles:,} O*NET titles"
     )
-    for reason, (count, where) in labelled.left_out.items():
-        report(f"left out: {count:,} rows with {reason}, first at {where}")
+    for line in labelled.told():
+        report(line)
 
 
 def described(options: TrainOptions, data: Data) -> dict[str, Any]:
