@@ -228,3 +228,23 @@ def test_a_file_name_need_not_be_utf_8(train: Train, tiny: list[str], tmp_path: 
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")
     Path(path).write_bytes(Path(tiny[1]).read_bytes())
     assert train("--method", "direct", "--postings", path)["rows"] == len(POSTINGS)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_body_of_50_megabytes_is_no_reason_to_stop(ending: str, train: Train, tmp_path: Path) -> None:
+    path, body = tmp_path / f"long.{ending}", "x" * 50_000_000
+    columns = ("TITLE_RAW", "ONET", "BODY")
+    rows = [(*POSTINGS[0], body), *((*row, "short") for row in POSTINGS[1:])]
+    if ending == "csv":
+        write_postings(path, rows, columns=columns)
+    else:
+        path.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
+    printed = train("--method", "direct", "--postings", str(path))
+    assert printed["rows"] == len(POSTINGS)
+    assert "cut: 1 rows with a body of more than 20,000 characters, first at long." in printed["report"]
+    path.unlink()
+
+
+def test_titles_that_experts_disagree_on_are_told(train: Train) -> None:
+    rows = [*POSTINGS, ("Nurse A", "35-2014.00"), ("nurse  a", "11-1011.00")]
+    assert "1 titles have more than one code, most: 'nurse a' with 3" in train("--method", "direct", rows=rows)["report"]

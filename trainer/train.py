@@ -72,14 +72,24 @@ class Data:
     """Everything that fits share, and the labelled postings and reject examples with their titles embedded."""
 
     taxonomy: Taxonomy
-    postings: Sequence[LabelledPosting]
+    labelled: Labelled
     titles: Titles
-    rejects: Sequence[LabelledPosting]
+    """Of the postings that have a category."""
     reject_titles: Titles
     source: Source
     distinct_titles: int
     embedded_titles: int = 0
     """Those of them that no cache had."""
+
+    @property
+    def postings(self) -> Sequence[LabelledPosting]:
+        """The postings that have a category."""
+        return self.labelled.postings
+
+    @property
+    def rejects(self) -> Sequence[LabelledPosting]:
+        """The reject examples."""
+        return self.labelled.rejects
 
     @property
     def codes(self) -> list[str]:
@@ -125,24 +135,20 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
 
     `clean_text` is what serving does to a title, or, to measure what that is worth, something else.
     """
-    taxonomy = read_taxonomy(options.onet)
-    labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
-    taxonomy = taxonomy.with_categories(labelled.categories)
-    _report_data(labelled, taxonomy, report)
+    taxonomy, labelled = _read(options, report)
+    codes = [posting.onet_code for posting in labelled.postings]
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
     onet_titles, onet_labels = _onet_titles(taxonomy, options)
-    numbers, codes = taxonomy.numbers, [posting.onet_code for posting in labelled.postings]
     lines = [plain_text(posting.title) for posting in (*labelled.postings, *labelled.rejects)]
     clean = [clean_text(line) for line in lines]
+    if disagreed := disagreement([text.casefold() for text in clean[: len(codes)]], codes):
+        report(disagreed)
     onet_clean = [clean_text(title) for title in onet_titles]
-    if told := disagreement([text.casefold() for text in clean[: len(codes)]], codes):
-        report(told)
     embeddings = TitleEmbeddings(
         encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
     )
-    labels = torch.tensor([numbers[code] for code in codes] + [REJECT] * len(labelled.rejects))
     onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
     source = Source(
         taxonomy_version=taxonomy.version,
@@ -153,18 +159,25 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
         tokenizer=_tokenizer(options.encoder, report),
         work=work,
     )
+    numbers = taxonomy.numbers
+    labels = torch.tensor([*(numbers[code] for code in codes), *(REJECT for _ in labelled.rejects)])
     titles = Titles(clean, lines, Rows(embeddings.of(clean), labels, torch.ones(len(labels))), encoder.ref.sha256)
-    fits = labels != REJECT
-    return Data(
-        taxonomy,
-        labelled.postings,
-        titles.where(fits),
-        labelled.rejects,
-        titles.where(~fits),
-        source,
-        len(embeddings),
-        embeddings.computed,
-    )
+    return Data(taxonomy, labelled, *_apart(titles), source, len(embeddings), embeddings.computed)
+
+
+def _read(options: TrainOptions, report: Report) -> tuple[Taxonomy, Labelled]:
+    """Return the labelled rows and the taxonomy with what they add to it."""
+    taxonomy = read_taxonomy(options.onet)
+    labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
+    taxonomy = taxonomy.with_categories(labelled.categories)
+    _report_data(labelled, taxonomy, report)
+    return taxonomy, labelled
+
+
+def _apart(titles: Titles) -> tuple[Titles, Titles]:
+    """Return the titles of categories, and those of reject examples."""
+    fits = titles.rows.labels != REJECT
+    return titles.where(fits), titles.where(~fits)
 
 
 @dataclass(frozen=True, slots=True)
