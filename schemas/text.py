@@ -15,7 +15,7 @@ MAX_CLEANED_CHARS = 300
 """A longer title is left as it is: real ones end far below, and the rules' cost stays bounded whatever is sent."""
 
 MAX_BODY_CHARS = 20_000
-"""Of a posting's body, so much is kept for training: real ones end below, and memory stays bounded whatever is in a file."""
+"""Of a body, what is looked at; real ones end before."""
 
 _MAX_ROUNDS = 6
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # soft hyphens, zero-width and direction marks

@@ -213,7 +213,7 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add(
         "--new-categories",
         action="store_true",
-        help="codes outside the taxonomy, such as 15-9999.01, become categories where a row names them (such rows are left out)",
+        help="codes outside the taxonomy, such as 15-9999.01, become categories where rows name them (off: left out)",
     )
     add(
         "--unclassified",
