@@ -19,9 +19,10 @@ from pathlib import Path
 from throughput import machine
 
 from schemas.text import plain_text
+from trainer.data import TrainOptions, prepare
 from trainer.evaluate import METHODS
 from trainer.figures import summary
-from trainer.train import TrainOptions, measure, prepare
+from trainer.trial import measure
 
 SHOWN = ("top_1", "top_3", "top_5", "top_10", "macro_top_1", "ece", "accept_share", "accept_precision")
 NAMES = ("direct", "mean", "hinge", "softmax", "+ exemplars, known titles", "+ line", "static")

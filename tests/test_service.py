@@ -28,13 +28,15 @@ from tests.conftest import ROOT
 from tests.test_drift import event as enriched_event
 from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
+from trainer.data import TrainOptions
+from trainer.datasets import AS_USUAL
 from trainer.drift import DriftLimits, DriftMonitor
 from trainer.gate import GateLimits
+from trainer.labels import LabelRules
 from trainer.metrics import Metrics
 from trainer.service import RefreshPolicy, RefreshService
 from trainer.topics import EnrichedWatch, LabelledIntake, Reading
-from trainer.train import TrainOptions
-from trainer.watch import Watch
+from trainer.watch import Look, Watch
 
 NEW = [(f"{title} Two", code) for title, code in POSTINGS[::3]]
 TRUCKER = ("Trucker Z", "53-3032.00")
@@ -52,7 +54,9 @@ class Place:
     drift: Sequence[str] = ()
     stopped: bool = False
 
-    def service(self, *, postings: str = "data/*.csv", onet: Path | None = None, **policy: Any) -> RefreshService:
+    def service(
+        self, *, postings: str = "data/*.csv", onet: Path | None = None, rules: LabelRules = AS_USUAL, **policy: Any
+    ) -> RefreshService:
         """A service as a new process would make it."""
         state = self.root / "state"
         state.mkdir(exist_ok=True)
@@ -63,12 +67,14 @@ class Place:
             encoder=str(self.tiny / "encoder"),
             device="cpu",
             cache=state / "cache",
+            new_categories=rules.new_categories,
+            unclassified=rules.unclassified,
         )
         return RefreshService(
             options,
             RefreshPolicy(**{"min_new": 5, "min_interval_s": 60, "retry_s": 30, **policy}),
             GateLimits(ece=0.5),
-            Watch(options.postings, options.onet, state, collected=state / "labelled.jsonl"),
+            Watch(options.postings, options.onet, state, collected=state / "labelled.jsonl", rules=options.rules),
             metrics=self.metrics,
             stop=lambda: self.stopped,
             drift=lambda: self.drift,
@@ -184,6 +190,32 @@ def test_a_code_without_posting_is_reason_enough(place: Place) -> None:
     place.write([TRUCKER], "new.csv")
     assert place.service().turn() == "promoted"
     assert place.registry.versions()[-1].training["triggers"] == ["unseen_codes"]
+
+
+def test_a_code_of_a_new_category_is_reason_enough_where_those_are_asked_for(place: Place) -> None:
+    columns = ("TITLE_RAW", "ONET", "ONET_NAME")
+    write_postings(place.root / "data" / "new.csv", [("Prompter", "15-9999.00", "Prompt Engineers")], columns=columns)
+    assert place.service().turn() == "nothing"
+    assert place.service(rules=LabelRules(new_categories=True)).turn() == "promoted"
+    assert place.registry.versions()[-1].training["triggers"] == ["unseen_codes"]
+    assert place.service(rules=LabelRules(new_categories=True)).turn() == "nothing"
+
+
+def test_a_posting_that_comes_again_is_no_new_row_and_one_that_is_labelled_again_is_one(tiny: Path, tmp_path: Path) -> None:
+    columns, path = ("ID", "TITLE_RAW", "ONET"), tmp_path / "a.csv"
+    rows = [("1", "Nurse", "29-1141.00"), ("2", "Cook", "35-2014.00"), ("3", "Job", "Unclassified"), ("", "Cook", "35-2014.00")]
+
+    def look(*rows: tuple[str, str, str]) -> Look:
+        write_postings(path, rows, columns=columns)
+        return watch.look()
+
+    watch = Watch([str(path)], tiny / "release", tmp_path, collected=tmp_path / "none")
+    watch.remember(look(*rows), at=0)
+    assert watch.look().new_codes == {}
+    assert look(*rows, rows[0], rows[2]).new_codes == {}, "the same again"
+    assert look(*rows, rows[3]).new_codes == {"35-2014.00": 1}, "without an id, another posting"
+    assert look(*rows, ("2", "Cook", "11-1011.00")).new_codes == {"11-1011.00": 1}, "a correction"
+    assert look(*rows, ("4", "Job", "Unclassified")).new_codes == {"Unclassified": 1}, "one more reject example"
 
 
 def test_a_row_outside_the_taxonomy_is_no_reason(place: Place) -> None:

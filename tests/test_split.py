@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.factories  # noqa: F401 - sets the pace of hypothesis
-from trainer.split import held_out
+from trainer.split import held_out, three_ways
 
 rows = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("uvwxyz")), max_size=60)
 shares = st.floats(0.01, 0.99)
@@ -52,3 +52,12 @@ def test_another_seed_holds_out_other_rows() -> None:
     labels, titles = ["a"] * 100, [str(row) for row in range(100)]
     for kind in ("random", "title"):
         assert held_out(labels, titles, share=0.5, seed=0, kind=kind) != held_out(labels, titles, share=0.5, seed=1, kind=kind)
+
+
+@given(rows, seeds, st.sampled_from(["random", "title", "digest"]))
+def test_what_is_measured_on_is_not_calibrated_on(drawn: list[tuple[str, str]], seed: int, kind: str) -> None:
+    labels, titles = [label for label, _ in drawn], [title for _, title in drawn]
+    tested, calibrating = three_ways(labels, titles, [], holdout=0.3, calibration=0.4, rounds=2, seed=seed, kind=kind)
+    assert tested == held_out(labels, titles, share=0.3, seed=seed, kind=kind)
+    assert len(calibrating) == 2
+    assert all(sum(row) <= 1 for row in zip(tested, *calibrating, strict=True))

@@ -20,10 +20,10 @@ from tests.factories import LetterEncoder
 from tests.trainer_data import ALTERNATE, OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
 from trainer.calibrate import NEVER
+from trainer.data import TrainOptions
 from trainer.methods import Rows
 from trainer.model import FitOptions, Source, Titles, fit
 from trainer.onet import read_taxonomy
-from trainer.train import TrainOptions
 
 METHODS = ("direct", "mean", "hinge", "softmax")
 Train = Callable[..., dict[str, Any]]
@@ -119,7 +119,7 @@ def test_one_seed_makes_one_model_and_another_seed_another(method: str, train: T
 def test_a_category_without_a_posting_is_found_by_its_name(
     method: str, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.train.load_encoder", lambda *_, **__: LetterEncoder())
+    monkeypatch.setattr("trainer.data.load_encoder", lambda *_, **__: LetterEncoder())
     made = embeddings(tmp_path, train("--method", method, "--epochs", "40")["version"])
     assert int((LetterEncoder().encode([OCCUPATIONS["53-3032.00"]]) @ made.T).argmax()) == 3
 
@@ -184,7 +184,7 @@ def test_the_asked_share_is_held_out_and_measured_on(split: str, train: Train) -
 def test_rows_that_teach_nothing_are_told_with_their_first_place(train: Train) -> None:
     printed = train("--method", "direct", rows=[*POSTINGS, ("Nurse", "Unclassified"), ("", "29-1141.00"), ("Nurse", "x")])
     assert printed["rows"] == len(POSTINGS)
-    for told in ("1 rows with the label Unclassified, first at rows.csv, row 80", "1 rows with no title", "row 82 (x)"):
+    for told in ("reject examples: 1 rows labelled Unclassified", "1 rows with no title", "row 82 (x); --new-categories keeps"):
         assert told in printed["report"]
 
 
@@ -228,3 +228,23 @@ def test_a_file_name_need_not_be_utf_8(train: Train, tiny: list[str], tmp_path: 
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")
     Path(path).write_bytes(Path(tiny[1]).read_bytes())
     assert train("--method", "direct", "--postings", path)["rows"] == len(POSTINGS)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_body_of_50_megabytes_is_no_reason_to_stop(ending: str, train: Train, tmp_path: Path) -> None:
+    path, body = tmp_path / f"long.{ending}", "x" * 50_000_000
+    columns = ("TITLE_RAW", "ONET", "BODY")
+    rows = [(*POSTINGS[0], body), *((*row, "short") for row in POSTINGS[1:])]
+    if ending == "csv":
+        write_postings(path, rows, columns=columns)
+    else:
+        path.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
+    printed = train("--method", "direct", "--postings", str(path))
+    assert printed["rows"] == len(POSTINGS)
+    assert "cut: 1 rows with a body of more than 20,000 characters, first at long." in printed["report"]
+    path.unlink()
+
+
+def test_titles_that_experts_disagree_on_are_told(train: Train) -> None:
+    rows = [*POSTINGS, ("Nurse A", "35-2014.00"), ("nurse  a", "11-1011.00")]
+    assert "1 titles have more than one code, most: 'nurse a' with 3" in train("--method", "direct", rows=rows)["report"]

@@ -59,6 +59,40 @@ def test_what_cannot_be_trained_on_is_named(arguments: str, said: str, complaint
     assert said in complaint(*GOOD_USE, *arguments.split())
 
 
+HEADER = "ID,TITLE_RAW,ONET\n"
+GOOD = "1,Nurse,29-1141.00\n"
+LATIN_1 = "2,Infirmi\u00e8re,29-1141.00\n".encode("latin-1")
+JSON_ROW = '{"TITLE_RAW": "Infirmi\u00e8re", "ONET": "29-1141.00"}\n'
+
+
+@pytest.mark.parametrize("command", ["train", "distill", "evaluate"])
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("bad.csv", b"", "bad.csv is empty"),
+        ("bad.jsonl", b"", "bad.jsonl is empty"),
+        ("bad.csv", HEADER.encode(), "no labelled posting to learn from in bad.csv: no rows"),
+        ("bad.csv", (HEADER + GOOD * 3).encode() + LATIN_1, "bad.csv, row 5: not UTF-8; convert the file, e.g. with iconv"),
+        ("bad.csv", (HEADER + GOOD).encode("utf-16"), "bad.csv is not UTF-8 text; convert it, e.g. with iconv"),
+        ("bad.jsonl", JSON_ROW.encode() + JSON_ROW.encode("latin-1"), "bad.jsonl, row 2: not UTF-8; convert the file"),
+        ("bad.jsonl", JSON_ROW.encode("utf-16"), "bad.jsonl, row 1: not UTF-8; convert the file"),
+        (
+            "bad.csv",
+            (HEADER + "1,Nurse,15-9999.00\n").encode(),
+            "a label outside the taxonomy, first at bad.csv, row 2",
+        ),
+        ("bad.csv", (HEADER + "1,Coder,15-1132.00\n").encode(), "a code of an older O*NET-SOC that was split, first at bad.csv"),
+        ("bad.csv", (HEADER + "1,Nurse,Unclassified\n").encode(), "bad.csv: reject examples: 1 rows labelled Unclassified"),
+    ],
+)
+def test_postings_that_cannot_be_learned_from_are_named_with_their_place(
+    command: str, name: str, content: bytes, said: str, complaint: Complaint, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    registry = () if command == "evaluate" else ("--registry", "registry")
+    assert said in complaint(command, "--postings", name, *registry, "--device", "cpu")
+
+
 def test_an_encoder_that_is_not_there_names_the_ways_to_have_it(complaint: Complaint) -> None:
     assert complaint(*GOOD_USE, "--encoder", "./no/such").endswith(
         "give the path of a folder, or download it where there is a network"
@@ -78,6 +112,7 @@ def test_an_encoder_that_is_not_there_names_the_ways_to_have_it(complaint: Compl
         *(("--seed", seed, f"from 0 to 2^63 - 1, not {seed}") for seed in ("-1", str(2**63), "x")),
         ("--method", "magic", "invalid choice: 'magic' (choose from"),
         ("--split", "half", "invalid choice: 'half'"),
+        ("--unclassified", "keep", "invalid choice: 'keep' (choose from"),
         ("--without", "title", "invalid choice: 'title'"),
         ("--max-exemplars", "0", "at least 1, not 0"),
         ("--registry", "", "an empty name; is a variable unset?"),

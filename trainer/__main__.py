@@ -16,15 +16,17 @@ from consumer.errors import ConfigError, OccustreamError
 from consumer.mixture import Part
 from consumer.registry import FolderRegistry
 from schemas.tables import TableError
+from trainer.data import TrainOptions
 from trainer.datasets import STARTER
 from trainer.encoders import Finetuning
 from trainer.evaluate import evaluate
 from trainer.export import export
+from trainer.labels import UNCLASSIFIED, Unclassified
 from trainer.model import EncoderKind, FitOptions, Method
 from trainer.report import dump, load, write_report
 from trainer.serve import add_serve_flags, serve
 from trainer.split import SplitKind
-from trainer.train import TrainOptions, train
+from trainer.train import train
 
 Number = TypeVar("Number", int, float)
 WITHOUT: dict[EncoderKind, tuple[Part, ...]] = {"given": (), "static": ("exemplars",), "finetuned": ()}
@@ -209,6 +211,17 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add = parser.add_argument
     add("--postings", nargs="+", required=True, metavar="FILE", help=f"labelled postings; {STARTER!r} names the ones built in")
     add("--onet", type=_folder, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
+    add(
+        "--new-categories",
+        action="store_true",
+        help="codes outside the taxonomy, such as 15-9999.01, become categories where rows name them (off: left out)",
+    )
+    add(
+        "--unclassified",
+        choices=get_args(Unclassified),
+        default="reject",
+        help=f"rows labelled {UNCLASSIFIED!r} are examples of what not to accept, are left out, or are a category (reject)",
+    )
     add("--method", choices=get_args(Method), default="softmax", help="how category embeddings are made (softmax)")
     add(
         "--without",

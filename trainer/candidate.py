@@ -7,10 +7,12 @@ from pathlib import Path
 
 from consumer.registry import FolderRegistry
 from schemas.artifact import Manifest
-from trainer.figures import curves, summary
+from trainer.data import Report, TrainOptions, prepare
+from trainer.figures import curves
 from trainer.gate import GateLimits, Verdict, from_manifest, judge, lost_golden_titles, measured
 from trainer.publish import make_manifest, make_scorer, publish
-from trainer.train import Report, TrainOptions, described, final_fit, measure, prepare
+from trainer.train import described
+from trainer.trial import final_fit, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def refresh(options: TrainOptions, limits: GateLimits, report: Report, *, trigge
         data = prepare(options, Path(work), report)
         report("measuring on titles held out")
         trial = measure(data, options)
-        figures = summary(trial.predictions, precision=options.fit.accept_precision) if trial else {}
+        figures = trial.summary(options.fit.accept_precision) if trial else {}
         outcome = measured(trial.predictions, trial.keys) if trial else None
         report("fitting on all rows")
         model, golden = final_fit(data, options, trial.model if trial else None)

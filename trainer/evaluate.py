@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from schemas.text import plain_text
-from trainer.figures import everything, intervals, summary
+from trainer.data import Data, TrainOptions, prepare
+from trainer.figures import everything, intervals
 from trainer.model import FitOptions
 from trainer.predict import body_alone, predictions
 from trainer.report import Report
 from trainer.split import SplitKind
-from trainer.train import Data, TrainOptions, Trial, measure, prepare
+from trainer.trial import Trial, measure
 
 PLAIN = FitOptions(parts=frozenset())
 METHODS: dict[str, FitOptions] = {
@@ -54,9 +55,7 @@ def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[
             data=_described(data, options),
             methods=rows,
             curves={f"{kind} split": list(run.curve) for kind, run in runs.items()},
-            splits={
-                f"{kind} split": everything(run.predictions, seed=options.seed, precision=precision) for kind, run in runs.items()
-            },
+            splits={f"{kind} split": _everything(run, seed=options.seed, precision=precision) for kind, run in runs.items()},
             timing=_timing(runs, time.monotonic() - started),
             command=shlex.join(["occustream-trainer", "evaluate", *_arguments(options)]),
         )
@@ -95,11 +94,15 @@ def _compared(
                 yield _row(name + note, kind, run, seed=options.seed)
 
 
+def _everything(run: Trial, *, seed: int, precision: float) -> dict[str, Any]:
+    return {**everything(run.predictions, seed=seed, precision=precision), "summary": run.summary(precision)}
+
+
 def _row(name: str, kind: SplitKind, run: Trial, *, seed: int) -> dict[str, Any]:
     return {
         "method": name,
         "split": kind,
-        **summary(run.predictions),
+        **run.summary(),
         "intervals": intervals(run.predictions, seed),
         "train_seconds": round(run.fit_seconds, 1),
         "score_seconds": round(run.score_seconds, 2),
@@ -107,8 +110,10 @@ def _row(name: str, kind: SplitKind, run: Trial, *, seed: int) -> dict[str, Any]
 
 
 def _described(data: Data, options: TrainOptions) -> dict[str, str | int | float]:
+    rejects: dict[str, str | int | float] = {"reject examples": len(data.rejects)} if data.rejects else {}
     return {
         "postings": len(data.postings),
+        **rejects,
         "categories with postings": len(set(data.codes)),
         "categories": len(data.source.categories),
         "O*NET titles": len(data.source.onet.clean),
@@ -127,4 +132,6 @@ def _timing(runs: dict[SplitKind, Trial], total: float) -> dict[str, float]:
 
 def _arguments(options: TrainOptions) -> list[str]:
     release = ["--onet", str(options.onet)] if options.onet else []
-    return ["--postings", *options.postings, *release, "--seed", str(options.seed)]
+    labels = ["--new-categories"] if options.new_categories else []
+    labels += ["--unclassified", options.unclassified] if options.unclassified != "reject" else []
+    return ["--postings", *options.postings, *release, *labels, "--seed", str(options.seed)]

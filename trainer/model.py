@@ -67,6 +67,13 @@ class Titles:
     encoder_sha256: str
     bodies: Sequence[str] = ()
 
+    def with_titles(self, more: "Titles") -> "Titles":
+        """Return these titles followed by `more`, embedded by the same encoder."""
+        clean, lines, bodies = (
+            [*own, *theirs] for own, theirs in ((self.clean, more.clean), (self.lines, more.lines), (self.bodies, more.bodies))
+        )
+        return Titles(clean, lines, self.rows.with_rows(more.rows), self.encoder_sha256, bodies)
+
     def where(self, mask: torch.Tensor) -> "Titles":
         """Return the titles for which `mask` `(n,)` is true."""
         chosen = mask.nonzero().flatten().tolist()

@@ -1,9 +1,9 @@
-"""The taxonomy: O*NET-SOC codes with their titles, and the job titles that O*NET lists under each."""
+"""The taxonomy: O*NET-SOC codes with their titles, the job titles that O*NET lists under each, and what became of older codes."""
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -40,6 +40,15 @@ class Taxonomy:
     def numbers(self) -> dict[str, int]:
         """The row of each code in the category matrix."""
         return {category.onet_code: number for number, category in enumerate(self.categories)}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The title of each code."""
+        return {category.onet_code: category.onet_title for category in self.categories}
+
+    def with_categories(self, more: Iterable[Category]) -> "Taxonomy":
+        """Return the taxonomy with categories of its user's own, in code order."""
+        return replace(self, categories=tuple(sorted((*self.categories, *more), key=lambda category: category.onet_code)))
 
 
 def read_taxonomy(release: Path | None) -> Taxonomy:
@@ -87,9 +96,23 @@ def _categories(path: Path) -> tuple[Category, ...]:
     return tuple(Category(onet_code=code, onet_title=names[code]) for code in sorted(names))
 
 
+def older_codes() -> dict[str, tuple[str, ...]]:
+    """Return the codes of O*NET-SOC 2010 that are no longer valid, each with what it became: one code, or several by a split."""
+    valid = {category.onet_code for category in _packaged_categories()}
+    became: dict[str, tuple[str, ...]] = {}
+    for row in _packaged("onet_soc_2010_to_2019.csv"):
+        if row["old"] not in valid:
+            became[row["old"]] = (*became.get(row["old"], ()), row["new"])
+    return became
+
+
 def _packaged_categories() -> tuple[Category, ...]:
-    text = resources.files("trainer").joinpath("starter/onet_soc_2019.csv").read_text(encoding="utf-8")
-    return tuple(Category(onet_code=row["code"], onet_title=row["title"]) for row in csv.DictReader(text.splitlines()))
+    return tuple(Category(onet_code=row["code"], onet_title=row["title"]) for row in _packaged("onet_soc_2019.csv"))
+
+
+def _packaged(name: str) -> Iterator[dict[str, str]]:
+    text = resources.files("trainer").joinpath(f"starter/{name}").read_text(encoding="utf-8")
+    return csv.DictReader(text.splitlines())
 
 
 def _tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -199,6 +199,8 @@ def _decisions(summaries: Mapping[str, Figures]) -> str:
         "review_share": "for review",
         "unclassified_share": "unclassified",
     }
+    if any(it.get("reject_rows") for it in summaries.values()):
+        names |= {"reject_accept_share": "reject examples accepted", "reject_unclassified_share": "reject examples unclassified"}
     rows = [[words, *(share(it.get(name)) for it in summaries.values())] for name, words in names.items()]
     note = "" if all("accept_precision" in it for it in summaries.values()) else "No ring where nothing is accepted."
     return figure("Decisions", table(["", *summaries], rows, numbers=1), note)

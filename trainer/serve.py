@@ -16,12 +16,12 @@ from pathlib import Path
 from consumer.errors import ConfigError
 from consumer.http import HttpServer
 from consumer.kafka import KafkaSource
+from trainer.data import TrainOptions
 from trainer.drift import DriftLimits, DriftMonitor
 from trainer.gate import GateLimits
 from trainer.metrics import Metrics
 from trainer.service import RefreshPolicy, RefreshService
 from trainer.topics import EnrichedWatch, LabelledIntake, Reading
-from trainer.train import TrainOptions
 from trainer.watch import Watch
 
 COLLECTED = "labelled.jsonl"
@@ -69,7 +69,7 @@ def serve(options: argparse.Namespace, train: TrainOptions) -> int:
                 keep=options.keep,
             ),
             GateLimits(ece=options.gate_ece, group_fall=options.gate_group_fall, seed=train.seed),
-            Watch(train.postings, train.onet, options.state, collected=options.state / COLLECTED),
+            Watch(train.postings, train.onet, options.state, collected=options.state / COLLECTED, rules=train.rules),
             metrics=metrics,
             stop=stop.is_set,
             drift=lambda: monitor.reasons,

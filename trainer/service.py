@@ -10,9 +10,10 @@ from consumer.errors import OccustreamError
 from consumer.registry import FolderRegistry
 from schemas.tables import TableError
 from trainer.candidate import Refreshed, refresh
+from trainer.data import TrainOptions
 from trainer.gate import GateLimits
+from trainer.labels import UNCLASSIFIED
 from trainer.metrics import Metrics
-from trainer.train import TrainOptions
 from trainer.watch import Look, Watch
 
 Outcome = Literal["promoted", "rejected", "failed", "skipped", "nothing"]
@@ -65,7 +66,7 @@ class RefreshService:
         self._clock = clock
         self._registry = FolderRegistry(options.registry)
         self._retry_at = float("-inf")
-        self._missing: tuple[str, frozenset[str]] = "", frozenset()
+        self._met: tuple[str, frozenset[str]] = "", frozenset()
         self._told = ""
         self.version: str | None = None
         """The version in service, as of the last look."""
@@ -123,18 +124,18 @@ class RefreshService:
         found = {
             "schedule": policy.every_s is not None and self._clock() - seen.at >= policy.every_s,
             "postings": look.new_rows >= policy.min_new,
-            "unseen_codes": bool(self._codes_without_posting() & {code for code, count in look.new_codes.items() if count}),
+            "unseen_codes": bool({code for code, count in look.new_codes.items() if count} - self._codes_met() - {UNCLASSIFIED}),
             "onet": look.onet != seen.onet and seen.at > 0,
             "drift": bool(drifted) and look.new_rows > 0,  # on the same rows the same model would come out again
         }
         return [name for name, holds in found.items() if holds]
 
-    def _codes_without_posting(self) -> frozenset[str]:
-        """Return the codes of the version in service that it has no labelled posting of. Raises ArtifactError."""
-        if self.version and self._missing[0] != self.version:
+    def _codes_met(self) -> frozenset[str]:
+        """Return the codes that the version in service has a labelled posting of. Raises ArtifactError."""
+        if self.version and self._met[0] != self.version:
             categories = self._registry.load(self.version).tensors.categories
-            self._missing = self.version, frozenset(c.onet_code for c in categories if not c.postings)
-        return self._missing[1]
+            self._met = self.version, frozenset(c.onet_code for c in categories if c.postings)
+        return self._met[1]
 
     def _too_soon(self) -> bool:
         """Return whether the last refresh is too recent; a clock that was put back does not hold refreshes up."""

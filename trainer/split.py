@@ -5,6 +5,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from itertools import product
 from typing import Literal
 
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -45,6 +46,36 @@ def held_out(
         count = min(len(rows) - 1, int(share * len(rows) + rng.random()))
         held.update(rng.sample(rows, count))
     return [row in held for row in range(len(labels))]
+
+
+def three_ways(
+    labels: Sequence[Hashable],
+    titles: Sequence[str],
+    dates: Sequence[str | None],
+    *,
+    holdout: float,
+    calibration: float,
+    rounds: int = 1,
+    seed: int,
+    kind: SplitKind,
+) -> tuple[list[bool], list[list[bool]]]:
+    """Return for each row whether it is to be measured on, and for each round whether it is to be calibrated on; never both.
+
+    Half of the calibrating rows are drawn as rows and half as whole titles: titles that training met and new ones are
+    calibrated apart, and there must be enough of both.
+    """
+    tested = held_out(labels, titles, share=holdout, seed=seed, kind=kind, dates=dates)
+    taken, parts = list(tested), [[False] * len(tested) for _ in range(rounds)]
+    halves: tuple[SplitKind, SplitKind] = ("random", "title")
+    for turn, (part, half) in enumerate(product(parts, halves), start=1):
+        rest = [row for row, is_taken in enumerate(taken) if not is_taken]
+        chosen = held_out(
+            [labels[row] for row in rest], [titles[row] for row in rest], share=calibration / 2, seed=seed + turn, kind=half
+        )
+        for row, is_chosen in zip(rest, chosen, strict=True):
+            part[row] = part[row] or is_chosen
+            taken[row] = is_chosen
+    return tested, parts
 
 
 def _latest(dates: Sequence[str | None], share: float) -> list[bool]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
 from schemas.text import normalise_title
-from trainer.datasets import STARTER, read_postings
+from trainer.datasets import AS_USUAL, STARTER, read_postings
+from trainer.labels import LabelRules
 from trainer.onet import OCCUPATIONS, TITLE_FILES, read_taxonomy
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -47,11 +48,17 @@ class Look:
 class Watch:
     """Looks at the files; reads them again only when a time or size has changed."""
 
-    def __init__(self, postings: Sequence[str], onet: Path | None, state: Path, *, collected: Path) -> None:
-        """Take file names, folders and globs; `collected` is the file of rows from the topic, which need not be there."""
+    def __init__(
+        self, postings: Sequence[str], onet: Path | None, state: Path, *, collected: Path, rules: LabelRules = AS_USUAL
+    ) -> None:
+        """Take file names, folders and globs; `collected` is the file of rows from the topic, which need not be there.
+
+        Rows are counted as a refresh by the same `rules` reads them: reject examples too, repeated postings once.
+        """
         self._postings = postings
         self._onet = onet
         self._collected = collected
+        self._rules = rules
         self._memory = state / "seen.json"
         self.seen = _read_seen(self._memory)
         self._stamps: dict[str, Stamp] | None = None
@@ -69,7 +76,8 @@ class Watch:
         if self._stamps != stamps:
             self._stamps = None
             onet = _digest(release)
-            found = read_postings(files, read_taxonomy(self._onet).numbers).postings
+            labelled = read_postings(files, read_taxonomy(self._onet).names, rules=self._rules)
+            found = (*labelled.postings, *labelled.rejects)
             names = [_name(posting) for posting in found]
             codes = {name: posting.onet_code for name, posting in zip(names, found, strict=True)}
             self._looked, self._stamps = (Counter(names), codes, onet), stamps

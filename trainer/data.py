@@ -1,0 +1,178 @@
+"""What a training run is made of: its options, and everything that is read and embedded before a fit."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from consumer.encoder import DEFAULT_ENCODER, Precision, load_encoder
+from consumer.errors import EncoderError
+from schemas.events import LabelledPosting
+from schemas.text import body_text, model_text, plain_text
+from trainer import distill
+from trainer.calibrate import REJECT
+from trainer.datasets import Labelled, read_postings
+from trainer.embed import EmbeddingCache, TitleEmbeddings
+from trainer.labels import LabelRules, Unclassified
+from trainer.methods import Rows
+from trainer.model import ONET_WEIGHT, FitOptions, Source, Titles
+from trainer.onet import Taxonomy, read_taxonomy
+from trainer.repeats import disagreement
+from trainer.split import SplitKind
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """What to train on and how. `holdout` and `calibration` are shares of the labelled rows.
+
+    Weights and thresholds stand on `rounds` times `calibration` of the rows, each part of them judged by a fit without it.
+    """
+
+    postings: Sequence[str]
+    onet: Path | None
+    registry: Path
+    fit: FitOptions = field(default_factory=FitOptions)
+    seed: int = 0
+    encoder: str = DEFAULT_ENCODER
+    device: str = "auto"
+    precision: Precision = "auto"
+    max_seq_length: int = 128
+    onet_titles: int = 60
+    new_categories: bool = False
+    unclassified: Unclassified = "reject"
+    split: SplitKind = "random"
+    holdout: float = 0.2
+    calibration: float = 0.15
+    rounds: int = 2
+    promote: bool = True
+    cache: Path | None = None
+
+    @property
+    def rules(self) -> LabelRules:
+        """How labels are read."""
+        return LabelRules(new_categories=self.new_categories, unclassified=self.unclassified)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Everything that fits share, and the labelled postings and reject examples with their titles embedded."""
+
+    taxonomy: Taxonomy
+    labelled: Labelled
+    titles: Titles
+    """Of the postings that have a category."""
+    reject_titles: Titles
+    source: Source
+    distinct_titles: int
+    embedded_titles: int = 0
+    """Those of them that no cache had."""
+
+    @property
+    def postings(self) -> Sequence[LabelledPosting]:
+        """The postings that have a category."""
+        return self.labelled.postings
+
+    @property
+    def rejects(self) -> Sequence[LabelledPosting]:
+        """The reject examples."""
+        return self.labelled.rejects
+
+    @property
+    def codes(self) -> list[str]:
+        """The postings' codes."""
+        return [posting.onet_code for posting in self.postings]
+
+    @property
+    def keys(self) -> list[str]:
+        """The postings' normalised titles."""
+        return [text.casefold() for text in self.titles.clean]
+
+
+def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Callable[[str], str] = model_text) -> Data:
+    """Read and embed everything that `options` name; `work` is a folder for encoders in the making.
+
+    `clean_text` is what serving does to a title, or, to measure what that is worth, something else.
+    """
+    taxonomy, labelled = _read(options, report)
+    codes = [posting.onet_code for posting in labelled.postings]
+    encoder = load_encoder(
+        options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
+    )
+    onet_titles, onet_labels = _onet_titles(taxonomy, options)
+    lines = [plain_text(posting.title) for posting in (*labelled.postings, *labelled.rejects)]
+    clean = [clean_text(line) for line in lines]
+    if disagreed := disagreement([text.casefold() for text in clean[: len(codes)]], codes):
+        report(disagreed)
+    onet_clean = [clean_text(title) for title in onet_titles]
+    embeddings = TitleEmbeddings(
+        encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
+    )
+    onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
+    source = Source(
+        taxonomy_version=taxonomy.version,
+        categories=taxonomy.categories,
+        onet=Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256),
+        encoder=encoder,
+        encoder_name=options.encoder,
+        tokenizer=_tokenizer(options.encoder, report),
+        work=work,
+        descriptions=taxonomy.descriptions,
+    )
+    numbers = taxonomy.numbers
+    labels = torch.tensor([*(numbers[code] for code in codes), *(REJECT for _ in labelled.rejects)])
+    bodies = [body_text(posting.body or "") for posting in (*labelled.postings, *labelled.rejects)]
+    rows = Rows(embeddings.of(clean), labels, torch.ones(len(labels)))
+    titles = Titles(clean, lines, rows, encoder.ref.sha256, bodies)
+    return Data(taxonomy, labelled, *_apart(titles), source, len(embeddings), embeddings.computed)
+
+
+def _read(options: TrainOptions, report: Report) -> tuple[Taxonomy, Labelled]:
+    """Return the labelled rows and the taxonomy with what they add to it."""
+    taxonomy = read_taxonomy(options.onet)
+    labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
+    taxonomy = taxonomy.with_categories(labelled.categories)
+    _report_data(labelled, taxonomy, report)
+    return taxonomy, labelled
+
+
+def _apart(titles: Titles) -> tuple[Titles, Titles]:
+    """Return the titles of categories, and those of reject examples."""
+    fits = titles.rows.labels != REJECT
+    return titles.where(fits), titles.where(~fits)
+
+
+def _tokenizer(encoder: str, report: Report) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer
+    try:
+        return distill.teacher_tokenizer(encoder)
+    except EncoderError as error:
+        report(f"no token vectors, titles as posted are not used: {error}")
+        return None
+
+
+def _onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], list[int]]:
+    """Return O*NET's titles with their category numbers: first every category's name, then a seeded sample of its job titles."""
+    rng = random.Random(options.seed)  # noqa: S311 - a sample, not a secret
+    titles = [category.onet_title for category in taxonomy.categories]
+    labels = list(range(len(titles)))
+    for number, category in enumerate(taxonomy.categories):
+        known = taxonomy.titles.get(category.onet_code, ())
+        chosen = rng.sample(known, min(len(known), options.onet_titles))
+        titles += chosen
+        labels += [number] * len(chosen)
+    return titles, labels
+
+
+def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None:
+    codes = {posting.onet_code for posting in labelled.postings}
+    titles = sum(map(len, taxonomy.titles.values()))
+    report(
+        f"{len(labelled.postings):,} labelled postings in {len(codes):,} of {len(taxonomy.categories):,} categories; "
+        f"{titles:,} O*NET titles"
+    )
+    for line in labelled.told():
+        report(line)

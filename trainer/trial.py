@@ -1,0 +1,148 @@
+"""What a model is worth: fitted without some rows, calibrated on some of them and measured on the others; then the final fit."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from schemas.artifact import GoldenTitle
+from trainer import calibrate
+from trainer.calibrate import HeldOut
+from trainer.data import Data, TrainOptions
+from trainer.encoders import distilled
+from trainer.figures import summary
+from trainer.methods import Observe
+from trainer.model import FitOptions, Model, Source, Titles, calibrated, fit
+from trainer.predict import predictions, queries
+from trainer.predictions import Predictions
+from trainer.publish import golden_titles, make_scorer
+from trainer.rejects import RejectFigures, reject_figures
+from trainer.split import three_ways
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Which rows to measure on, and for each round which to calibrate on; no row is in two of them."""
+
+    tested: torch.Tensor
+    calibrating: tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A calibrated model that never saw the rows it is measured on, what it says of them, and their normalised titles.
+
+    `curve` holds (epoch, loss, held-out top-1) of the title part.
+    """
+
+    model: Model
+    predictions: Predictions
+    keys: list[str]
+    tested: Titles
+    curve: list[tuple[int, float, float]]
+    rejected: RejectFigures
+    """What was decided of the reject examples held out."""
+    fit_seconds: float
+    score_seconds: float
+
+    def summary(self, precision: float = 0.9) -> dict[str, Any]:
+        """Return the main figures, those of the reject examples beside them where there are any."""
+        return summary(self.predictions, precision) | self.rejected
+
+
+def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial | None:
+    """Fit without the held-out rows, calibrate on one part of them, measure on the other through the serving scorer.
+
+    Each round fits without a part of its own to calibrate on. With `refit` all but the rows to measure on are trained on
+    before measuring, as they are in what is published. None where there are too few rows to hold any out.
+    """
+    masks, reject_masks = _masks(data, options)
+    if not bool(masks.tested.any()) or not bool(masks.calibrating[0].any()):
+        return None
+    held, curve = data.titles.where(masks.tested), list[tuple[int, float, float]]()
+
+    def observe(epoch: int, loss: float, embeddings: torch.Tensor) -> None:
+        if options.fit.kind == "given":  # the cached vectors are of no other encoder
+            hits = (held.rows.embeddings @ embeddings.T).argmax(dim=1) == held.rows.labels
+            curve.append((epoch, round(loss, 4), round(float(hits.double().mean()), 4)))
+
+    started = time.monotonic()
+    rest = data.titles.where(~masks.tested)
+    source = _sharing_tokens(data.source, rest, options.fit)
+    model = _calibrated(replace(data, source=source), options, masks, reject_masks, observe)
+    if refit:
+        again = fit(rest, source, options.fit, "fitting without the rows to measure on", start=model)
+        model = replace(again, mix=model.mix, calibration=model.calibration)
+    fitted = time.monotonic()
+    said = predictions(model, held)
+    scored = time.monotonic()
+    keys = [key for key, is_held in zip(data.keys, masks.tested.tolist(), strict=True) if is_held]
+    rejects = data.reject_titles.where(reject_masks.tested)
+    decisions = make_scorer(model).judge(queries(model, rejects))[1] if rejects.clean else []
+    return Trial(model, said, keys, held, curve, reject_figures(decisions), fitted - started, scored - fitted)
+
+
+def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: Masks, observe: Observe) -> Model:
+    """Return the model of the first round, calibrated on what the models of all rounds say of the rows held out from each."""
+    models: list[Model] = []
+    held: list[HeldOut] = []
+    rounds = list(zip(masks.calibrating, reject_masks.calibrating, strict=True))
+    for number, (part, reject_part) in enumerate(rounds, start=1):
+        what = f"fitting without held-out rows, {number} of {len(rounds)}"
+        titles = data.titles.where(~masks.tested & ~part)
+        model = fit(titles, data.source, options.fit, what, observe=observe if number == 1 else lambda *_: None)
+        asked = data.titles.where(part).with_titles(data.reject_titles.where(reject_part))
+        held.append(calibrate.held_out(model.mixture(), queries(model, asked), asked.rows.labels))
+        models.append(model)
+    return calibrated(models[0], calibrate.together(held), options.fit)
+
+
+def _sharing_tokens(source: Source, titles: Titles, options: FitOptions) -> Source:
+    """Return the source with the encoder distilled once for all fits of a trial, if they need that."""
+    asked = options.kind == "static" or (options.kind == "given" and options.parts & {"line", "body"})
+    if not asked or source.tokenizer is None:
+        return source
+    return replace(source, distilled=distilled(titles, source, seed=options.seed, what="fitting without held-out rows"))
+
+
+def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
+    """Fit on all rows, calibrated as `measured` was; returns the model and its golden titles, together a version to publish."""
+    model = fit(data.titles, data.source, options.fit, "fitting on all rows", start=measured)
+    if measured is not None:
+        model = replace(model, mix=measured.mix, calibration=measured.calibration)
+    candidates = _golden_candidates(data)
+    answers = predictions(model, candidates).probabilities.argmax(dim=1)
+    return model, golden_titles(model, candidates, queries(model, candidates).title.cpu(), answers)
+
+
+def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
+    """Return the masks of the postings `(rows,)`, and of the reject examples.
+
+    They are drawn together, so that a title which both have is held out of both.
+    """
+    rows = (*data.postings, *data.rejects)
+    tested, calibrating = three_ways(
+        [posting.onet_code for posting in rows],
+        [*data.keys, *(text.casefold() for text in data.reject_titles.clean)],
+        [posting.posted_at for posting in rows],
+        holdout=options.holdout,
+        calibration=options.calibration,
+        # An encoder takes minutes to hours to fine-tune.
+        rounds=1 if options.fit.kind == "finetuned" else options.rounds,
+        seed=options.seed,
+        kind=options.split,
+    )
+    count = len(data.postings)
+    every = [torch.tensor(mask, dtype=torch.bool) for mask in (tested, *calibrating)]
+    return Masks(every[0][:count], tuple(m[:count] for m in every[1:])), Masks(
+        every[0][count:], tuple(m[count:] for m in every[1:])
+    )
+
+
+def _golden_candidates(data: Data) -> Titles:
+    """Return postings and category names: golden titles are chosen among them."""
+    names, source = len(data.source.categories), data.source
+    rows = data.titles.rows.with_rows(source.onet.rows.where(torch.arange(len(source.onet.rows)) < names))
+    clean = [*data.titles.clean, *source.onet.clean[:names]]
+    return Titles(clean, [*data.titles.lines, *source.onet.lines[:names]], rows, source.encoder.ref.sha256)
