@@ -243,7 +243,7 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
         parser.set_defaults(finetune_encoder=None)
     add("--max-exemplars", type=_positive, default=50_000, metavar="N", help="known titles kept with a vector (50000)")
     add("--seed", type=_seed, default=0, metavar="N", help="of splits, samples and fits (0)")
-    add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 8, hinge 5)")
+    add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 6, hinge 5)")
     add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
     add("--accept-precision", type=_share, default=0.9, metavar="SHARE", help="promised precision of the decision 'accept' (0.9)")
     add("--onet-titles", type=_positive, default=60, metavar="N", help="O*NET job titles used per category (60)")

@@ -16,6 +16,7 @@ from trainer import distill
 from trainer.calibrate import REJECT
 from trainer.datasets import Labelled, read_postings
 from trainer.embed import EmbeddingCache, TitleEmbeddings
+from trainer.encoders import distilled
 from trainer.labels import LabelRules, Unclassified
 from trainer.methods import Rows
 from trainer.model import ONET_WEIGHT, FitOptions, Source, Titles
@@ -113,15 +114,18 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
         encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
     )
     onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
+    tokenizer = _tokenizer(options.encoder, report)
+    titles_of_onet = Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256)
     source = Source(
         taxonomy_version=taxonomy.version,
         categories=taxonomy.categories,
-        onet=Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256),
+        onet=titles_of_onet,
         encoder=encoder,
         encoder_name=options.encoder,
-        tokenizer=_tokenizer(options.encoder, report),
+        tokenizer=tokenizer,
         work=work,
         descriptions=taxonomy.descriptions,
+        distilled=distilled(titles_of_onet, tokenizer, seed=options.seed) if tokenizer and options.fit.needs_tokens else None,
     )
     numbers = taxonomy.numbers
     labels = torch.tensor([*(numbers[code] for code in codes), *(REJECT for _ in labelled.rejects)])

@@ -39,41 +39,27 @@ class Finetuning:
     epochs: int = 2
 
 
-def distilled(titles: "Titles", source: "Source", *, seed: int, what: str) -> Static:
-    """Distil the encoder into token vectors on the titles' texts and O*NET's; no label has a part in it."""
-    teacher = torch.cat((titles.rows.embeddings, source.onet.rows.embeddings))
+def distilled(onet: "Titles", tokenizer: Tokenizer, *, seed: int) -> Static:
+    """Distil the encoder into token vectors on O*NET's titles.
+
+    Once for all fits of a run: no posting has a part in it. Measured, it is also a better start than one on the postings' titles.
+    """
+    teacher = onet.rows.embeddings
     with progress_bar() as bar:
-        return distill.distil(
-            teacher,
-            [*titles.clean, *source.onet.clean],
-            required(source.tokenizer),
-            seed=seed,
-            dim=min(TOKEN_DIM, teacher.shape[1]),
-            progress=shown(bar, f"{what}: token vectors"),
-        )
+        progress = shown(bar, "distilling token vectors")
+        return distill.distil(teacher, onet.clean, tokenizer, seed=seed, dim=min(TOKEN_DIM, teacher.shape[1]), progress=progress)
 
 
-def token_vectors(
-    postings: "Titles", source: "Source", *, seed: int, what: str, start: Static | None = None
-) -> tuple[Static, SentenceEncoder, Path]:
+def token_vectors(postings: "Titles", source: "Source", *, seed: int, what: str) -> tuple[Static, SentenceEncoder, Path]:
     """Train token vectors together with the categories, on titles as posted and cleaned; also as an encoder, in a folder.
 
-    What cleaning took away still tells, an employer above all: each posting counts half as posted and half cleaned. With
-    `start`, trained before on some of the rows, half the epochs are enough.
+    What cleaning took away still tells, an employer above all: each posting counts half as posted and half cleaned.
     """
-    begin = start or source.distilled or distilled(postings, source, seed=seed, what=what)
+    begin = source.distilled or distilled(source.onet, required(source.tokenizer), seed=seed)
     texts, labels, weights = spellings(postings, source)
     with progress_bar() as bar:
-        static = distill.tune(
-            begin,
-            texts,
-            labels,
-            weights,
-            len(source.categories),
-            seed=seed,
-            epochs=2 if start else 4,
-            progress=shown(bar, f"{what}: token vectors with categories"),
-        )
+        learning = shown(bar, f"{what}: token vectors with categories")
+        static = distill.tune(begin, texts, labels, weights, len(source.categories), seed=seed, progress=learning)
     return static, *saved(static, source)
 
 

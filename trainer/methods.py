@@ -100,7 +100,7 @@ def softmax(
     *,
     seed: int,
     scale: float = 20.0,
-    epochs: int = 8,
+    epochs: int = 6,
     batch: int = 1_024,
     lr: float = 4e-3,
     progress: Progress = lambda *_: None,

@@ -31,8 +31,6 @@ ONET_WEIGHT = 0.3
 VOTE_WEIGHT = 0.6
 """What it counts as an exemplar and in the table of exact titles; see docs/accuracy.md."""
 NEIGHBOURS, TEMPERATURE = 50, 0.04
-WARM_EPOCHS, WARM_LR = 3, 2e-3
-"""Of a fit that starts from a model of most of its rows."""
 MIN_BODIES = 200
 """Labelled postings with a body that it takes to train the body's part."""
 _FOR_REVIEW = Decide(accept_at=calibrate.NEVER, review_at=0.0)
@@ -52,6 +50,11 @@ class FitOptions:
     finetune: Finetuning | None = None
     max_exemplars: int = 50_000
     accept_precision: float = 0.9
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether a fit trains token vectors that start from the encoder as it was given."""
+        return self.kind == "static" or (self.kind == "given" and bool(self.parts & {"line", "body"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Source:
     work: Path
     descriptions: Descriptions = field(default_factory=Descriptions)
     distilled: Static | None = None
-    """The encoder as token vectors, where several fits share them; see `trainer.encoders.distilled`."""
+    """The encoder as token vectors, which several fits share; see `trainer.encoders.distilled`."""
 
     @property
     def names(self) -> torch.Tensor:
@@ -121,8 +124,6 @@ class Model:
     exemplars: Exemplars | None
     calibration: Calibration = UNCALIBRATED
     body_encoder: SentenceEncoder | None = None
-    tokens: Static | None = None
-    """The line's token vectors, for a later fit to start from."""
 
     def mixture(self) -> Mixture:
         """Return the serving mixture."""
@@ -135,13 +136,11 @@ def fit(
     options: FitOptions,
     what: str,
     *,
-    start: Model | None = None,
     observe: Observe = lambda *_: None,
 ) -> Model:
     """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar.
 
-    `start` is a model of some of these rows, which then takes a third of the work to learn the others. `observe` sees the
-    category embeddings of the title part after each epoch.
+    `observe` sees the category embeddings of the title part after each epoch.
     """
     own: list[Path] = []
     if options.kind == "finetuned":
@@ -150,16 +149,15 @@ def fit(
         own.append(folder)
     tokens: Static | None = None
     token_encoder: SentenceEncoder | None = None
-    if source.tokenizer is not None and (options.parts & {"line", "body"} or options.kind == "static"):
-        begin = start.tokens if start else None
-        tokens, token_encoder, folder = token_vectors(postings, source, seed=options.seed, what=what, start=begin)
+    if source.tokenizer is not None and (options.needs_tokens or options.parts & {"line", "body"}):
+        tokens, token_encoder, folder = token_vectors(postings, source, seed=options.seed, what=what)
         own.append(folder)
     if options.kind == "static":
         postings, source = _under(_required(token_encoder), postings, source)
-    embeddings = _embeddings(postings.rows, source, options, what, observe, start)
+    embeddings = _embeddings(postings.rows, source, options, what, observe)
     line = None
     if token_encoder is not None and "line" in options.parts:
-        line = _line(postings, source, options, token_encoder, start)
+        line = _line(postings, source, options, token_encoder)
     body_encoder, body = None, None
     if tokens is not None and "body" in options.parts and sum(map(bool, postings.bodies)) >= MIN_BODIES:
         body_encoder, folder = body_vectors(postings, source, tokens, seed=options.seed, what=what)
@@ -184,13 +182,12 @@ def fit(
         ),
         vote,
         body_encoder=body_encoder,
-        tokens=tokens,
     )
 
 
 def _under(encoder: SentenceEncoder, postings: Titles, source: Source) -> tuple[Titles, Source]:
     """Return everything as another encoder sees it."""
-    return embedded(postings, encoder), replace(source, encoder=encoder, onet=embedded(source.onet, encoder))
+    return embedded(postings, encoder), replace(source, encoder=encoder, onet=embedded(source.onet, encoder), distilled=None)
 
 
 def calibrated(model: Model, held: HeldOut, options: FitOptions) -> Model:
@@ -205,9 +202,7 @@ def calibrated(model: Model, held: HeldOut, options: FitOptions) -> Model:
     return replace(model, mix=mix, calibration=calibrate.calibrate(mix, held, precision=options.accept_precision))
 
 
-def _embeddings(
-    postings: Rows, source: Source, options: FitOptions, what: str, observe: Observe, begin: Model | None
-) -> torch.Tensor:
+def _embeddings(postings: Rows, source: Source, options: FitOptions, what: str, observe: Observe) -> torch.Tensor:
     """Return category embeddings `(categories, dim)` by the chosen method."""
     with progress_bar() as bar:
         tuning: dict[str, Any] = {"seed": options.seed, "progress": shown(bar, what), "observe": observe}
@@ -222,8 +217,6 @@ def _embeddings(
                 return methods.hinge(_with_stand_ins(postings, source), len(source.names), **tuning)
             case "softmax":
                 start = methods.mean(postings, source.prior)
-                if begin is not None and options.kind == "given":
-                    start, tuning = begin.tensors.title, {"epochs": WARM_EPOCHS, "lr": WARM_LR, **tuning}
                 return methods.softmax(postings.with_rows(source.onet.rows), start, **tuning)
 
 
@@ -241,8 +234,6 @@ def _line(postings: Titles, source: Source, options: FitOptions, encoder: Senten
     """Return category embeddings `(categories, line dim)` of titles as posted, under token vectors."""
     texts, labels, weights = spellings(postings, source)
     rows = Rows(encoder.encode(texts).cpu(), labels, weights)
-    if begin is not None and begin.tensors.line is not None:
-        return methods.softmax(rows, begin.tensors.line, seed=options.seed, epochs=2, lr=WARM_LR)
     return _trained_from_means(rows, 2 * len(postings.lines), len(source.categories), seed=options.seed)
 
 

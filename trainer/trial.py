@@ -10,10 +10,9 @@ from schemas.artifact import GoldenTitle
 from trainer import calibrate
 from trainer.calibrate import HeldOut
 from trainer.data import Data, TrainOptions
-from trainer.encoders import distilled
 from trainer.figures import summary
 from trainer.methods import Observe
-from trainer.model import FitOptions, Model, Source, Titles, calibrated, fit
+from trainer.model import Model, Titles, calibrated, fit
 from trainer.predict import predictions, queries
 from trainer.predictions import Predictions
 from trainer.publish import golden_titles, make_scorer
@@ -69,10 +68,9 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
 
     started = time.monotonic()
     rest = data.titles.where(~masks.tested)
-    source = _sharing_tokens(data.source, rest, options.fit)
-    model = _calibrated(replace(data, source=source), options, masks, reject_masks, observe)
+    model = _calibrated(data, options, masks, reject_masks, observe)
     if refit:
-        again = fit(rest, source, options.fit, "fitting without the rows to measure on", start=model)
+        again = fit(rest, data.source, options.fit, "fitting without the rows to measure on")
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
     said = predictions(model, held)
@@ -98,17 +96,9 @@ def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: M
     return calibrated(models[0], calibrate.together(held), options.fit)
 
 
-def _sharing_tokens(source: Source, titles: Titles, options: FitOptions) -> Source:
-    """Return the source with the encoder distilled once for all fits of a trial, if they need that."""
-    asked = options.kind == "static" or (options.kind == "given" and options.parts & {"line", "body"})
-    if not asked or source.tokenizer is None:
-        return source
-    return replace(source, distilled=distilled(titles, source, seed=options.seed, what="fitting without held-out rows"))
-
-
 def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
     """Fit on all rows, calibrated as `measured` was; returns the model and its golden titles, together a version to publish."""
-    model = fit(data.titles, data.source, options.fit, "fitting on all rows", start=measured)
+    model = fit(data.titles, data.source, options.fit, "fitting on all rows")
     if measured is not None:
         model = replace(model, mix=measured.mix, calibration=measured.calibration)
     candidates = _golden_candidates(data)
