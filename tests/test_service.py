@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import random
 import shutil
@@ -30,7 +31,7 @@ from tests.conftest import ROOT
 from tests.test_drift import event as enriched_event
 from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
-from trainer.drift import DriftLimits, DriftMonitor, Reference
+from trainer.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
 from trainer.gate import GateLimits
 from trainer.metrics import Metrics
 from trainer.reference import read_reference, write_reference
@@ -430,6 +431,22 @@ def test_enriched_events_are_summed_up_and_shown(empty: Place) -> None:
     assert (empty.shown("unsure_ratio"), empty.shown("similarity"), empty.shown("drift_psi", by="group")) == (1.0, 0.6, 0.0)
     assert empty.shown("enriched_total", outcome="invalid") == 1
     assert broker.committed[group, TOPIC] == 3
+
+
+def test_no_figure_of_a_window_is_shown_before_there_is_one_and_none_of_another_version() -> None:
+    metrics, window = Metrics(), WindowFigures(2, 0.5, 0.7, {"29": 1.0}, {"29-1141.00": 1.0})
+
+    def shown() -> list[float | None]:
+        value = metrics.registry.get_sample_value
+        drift = value("occustream_trainer_drift_psi", {"by": "group"})
+        return [value("occustream_trainer_unsure_ratio"), value("occustream_trainer_similarity"), drift]
+
+    for version in ("v1", "v2"):
+        metrics.in_service(version)
+        assert shown() == [pytest.approx(math.nan, nan_ok=True), pytest.approx(math.nan, nan_ok=True), None]
+        metrics.window(window, {"group": 0.3})
+        metrics.in_service(version)
+        assert shown() == [0.5, 0.7, 0.3]
 
 
 def test_drift_is_measured_against_the_same_window_before_and_after_a_restart(empty: Place) -> None:
