@@ -18,7 +18,7 @@ from consumer.registry import FolderRegistry
 from schemas.tables import TableError
 from trainer.datasets import STARTER
 from trainer.encoders import Finetuning
-from trainer.evaluate import evaluate
+from trainer.evaluate import DESCRIPTION, EPILOG, evaluate
 from trainer.export import export
 from trainer.model import EncoderKind, FitOptions, Method
 from trainer.report import dump, load, write_report
@@ -248,9 +248,8 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_fit(parser, kind="given")
     parser.set_defaults(run=_evaluate, kind="given")
-    parser.description = (
-        "Hold out postings in several ways, train without them, and say how good the model is: all figures as JSON, or as a page."
-    )
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add(
         "--splits",
