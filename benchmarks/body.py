@@ -29,9 +29,9 @@ from schemas.text import body_text, normalise_title, plain_text
 from trainer.data import Data, TrainOptions, prepare
 from trainer.figures import Figures, summary
 from trainer.methods import Rows
-from trainer.model import Titles
 from trainer.onet import OCCUPATIONS, TASKS, TITLE_FILES
 from trainer.predict import body_alone, predictions
+from trainer.source import Titles
 from trainer.trial import Trial, measure
 
 SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision")

@@ -190,7 +190,8 @@ class Scorer:
         )
         decision = self._decision(row.probabilities[0], row.lead, row.known, row.with_body)
         groups = self._groups(row, matches[0])
-        sure = [group for group in groups if group.probability >= self.manifest.calibration.precision]
+        # The whole code is for `accept` alone: the decision is about it, and a backoff to it would say the opposite.
+        sure = [group for group in groups[:-1] if group.probability >= self.manifest.calibration.precision]
         backoff = groups[-1] if decision == "accept" else next(reversed(sure), None)
         return Scored(matches, decision, groups, backoff, self._evidence(row))
 

@@ -118,7 +118,10 @@ class EnrichedPosting(BaseModel):
     occupations: tuple[OccupationMatch, ...]
     decision: Decision = Field(description="What the calibrated probability of rank 1 permits: accept, review or unclassified.")
     groups: tuple[Group, ...] = Field((), description="The likeliest group at each level, coarsest first.")
-    backoff: Group | None = Field(None, description="The finest of `groups` that is as sure as `accept` promises; None: none is.")
+    backoff: Group | None = Field(
+        None,
+        description="The finest of `groups` as sure as `accept` promises, the whole code only with `accept`; None: none is.",
+    )
     evidence: Evidence | None = None
     model: ModelInfo
     enriched_at: datetime

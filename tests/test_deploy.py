@@ -22,6 +22,10 @@ from consumer.http import HttpServer
 from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
 from consumer.settings import ENV_PREFIX, Settings
+from trainer import metrics as trainer_metrics
+from trainer.__main__ import _parser as trainer_parser
+from trainer.drift import DriftLimits, WindowFigures
+from trainer.service import RefreshPolicy
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -47,15 +51,20 @@ EXPRESSIONS = [*PANEL_EXPRESSIONS, *ANNOTATION_EXPRESSIONS, *((rule["alert"], ru
 SAMPLE_SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 MADE_BY_PROMETHEUS = {"up", "ALERTS"}
 WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "offset", "bool"}
-GRAFANA_VARIABLES = {"$__rate_interval": "1m", "$__interval": "15s", "$job": ".*", "$instance": ".*"}
+GRAFANA_VARIABLES = {"$__rate_interval": "1m", "$__interval": "15s", "$job": "consumer", "$instance": ".*", "$trainer": ".*"}
 
 OURS = "occustream:local"
 """The image that the Dockerfile makes."""
 
 
+def exported_families() -> list[Any]:
+    """What the consumer and the refresh service export."""
+    return [*Metrics().registry.collect(), *trainer_metrics.Metrics().registry.collect()]
+
+
 def exported_names() -> set[str]:
     """Every sample name that /metrics can show, whether or not it has a value yet."""
-    families = list(Metrics().registry.collect())
+    families = exported_families()
     return {family.name + suffix for family in families for suffix in SAMPLE_SUFFIXES[family.type]}
 
 
@@ -70,7 +79,7 @@ def names_in(expression: str) -> set[str]:
 
 
 def substituted(expression: str) -> str:
-    """The expression as Grafana would send it with all consumers chosen."""
+    """The expression as Grafana would send it with all consumers and refresh services chosen."""
     for variable, value in GRAFANA_VARIABLES.items():
         expression = expression.replace(variable, value)
     return expression
@@ -79,6 +88,15 @@ def substituted(expression: str) -> str:
 def given_settings(service: dict[str, Any]) -> dict[str, Any]:
     environment = service.get("environment", {})
     return {name.removeprefix(ENV_PREFIX).lower(): environment[name] for name in environment if name.startswith(ENV_PREFIX)}
+
+
+def trainer_options() -> Any:
+    """What the refresh service makes of the command that compose gives it."""
+    program, *arguments = SERVICES["trainer"]["command"]
+    assert program == "occustream-trainer"
+    options = trainer_parser().parse_args(arguments)
+    assert arguments[0] == "serve"
+    return options
 
 
 def bind_mounts() -> list[tuple[str, Path, str]]:
@@ -98,7 +116,7 @@ def has_healthcheck(service: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize(("where", "expression"), EXPRESSIONS, ids=[where for where, _ in EXPRESSIONS])
-def test_an_expression_names_only_metrics_that_the_consumer_exports(where: str, expression: str) -> None:
+def test_an_expression_names_only_metrics_that_are_exported(where: str, expression: str) -> None:
     names = names_in(expression)
     assert names, f"{where}: no metric found in {expression}"
     assert {name for name in names if not name.startswith("process_")} <= exported_names() | MADE_BY_PROMETHEUS
@@ -109,11 +127,11 @@ def test_the_reader_of_expressions_sees_through_functions_labels_and_strings() -
     assert names_in(expression) == {"a_total", "c:d", "e"}
 
 
-def test_every_metric_of_the_consumer_is_on_the_dashboard() -> None:
+def test_every_metric_of_ours_is_on_the_dashboard() -> None:
     shown = set().union(*(names_in(expression) for _, expression in PANEL_EXPRESSIONS))
     unseen = [
         family.name
-        for family in Metrics().registry.collect()
+        for family in exported_families()
         if family.name.startswith("occustream_") and not shown & {family.name + suffix for suffix in SAMPLE_SUFFIXES[family.type]}
     ]
     assert unseen == []
@@ -125,7 +143,8 @@ def test_every_label_in_an_expression_or_a_legend_is_one_of_a_metric() -> None:
     matched = {label for text in texts for label in re.findall(r"[{,]\s*(\w+)\s*(?:=~|!~|!=|=)", text)}
     legends = [target["legendFormat"] for panel in PANELS for target in panel["targets"]]
     legend_labels = {label for legend in legends for label in re.findall(r"\{\{(\w+)\}\}", legend)}
-    known = {label for metric in vars(Metrics()).values() for label in getattr(metric, "_labelnames", ())}
+    ours = [*vars(Metrics()).values(), *vars(trainer_metrics.Metrics()).values()]
+    known = {label for metric in ours for label in getattr(metric, "_labelnames", ())}
     assert aggregated | matched | legend_labels <= known | {"le", "job", "instance", "alertname", "alertstate"}
 
 
@@ -162,13 +181,31 @@ def test_the_dashboard_moves_by_itself() -> None:
     assert DASHBOARD["time"] == {"from": "now-15m", "to": "now"}
 
 
-def test_every_panel_follows_the_choice_of_consumers() -> None:
+def test_every_panel_follows_the_choice_of_consumers_or_of_the_refresh_service() -> None:
     declared = {f"${variable['name']}" for variable in DASHBOARD["templating"]["list"]}
+    assert declared == {"$job", "$instance", "$trainer"}
     for title, expression in PANEL_EXPRESSIONS:
         selectors = re.findall(r"\{([^}]*)\}", expression)
+        followed = {"$trainer"} if "occustream_trainer_" in expression else {"$job", "$instance"}
         assert selectors, title
-        assert all(variable in selector for selector in selectors for variable in declared), title
+        assert all(set(re.findall(r"\$\w+", selector)) == followed for selector in selectors), title
         assert not re.findall(r"\$\w+", substituted(expression)), f"{title}: a variable that Grafana does not know"
+
+
+def test_all_jobs_are_those_of_consumers_so_that_a_refresh_service_is_not_counted_as_one() -> None:
+    (job,) = [variable for variable in DASHBOARD["templating"]["list"] if variable["name"] == "job"]
+    assert job["allValue"] is None  # Grafana then fills in the jobs that the query finds
+    assert job["definition"] == "label_values(occustream_messages_total, job)"
+
+
+def test_a_line_on_a_panel_of_the_refresh_service_is_the_default_that_it_stands_for() -> None:
+    lines = {panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] for panel in PANELS}
+    service = trainer_options()
+    assert lines["Drift: stability index"] == service.drift_psi == DriftLimits().psi
+    assert lines["Calibration error of the last candidate"] == service.gate_ece
+    assert lines["Rows waiting"] == service.min_new == RefreshPolicy().min_new
+    (drift,) = [rule["expr"] for rule in RULES if rule["alert"] == "OccustreamDrift"]
+    assert float(drift.split(">")[1]) == service.drift_psi
 
 
 # --- alerts ----------------------------------------------------------------------------------------------------------
@@ -196,12 +233,35 @@ def test_every_variable_that_compose_sets_is_a_setting_with_a_value_it_accepts()
         Settings(**given)
 
 
-def test_the_topics_that_compose_creates_are_those_the_consumer_uses() -> None:
+def test_the_topics_that_compose_creates_are_those_the_services_use() -> None:
     used = {value for name, value in given_settings(SERVICES["consumer"]).items() if name.endswith("_topic")}
+    assert used == {Settings.model_fields[f"{name}_topic"].default for name in ("input", "output", "dead_letter")}
+    assert trainer_options().enriched_topic == given_settings(SERVICES["consumer"])["output_topic"]
+    used.add(trainer_options().labelled_topic)
     created = re.search(r"for topic in (.+);", SERVICES["topics"]["command"][0])
     assert created
     assert set(created[1].split()) == used
-    assert used == {Settings.model_fields[f"{name}_topic"].default for name in ("input", "output", "dead_letter")}
+
+
+def test_the_refresh_service_has_the_brokers_and_the_registry_of_the_consumers_and_keeps_its_state() -> None:
+    trainer, consumer = SERVICES["trainer"], given_settings(SERVICES["consumer"])
+    inside = {path: volume for volume, path, *_ in (mount.split(":") for mount in trainer["volumes"])}
+    assert given_settings(trainer)["bootstrap_servers"] == consumer["bootstrap_servers"]
+    assert str(trainer_options().registry) == consumer["registry"]
+    assert inside.keys() == {str(trainer_options().registry), str(trainer_options().state)}
+    assert trainer["restart"] == "unless-stopped"
+
+
+def test_the_refresh_service_is_healthy_once_it_says_that_a_version_is_in_service() -> None:
+    check = SERVICES["trainer"]["healthcheck"]
+    assert f"http://127.0.0.1:{trainer_options().http_port}/readyz" in check["test"][-1]
+    assert int(check["start_period"].removesuffix("s")) >= given_settings(SERVICES["consumer"])["registry_timeout_s"] > 0
+
+
+def test_a_volume_that_our_image_writes_to_is_mounted_over_a_folder_of_its_user() -> None:
+    (made,) = re.findall(r"install --directory --owner=occustream --group=occustream (.+)", (ROOT / "Dockerfile").read_text())
+    mounts = [mount for service in SERVICES.values() if service.get("image") == OURS for mount in service.get("volumes", [])]
+    assert {mount.split(":")[1] for mount in mounts if not mount.endswith(":ro")} == set(made.split())
 
 
 def test_what_compose_mounts_from_the_repository_is_there() -> None:
@@ -242,15 +302,19 @@ def test_grafana_finds_its_datasource_its_dashboards_and_its_home_where_compose_
         assert urllib.parse.urlsplit(source["url"]).hostname in SERVICES
 
 
-def test_prometheus_finds_its_configuration_and_the_consumers() -> None:
+def test_prometheus_finds_its_configuration_the_consumers_and_the_refresh_service() -> None:
     inside = {path: source for name, source, path in bind_mounts() if name == "prometheus"}
     flags = dict(flag.split("=", 1) for flag in SERVICES["prometheus"]["command"])
     config_file = Path(flags["--config.file"])
     assert (inside[str(config_file.parent)] / config_file.name).is_file()
-    (job,) = load(DEPLOY / "prometheus/prometheus.yml")["scrape_configs"]
-    (discovered,) = job["dns_sd_configs"]
+    jobs = {job["job_name"]: job for job in load(DEPLOY / "prometheus/prometheus.yml")["scrape_configs"]}
+    assert jobs.keys() == {"consumer", "trainer"} <= SERVICES.keys()
+    (discovered,) = jobs["consumer"]["dns_sd_configs"]
     assert set(discovered["names"]) <= SERVICES.keys()
     assert discovered["port"] == given_settings(SERVICES["consumer"])["http_port"]
+    (named,) = jobs["trainer"]["static_configs"]
+    assert named["targets"] == [f"trainer:{trainer_options().http_port}"]
+    assert SERVICES["trainer"]["expose"] == [str(trainer_options().http_port)]
 
 
 def test_the_console_scripts_that_compose_and_the_image_call_are_installed_by_the_distribution() -> None:
@@ -337,15 +401,44 @@ def make_traffic(metrics: Metrics, stopped: threading.Event) -> None:
 
 
 @pytest.fixture
-def prometheus(tmp_path: Path, scraped_consumer: str) -> Iterator[str]:
-    """The address of a Prometheus with our rules that scrapes that consumer four times a second."""
+def scraped_trainer() -> Iterator[str]:
+    """The address of a refresh service's /metrics whose every series has a value."""
+    metrics = trainer_metrics.Metrics()
+    metrics.in_service("v1")
+    metrics.judged({"top_1": 0.8, "macro_top_1": 0.75, "ece": 0.03})
+    metrics.window(WindowFigures(1, 0.2, 0.7, {"29": 1.0}, {"29-1141.00": 1.0}), {"group": 0.05, "code": 0.1})
+    server = HttpServer(host="127.0.0.1", port=0, metrics=metrics.registry, live=lambda: None, ready=lambda: None)
+    server.start()
+    stopped = threading.Event()
+    refreshing = threading.Thread(target=make_refreshes, args=(metrics, stopped))
+    refreshing.start()
+    try:
+        yield server.address
+    finally:
+        stopped.set()
+        refreshing.join()
+        server.stop()
+
+
+def make_refreshes(metrics: trainer_metrics.Metrics, stopped: threading.Event) -> None:
+    """Refresh without a pause."""
+    while not stopped.wait(0.1):
+        metrics.refreshes.labels("promoted").inc()
+        metrics.triggers.labels("postings").inc()
+        metrics.seconds.observe(30)
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, scraped_consumer: str, scraped_trainer: str) -> Iterator[str]:
+    """The address of a Prometheus with our rules that scrapes both four times a second."""
     executable = program("prometheus")
     config = load(DEPLOY / "prometheus/prometheus.yml")
     config["global"] = {"scrape_interval": "250ms", "scrape_timeout": "200ms", "evaluation_interval": "250ms"}
     config["rule_files"] = [str(DEPLOY / "prometheus" / name) for name in config["rule_files"]]
-    (job,) = config["scrape_configs"]
-    del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [urllib.parse.urlsplit(scraped_consumer).netloc]}]
+    scraped = {"consumer": scraped_consumer, "trainer": scraped_trainer}
+    for job in config["scrape_configs"]:
+        job.pop("dns_sd_configs", None)
+        job["static_configs"] = [{"targets": [urllib.parse.urlsplit(scraped[job["job_name"]]).netloc]}]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
     with (tmp_path / "log").open("w") as log:
@@ -380,7 +473,8 @@ def await_data(address: str, process: subprocess.Popen[bytes], log: Path) -> Non
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text(encoding="utf-8")
         with contextlib.suppress(OSError):
-            if ask(address, "rate(occustream_end_to_end_seconds_count[1m]) > 0"):
+            counted = ("occustream_end_to_end_seconds_count", "occustream_trainer_refresh_seconds_count")
+            if all(ask(address, f"rate({name}[1m]) > 0") for name in counted):
                 return
         time.sleep(0.1)
     pytest.fail(f"Prometheus shows no data after a minute:\n{log.read_text(encoding='utf-8')}")
@@ -395,9 +489,11 @@ def ask(address: str, expression: str) -> list[Any]:
     return result
 
 
-def test_prometheus_scrapes_a_consumer_and_every_panel_of_the_dashboard_has_data(prometheus: str) -> None:
+def test_prometheus_scrapes_both_services_and_every_panel_of_the_dashboard_has_data(prometheus: str) -> None:
     asked = [(title, substituted(expression)) for title, expression in PANEL_EXPRESSIONS]
     assert [title for title, expression in asked if not ask(prometheus, expression)] == []
+    (consumers,) = [expression for title, expression in asked if title == "Consumers"]
+    assert [found["value"][1] for found in ask(prometheus, consumers)] == ["1"]
 
 
 def test_prometheus_accepts_every_annotation_and_alert(prometheus: str) -> None:

@@ -1,7 +1,9 @@
-"""The stability index is a divergence; a window is compared with the first of its version."""
+"""The stability index is a divergence; a window is compared with the first of its version, which a restart does not forget."""
 
+import json
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import EnrichedPosting, JobPosting, ModelInfo, OccupationMatch
-from trainer.drift import DriftLimits, DriftMonitor, Window, drifted, psi, shifts
+from trainer.drift import DriftLimits, DriftMonitor, Reference, Window, drifted, psi, shifts
+from trainer.reference import read_reference, write_reference
 
 LIMITS = DriftLimits()
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 1_000), min_size=1)
@@ -115,3 +118,45 @@ def test_the_first_full_window_of_a_version_is_what_later_ones_are_compared_with
     assert monitor.reasons == []
     assert [monitor.add(event(COOK, version="v2"), in_service="v2") for _ in range(3)] == [False, False, True]
     assert monitor.reasons == []
+
+
+def test_a_monitor_goes_on_with_the_reference_of_the_one_before_it() -> None:
+    usual = Reference("v1", window(*[event()] * 3))
+    monitor = DriftMonitor(3, LIMITS, usual)
+    assert not monitor.add(event(COOK), in_service=None)  # the registry has not been looked at yet
+    assert [monitor.add(event(COOK), in_service="v1") for _ in range(3)] == [False, False, True]
+    assert monitor.reasons
+    assert monitor.reference is usual
+
+
+def test_a_reference_counts_for_its_own_version_only() -> None:
+    monitor = DriftMonitor(1, LIMITS, Reference("v1", window(event())))
+    assert monitor.add(event(COOK, version="v2"), in_service="v2")
+    assert (monitor.reasons, monitor.reference) == ([], Reference("v2", window(event(COOK))))
+
+
+def test_a_reference_is_read_as_it_was_written(tmp_path: Path) -> None:
+    reference = Reference("v1", window(event(), event(COOK, score=0.4, decision="review"), event(COOK, score=-0.1)))
+    write_reference(tmp_path / "drift.json", reference)
+    assert read_reference(tmp_path / "drift.json", events=3) == reference
+    assert read_reference(tmp_path / "drift.json", events=4) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["drift.json"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"groups": {}}, {"codes": {"x": 0.0}}, {"similarity": math.nan}, {"events": 0}, {"version": None}, {"unsure_share": "much"}],
+)
+def test_a_reference_that_nothing_can_be_compared_with_is_none(change: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "drift.json"
+    write_reference(path, Reference("v1", window(event())))
+    assert read_reference(path, events=1)
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    assert read_reference(path, events=1) is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff", b"{}"])
+def test_a_reference_that_cannot_be_read_is_none(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "drift.json").write_bytes(content)
+    assert read_reference(tmp_path / "drift.json", events=1) is None

@@ -1,14 +1,20 @@
 """`evaluate` measures without publishing, and its report is one file that says what the JSON says."""
 
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.trainer_data import POSTINGS, write_encoder, write_postings, write_release
-from trainer.__main__ import main
+from trainer.__main__ import _parser, main
 from trainer.report import load
 from trainer.split import held_out
+
+DOCS = ROOT / "docs" / "accuracy.md"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,38 @@ def test_methods_are_compared_on_the_same_splits(tiny: list[str], capsys: pytest
     names = [row["method"] for row in rows]
     assert names[0] == "this model"
     assert len(set(names)) == len(names) == 10
+
+
+def test_another_encoder_is_measured_from_its_folder_and_the_report_names_it(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder, figures, page = tmp_path / "our encoder", tmp_path / "figures.json", tmp_path / "report.html"
+    SentenceTransformer(str(write_encoder(tmp_path / "transformer")), device="cpu").save_pretrained(str(folder))
+    shutil.rmtree(tmp_path / "transformer")
+    given = ["--encoder", str(folder), "--postings", "starter", "--splits", "random", "--device", "cpu", "--epochs", "1"]
+    assert main(["evaluate", *given, "--json", str(figures), "--html", str(page)]) == 0
+    report = load(figures)
+    assert report.data["encoder"] == str(folder)
+    assert shlex.join(["--encoder", str(folder)]) in report.command
+    assert str(folder) in page.read_text(encoding="utf-8")
+    summary = report.splits["random split"]["summary"]
+    assert summary["rows"] == 229
+    assert all(0 <= summary[name] <= 1 for name in ("top_1", "top_5", "mrr", "macro_top_1", "ece"))
+
+
+def test_help_says_how_to_compare_encoders(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    shown = capsys.readouterr().out
+    for text in ("Nothing is published", "--encoder BAAI/bge-small-en-v1.5", "paraphrase-multilingual-MiniLM-L12-v2", "a folder"):
+        assert text in shown
+    commands = re.findall(r"^ +(occustream-trainer evaluate .*)$", shown.replace(" \\\n", ""), re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        assert _parser().parse_args(shlex.split(command)[1:]).json
+        assert re.sub(r"\s+", " ", command) in re.sub(r" \\\n\s+", " ", DOCS.read_text(encoding="utf-8")), (
+            "the same as in the docs"
+        )
 
 
 def test_undated_postings_leave_the_time_split_out_and_say_so(

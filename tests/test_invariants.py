@@ -53,8 +53,9 @@ from tests.brokers import (
 )
 from trainer.embed import TitleEmbeddings
 from trainer.methods import Rows
-from trainer.model import Model, Titles
+from trainer.model import Model
 from trainer.predict import predictions
+from trainer.source import Titles
 
 SEEDS = range(12)
 

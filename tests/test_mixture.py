@@ -252,10 +252,12 @@ FAMILY = tuple(
 )
 
 
-def family_scorer(probabilities: Sequence[float], *, precision: float = 0.9, accept_at: float = 1.01) -> Any:
+def family_scorer(
+    probabilities: Sequence[float], *, precision: float = 0.9, accept_at: float = 1.01, review_at: float = 0
+) -> Any:
     """A scorer that answers any title with `probabilities` over FAMILY: its one known title weighs far more than the rest."""
     titles = tuple(KnownTitle(title="any", category=i, weight=1_000_000 * p) for i, p in enumerate(probabilities))
-    decide = Decide(accept_at=accept_at, review_at=0)
+    decide = Decide(accept_at=accept_at, review_at=review_at)
     return tiny_scorer(
         tensors=Tensors(FAMILY, torch.eye(6, 27) + 0.01, titles=titles),
         mix=Mix(known_prior=1e-9),
@@ -278,7 +280,7 @@ def test_groups_sum_their_codes_and_are_called_as_in_the_soc() -> None:
 
 @pytest.mark.parametrize(
     ("precision", "code"),
-    [(0.99, None), (0.9, "29-0000"), (0.8, "29-1000"), (0.7, "29-1140"), (0.5, "29-1141"), (0.2, "29-1141.00")],
+    [(0.99, None), (0.9, "29-0000"), (0.8, "29-1000"), (0.7, "29-1140"), (0.5, "29-1141"), (0.2, "29-1141")],
 )
 def test_backoff_is_the_finest_group_that_is_sure(precision: float, code: str | None) -> None:
     scored = family_scorer([0.3, 0.25, 0.2, 0.1, 0.1, 0.05], precision=precision).score(["any"])[0]
@@ -288,6 +290,14 @@ def test_backoff_is_the_finest_group_that_is_sure(precision: float, code: str | 
 def test_what_is_accepted_needs_no_coarser_answer() -> None:
     scored = family_scorer([0.6, 0.1, 0.1, 0.1, 0.05, 0.05], accept_at=0.5).score(["any"])[0]
     assert (scored.decision, scored.backoff) == ("accept", scored.groups[-1])
+
+
+@pytest.mark.parametrize(("review_at", "decision"), [(0.0, "review"), (1.0, "unclassified")])
+def test_what_is_not_accepted_never_backs_off_to_the_whole_code(review_at: float, decision: str) -> None:
+    scored = family_scorer([0.95, 0.01, 0.01, 0.01, 0.01, 0.01], review_at=review_at).score(["any"])[0]
+    assert scored.occupations[0].probability > 0.9
+    assert scored.decision == decision
+    assert scored.backoff == scored.groups[-2]
 
 
 def test_a_group_may_win_that_the_first_occupation_is_not_in() -> None:

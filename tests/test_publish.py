@@ -13,8 +13,9 @@ from consumer.registry import FolderRegistry
 from schemas.artifact import Category, GoldenTitle, Mix
 from tests.factories import CALIBRATION, CATEGORIES, TENSORS, LetterEncoder, LineEncoder, all_parts, all_tensors
 from trainer.methods import Rows
-from trainer.model import Model, Titles
+from trainer.model import Model
 from trainer.publish import golden_titles, make_manifest, make_scorer, publish
+from trainer.source import Titles
 
 GOLDEN = tuple(GoldenTitle(title=c.onet_title, onet_code=c.onet_code, score=1.0) for c in CATEGORIES)
 ENCODER = LetterEncoder()

@@ -1,6 +1,8 @@
 """The refresh service: what makes it refresh, what a rejected candidate leaves behind, and that no labelled row is lost."""
 
+import contextlib
 import json
+import math
 import os
 import random
 import shutil
@@ -10,9 +12,10 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,11 @@ from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_posti
 from trainer.__main__ import main
 from trainer.data import TrainOptions
 from trainer.datasets import AS_USUAL
-from trainer.drift import DriftLimits, DriftMonitor
+from trainer.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
 from trainer.gate import GateLimits
 from trainer.labels import LabelRules
 from trainer.metrics import Metrics
+from trainer.reference import read_reference, write_reference
 from trainer.service import RefreshPolicy, RefreshService
 from trainer.topics import EnrichedWatch, LabelledIntake, Reading
 from trainer.watch import Look, Watch
@@ -461,6 +465,49 @@ def test_enriched_events_are_summed_up_and_shown(empty: Place) -> None:
     assert broker.committed[group, TOPIC] == 3
 
 
+def test_no_figure_of_a_window_is_shown_before_there_is_one_and_none_of_another_version() -> None:
+    metrics, window = Metrics(), WindowFigures(2, 0.5, 0.7, {"29": 1.0}, {"29-1141.00": 1.0})
+
+    def shown() -> list[float | None]:
+        value = metrics.registry.get_sample_value
+        drift = value("occustream_trainer_drift_psi", {"by": "group"})
+        return [value("occustream_trainer_unsure_ratio"), value("occustream_trainer_similarity"), drift]
+
+    for version in ("v1", "v2"):
+        metrics.in_service(version)
+        assert shown() == [pytest.approx(math.nan, nan_ok=True), pytest.approx(math.nan, nan_ok=True), None]
+        metrics.window(window, {"group": 0.3})
+        metrics.in_service(version)
+        assert shown() == [0.5, 0.7, 0.3]
+
+
+def test_drift_is_measured_against_the_same_window_before_and_after_a_restart(empty: Place) -> None:
+    broker, path = MemoryBroker({TOPIC.topic: 1}), empty.root / "drift.json"
+    memory = partial(write_reference, path)
+
+    def read(code: str, *, remember: Callable[[Reference], None] = memory) -> Sequence[str]:
+        """What a service that is started, reads one window of `code` and ends says of it."""
+        for _ in range(2):
+            broker.append(TOPIC, enriched_event(code).model_dump_json().encode())
+        monitor = DriftMonitor(2, DriftLimits(), read_reference(path, events=2))
+        source = MemorySource(broker, topic=TOPIC.topic, group_id="g")
+        reader = EnrichedWatch(source, monitor, lambda: "v1", empty.metrics, remember=remember)
+        reader.start()
+        reader.take(0.1)
+        reader.close()
+        return monitor.reasons
+
+    def full(_reference: Reference) -> None:
+        raise OSError("no space left on the device")
+
+    nurse, cook = "29-1141.00", "35-2014.00"
+    assert read(cook, remember=full) == []  # goes on, and is forgotten
+    assert not path.exists()
+    assert [bool(read(code)) for code in (nurse, nurse, cook, nurse)] == [False, False, True, False]
+    path.write_text("{")
+    assert [bool(read(code)) for code in (cook, cook, nurse)] == [False, False, True]
+
+
 def test_one_state_folder_serves_one_service(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     import fcntl
 
@@ -470,14 +517,25 @@ def test_one_state_folder_serves_one_service(place: Place, capsys: pytest.Captur
     assert "another serve is running" in capsys.readouterr().err
 
 
-def test_the_running_service_answers_refreshes_and_stops_at_sigterm(place: Place) -> None:
-    command = [sys.executable, "-m", "trainer", *arguments(place, "--http-port", "0", "--look-s", "1", "--min-new", "5")]
+@contextlib.contextmanager
+def running(place: Place, *more: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A service in a process of its own, and what it has logged so far."""
+    command = [sys.executable, "-m", "trainer", *arguments(place, "--http-port", "0", "--look-s", "1", "--min-new", "5", *more)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     seen: list[str] = []
     assert process.stderr is not None
     reader = threading.Thread(target=lambda: seen.extend(iter(process.stderr.readline, "")))  # type: ignore[union-attr]
     reader.start()
     try:
+        yield process, seen
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+
+
+def test_the_running_service_answers_refreshes_and_stops_at_sigterm(place: Place) -> None:
+    with running(place) as (process, seen):
         address = told(seen, "metrics at ").split()[-1]
         place.write(NEW, "new.csv")
         told(seen, "is in service")
@@ -488,10 +546,29 @@ def test_the_running_service_answers_refreshes_and_stops_at_sigterm(place: Place
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert time.monotonic() - asked < 10
-    finally:
-        process.kill()
-        reader.join()
     assert place.registry.versions()[-1].training["triggers"] == ["postings"]
+
+
+def test_the_running_service_keeps_what_drift_is_measured_against(place: Place) -> None:
+    owner = ck.Producer({"bootstrap.servers": "ignored", "test.mock.num.brokers": 1, "log_level": 3})
+    broker = next(iter(owner.list_topics(timeout=30).brokers.values()))
+    servers = f"{broker.host}:{broker.port}"
+    producer = ck.Producer({"bootstrap.servers": servers, "log_level": 3})
+    version = place.registry.current() or ""
+    value, kept = enriched_event(version=version).model_dump_json().encode(), place.root / "state" / "drift.json"
+    producer.produce("enriched", value)
+    assert producer.flush(30) == 0
+    with running(place, "--bootstrap-servers", servers, "--enriched-topic", "enriched", "--drift-window", "2") as (process, _):
+        deadline = time.monotonic() + 60
+        while not kept.exists() and time.monotonic() < deadline:  # it reads from the newest on, once it has joined
+            producer.produce("enriched", value)
+            assert producer.flush(30) == 0
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    reference = read_reference(kept, events=2)
+    assert reference is not None
+    assert reference.version == version
 
 
 def told(lines: list[str], text: str) -> str:

@@ -16,8 +16,8 @@ from tests.conftest import SHARED, needs_shared
 from tests.trainer_data import write_postings
 from trainer.data import TrainOptions
 from trainer.datasets import read_postings
-from trainer.model import FitOptions, Method
 from trainer.onet import read_taxonomy
+from trainer.options import FitOptions, Method
 from trainer.train import train
 
 RELEASE, LABELLED = SHARED / "onet_29_3", SHARED / "postings_labelled.csv"

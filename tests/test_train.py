@@ -22,8 +22,10 @@ from trainer.__main__ import main
 from trainer.calibrate import NEVER
 from trainer.data import TrainOptions
 from trainer.methods import Rows
-from trainer.model import FitOptions, Source, Titles, fit
+from trainer.model import fit
 from trainer.onet import read_taxonomy
+from trainer.options import FitOptions
+from trainer.source import Source, Titles
 
 METHODS = ("direct", "mean", "hinge", "softmax")
 Train = Callable[..., dict[str, Any]]

@@ -19,10 +19,10 @@ from schemas.tables import TableError
 from trainer.data import TrainOptions
 from trainer.datasets import STARTER
 from trainer.encoders import Finetuning
-from trainer.evaluate import evaluate
+from trainer.evaluate import DESCRIPTION, EPILOG, evaluate
 from trainer.export import export
 from trainer.labels import UNCLASSIFIED, Unclassified
-from trainer.model import EncoderKind, FitOptions, Method
+from trainer.options import EncoderKind, FitOptions, Method
 from trainer.report import dump, load, write_report
 from trainer.serve import add_serve_flags, serve
 from trainer.split import SplitKind
@@ -178,7 +178,7 @@ def _add_command(
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    _add_fit(parser, kind="given")
+    _add_fit(parser, kind="given", rounds=1)
     parser.add_argument("--registry", type=_folder, required=True, metavar="DIR", help="folder of model versions")
     add_serve_flags(parser, positive=_positive, share=_share, folder=_folder)
     parser.set_defaults(run=_serve, kind="given")
@@ -207,7 +207,7 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add("--no-promote", dest="promote", action="store_false", help="publish without putting the version in service")
 
 
-def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
+def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind, rounds: int = 2) -> None:
     add = parser.add_argument
     add("--postings", nargs="+", required=True, metavar="FILE", help=f"labelled postings; {STARTER!r} names the ones built in")
     add("--onet", type=_folder, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
@@ -244,6 +244,13 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     add("--max-exemplars", type=_positive, default=50_000, metavar="N", help="known titles kept with a vector (50000)")
     add("--seed", type=_seed, default=0, metavar="N", help="of splits, samples and fits (0)")
     add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 6, hinge 5)")
+    add(
+        "--rounds",
+        type=_positive,
+        default=rounds,
+        metavar="N",
+        help=f"fits to calibrate on, each without a part of its own of the rows ({rounds}; more: better calibrated, and slower)",
+    )
     add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
     add("--accept-precision", type=_share, default=0.9, metavar="SHARE", help="promised precision of the decision 'accept' (0.9)")
     add("--onet-titles", type=_positive, default=60, metavar="N", help="O*NET job titles used per category (60)")
@@ -261,9 +268,8 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_fit(parser, kind="given")
     parser.set_defaults(run=_evaluate, kind="given")
-    parser.description = (
-        "Hold out postings in several ways, train without them, and say how good the model is: all figures as JSON, or as a page."
-    )
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add(
         "--splits",

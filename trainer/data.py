@@ -19,9 +19,10 @@ from trainer.embed import EmbeddingCache, TitleEmbeddings
 from trainer.encoders import distilled
 from trainer.labels import LabelRules, Unclassified
 from trainer.methods import Rows
-from trainer.model import ONET_WEIGHT, FitOptions, Source, Titles
 from trainer.onet import Taxonomy, read_taxonomy
+from trainer.options import FitOptions
 from trainer.repeats import disagreement
+from trainer.source import ONET_WEIGHT, Source, Titles
 from trainer.split import SplitKind
 
 Report = Callable[[str], None]

@@ -33,6 +33,14 @@ class WindowFigures:
     codes: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the windows of a version are compared with: the figures of its first full one."""
+
+    version: str
+    figures: WindowFigures
+
+
 class Window:
     """Collects the events of one model version until it is full."""
 
@@ -118,29 +126,35 @@ def drifted(window: WindowFigures, reference: WindowFigures, limits: DriftLimits
 class DriftMonitor:
     """Windows of one model version, one after another; its first full one is the reference for those after it."""
 
-    def __init__(self, size: int, limits: DriftLimits) -> None:
+    def __init__(self, size: int, limits: DriftLimits, reference: Reference | None = None) -> None:
+        """Take the `reference` that an earlier monitor had, if there was one; it counts while its version is in service."""
         self._size = size
         self._limits = limits
-        self._version: str | None = None
-        self._reference: WindowFigures | None = None
+        self.reference = reference
+        self._version = reference.version if reference else None
         self._window = Window(size)
         self.latest: WindowFigures | None = None
         self.shifts: dict[str, float] = {}
         self.reasons: list[str] = []
 
     def add(self, event: EnrichedPosting, *, in_service: str | None) -> bool:
-        """Count an event that the version in service made; returns whether that filled a window."""
+        """Count an event that the version in service made; returns whether that filled a window.
+
+        `in_service` None is "not known yet", as after a start: what is known of the last version stays.
+        """
+        if in_service is None:
+            return False
         if in_service != self._version:
-            self._version, self._reference, self._window, self.reasons = in_service, None, Window(self._size), []
+            self._version, self.reference, self._window, self.reasons = in_service, None, Window(self._size), []
         if event.model.version != in_service:
             return False
         self._window.add(event)
         if not self._window.full:
             return False
         self.latest, self._window = self._window.figures(), Window(self._size)
-        self._reference = self._reference or self.latest
-        self.shifts = shifts(self.latest, self._reference)
-        self.reasons = drifted(self.latest, self._reference, self._limits)
+        self.reference = self.reference or Reference(in_service, self.latest)
+        self.shifts = shifts(self.latest, self.reference.figures)
+        self.reasons = drifted(self.latest, self.reference.figures, self._limits)
         return True
 
 

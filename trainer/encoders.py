@@ -4,7 +4,6 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import Tokenizer
@@ -16,9 +15,7 @@ from trainer import distill
 from trainer.distill import Static
 from trainer.embed import TitleEmbeddings, progress_bar, shown
 from trainer.methods import weighted_sums
-
-if TYPE_CHECKING:
-    from trainer.model import Source, Titles
+from trainer.source import Source, Titles
 
 TOKEN_DIM = 256
 BODY_TOKENS = 512
@@ -39,7 +36,7 @@ class Finetuning:
     epochs: int = 2
 
 
-def distilled(onet: "Titles", tokenizer: Tokenizer, *, seed: int) -> Static:
+def distilled(onet: Titles, tokenizer: Tokenizer, *, seed: int) -> Static:
     """Distil the encoder into token vectors on O*NET's titles.
 
     Once for all fits of a run: no posting has a part in it. Measured, it is also a better start than one on the postings' titles.
@@ -50,7 +47,7 @@ def distilled(onet: "Titles", tokenizer: Tokenizer, *, seed: int) -> Static:
         return distill.distil(teacher, onet.clean, tokenizer, seed=seed, dim=min(TOKEN_DIM, teacher.shape[1]), progress=progress)
 
 
-def token_vectors(postings: "Titles", source: "Source", *, seed: int, what: str) -> tuple[Static, SentenceEncoder, Path]:
+def token_vectors(postings: Titles, source: Source, *, seed: int, what: str) -> tuple[Static, SentenceEncoder, Path]:
     """Train token vectors together with the categories, on titles as posted and cleaned; also as an encoder, in a folder.
 
     What cleaning took away still tells, an employer above all: each posting counts half as posted and half cleaned.
@@ -63,7 +60,7 @@ def token_vectors(postings: "Titles", source: "Source", *, seed: int, what: str)
     return static, *saved(static, source)
 
 
-def body_vectors(postings: "Titles", source: "Source", tokens: Static, *, seed: int, what: str) -> tuple[SentenceEncoder, Path]:
+def body_vectors(postings: Titles, source: Source, tokens: Static, *, seed: int, what: str) -> tuple[SentenceEncoder, Path]:
     """Train token vectors for bodies, from those for titles on, on the postings' bodies and O*NET's descriptions."""
     texts, labels, weights = described(postings, source)
     with progress_bar() as bar:
@@ -73,7 +70,7 @@ def body_vectors(postings: "Titles", source: "Source", tokens: Static, *, seed: 
     return saved(static, source, max_tokens=BODY_TOKENS)
 
 
-def described(postings: "Titles", source: "Source") -> tuple[list[str], torch.Tensor, torch.Tensor]:
+def described(postings: Titles, source: Source) -> tuple[list[str], torch.Tensor, torch.Tensor]:
     """Return the bodies that there are and O*NET's descriptions, those last, with labels and weights `(texts,)`."""
     rows = [row for row, body in enumerate(postings.bodies) if body]
     more = source.descriptions
@@ -84,7 +81,7 @@ def described(postings: "Titles", source: "Source") -> tuple[list[str], torch.Te
     )
 
 
-def saved(static: Static, source: "Source", *, max_tokens: int = 128) -> tuple[SentenceEncoder, Path]:
+def saved(static: Static, source: Source, *, max_tokens: int = 128) -> tuple[SentenceEncoder, Path]:
     """Return token vectors as serving will load them, and their folder."""
     folder = source.work / f"tokens-{len(list(source.work.iterdir()))}"
     distill.save(static, folder)
@@ -92,7 +89,7 @@ def saved(static: Static, source: "Source", *, max_tokens: int = 128) -> tuple[S
 
 
 def finetuned(
-    postings: "Titles", source: "Source", tuning: Finetuning | None, *, seed: int, what: str
+    postings: Titles, source: Source, tuning: Finetuning | None, *, seed: int, what: str
 ) -> tuple[SentenceEncoder, Path]:
     """Fine-tune the encoder on the postings and some of O*NET's titles; resumed where an earlier run was interrupted.
 
@@ -137,7 +134,7 @@ def _first_of_each(labels: torch.Tensor, count: int) -> torch.Tensor:
     return torch.tensor(kept)
 
 
-def spellings(postings: "Titles", source: "Source") -> tuple[list[str], torch.Tensor, torch.Tensor]:
+def spellings(postings: Titles, source: Source) -> tuple[list[str], torch.Tensor, torch.Tensor]:
     """Return the texts that token vectors learn from, O*NET's last, with labels and weights `(texts,)`."""
     half, onet = postings.rows.weights / 2, source.onet.rows
     return (
@@ -147,10 +144,15 @@ def spellings(postings: "Titles", source: "Source") -> tuple[list[str], torch.Te
     )
 
 
-def embedded(titles: "Titles", encoder: SentenceEncoder) -> "Titles":
+def embedded(titles: Titles, encoder: SentenceEncoder) -> Titles:
     """Return the titles with the vectors that another encoder gives them."""
     vectors = TitleEmbeddings(encoder, titles.clean).of(titles.clean)
     return replace(titles, rows=replace(titles.rows, embeddings=vectors), encoder_sha256=encoder.ref.sha256)
+
+
+def under(encoder: SentenceEncoder, postings: Titles, source: Source) -> tuple[Titles, Source]:
+    """Return everything as another encoder sees it."""
+    return embedded(postings, encoder), replace(source, encoder=encoder, onet=embedded(source.onet, encoder), distilled=None)
 
 
 def required(tokenizer: Tokenizer | None) -> Tokenizer:

@@ -1,5 +1,6 @@
 """Every metric of the refresh service, once, with its help text."""
 
+import math
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -58,6 +59,8 @@ class Metrics:
         ):
             for value in values:
                 metric.labels(value)
+        self._version: str | None = None
+        self._no_window()
 
     def judged(self, figures: Mapping[str, float]) -> None:
         """Show the figures of a candidate."""
@@ -73,7 +76,16 @@ class Metrics:
             self.drift.labels(name).set(index)
 
     def in_service(self, version: str | None) -> None:
-        """Show the version in service, and no other."""
+        """Show the version in service, and no other; what windows of the one before it showed goes."""
+        if version != self._version:
+            self._version = version
+            self._no_window()
         self.version_info.clear()
         if version is not None:
             self.version_info.labels(version).set(1)
+
+    def _no_window(self) -> None:
+        """Show no figure until a window is full: a 0 would look like a measured one, an old one would keep alarms ringing."""
+        self.unsure.set(math.nan)
+        self.similarity.set(math.nan)
+        self.drift.clear()

@@ -6,9 +6,10 @@ import torch
 
 from consumer.mixture import Queries
 from schemas.events import Decision
-from trainer.model import Model, Titles
+from trainer.model import Model
 from trainer.predictions import Predictions
 from trainer.publish import make_scorer
+from trainer.source import Titles
 
 CHUNK = 1_024
 

@@ -11,7 +11,8 @@ from consumer.scorer import Scorer, check_serveable
 from schemas.artifact import GoldenTitle, Manifest
 from schemas.events import soc_major
 from schemas.text import TEMPLATE_ID
-from trainer.model import Model, Titles
+from trainer.model import Model
+from trainer.source import Titles
 
 
 def make_scorer(model: Model, *, top_n: int = 5, manifest: Manifest | None = None) -> Scorer:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from consumer.errors import ConfigError
@@ -20,11 +21,13 @@ from trainer.data import TrainOptions
 from trainer.drift import DriftLimits, DriftMonitor
 from trainer.gate import GateLimits
 from trainer.metrics import Metrics
+from trainer.reference import read_reference, write_reference
 from trainer.service import RefreshPolicy, RefreshService
 from trainer.topics import EnrichedWatch, LabelledIntake, Reading
 from trainer.watch import Watch
 
 COLLECTED = "labelled.jsonl"
+REFERENCE = "drift.json"
 REJECTED, FAILED = 3, 1
 
 DESCRIPTION = """Keep the model up with the market: watch labelled postings and the O*NET release, train a candidate when there \
@@ -54,11 +57,8 @@ def serve(options: argparse.Namespace, train: TrainOptions) -> int:
     if (options.labelled_topic or options.enriched_topic) and not options.bootstrap_servers:
         raise ConfigError("a topic needs --bootstrap-servers")
     stop, metrics = threading.Event(), Metrics()
-    monitor = DriftMonitor(
-        options.drift_window,
-        DriftLimits(psi=options.drift_psi, unsure_rise=options.drift_unsure, similarity_fall=options.drift_similarity),
-    )
     with _held(options.state), _stopped_by_signals(stop):
+        monitor = _monitor(options)
         service = RefreshService(
             replace(train, cache=options.state / "cache"),
             RefreshPolicy(
@@ -81,8 +81,7 @@ def serve(options: argparse.Namespace, train: TrainOptions) -> int:
             return _once(service, intake, stop)
         readings = [Reading("labelled", intake)] if intake else []
         if options.enriched_topic:
-            watch = EnrichedWatch(_source(options, "enriched"), monitor, lambda: service.version, metrics)
-            readings.append(Reading("enriched", watch))
+            readings.append(Reading("enriched", _watch(options, monitor, service, metrics)))
         _run(options, service, readings, metrics, stop)
     return 0
 
@@ -124,6 +123,16 @@ def _run(
             reading.stop()
         http.stop()
     log.info("stopped; goodbye")
+
+
+def _monitor(options: argparse.Namespace) -> DriftMonitor:
+    limits = DriftLimits(psi=options.drift_psi, unsure_rise=options.drift_unsure, similarity_fall=options.drift_similarity)
+    return DriftMonitor(options.drift_window, limits, read_reference(options.state / REFERENCE, events=options.drift_window))
+
+
+def _watch(options: argparse.Namespace, monitor: DriftMonitor, service: RefreshService, metrics: Metrics) -> EnrichedWatch:
+    remember = partial(write_reference, options.state / REFERENCE)
+    return EnrichedWatch(_source(options, "enriched"), monitor, lambda: service.version, metrics, remember=remember)
 
 
 def _source(options: argparse.Namespace, kind: str) -> KafkaSource:

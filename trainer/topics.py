@@ -16,7 +16,7 @@ from consumer.background import Background
 from consumer.messages import Message, Source, TopicPartition
 from schemas.events import EnrichedPosting, LabelledPosting
 from schemas.text import model_text
-from trainer.drift import DriftMonitor
+from trainer.drift import DriftMonitor, Reference
 from trainer.metrics import Metrics
 
 MAX_COUNT = 500
@@ -100,11 +100,22 @@ class LabelledIntake:
 class EnrichedWatch:
     """Reads enriched events into a drift monitor, from the newest on."""
 
-    def __init__(self, source: Source, monitor: DriftMonitor, in_service: Callable[[], str | None], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        source: Source,
+        monitor: DriftMonitor,
+        in_service: Callable[[], str | None],
+        metrics: Metrics,
+        *,
+        remember: Callable[[Reference], None] = lambda _: None,
+    ) -> None:
+        """Take `remember`, which keeps a reference that the monitor has newly found; it may raise OSError."""
         self._source = source
         self._monitor = monitor
         self._in_service = in_service
         self._metrics = metrics
+        self._remember = remember
+        self._remembered = monitor.reference
 
     def start(self) -> None:
         """Join the group. Raises BrokerError."""
@@ -123,6 +134,7 @@ class EnrichedWatch:
             monitor = self._monitor
             if monitor.add(event, in_service=self._in_service()) and monitor.latest is not None:
                 self._metrics.window(monitor.latest, monitor.shifts)
+                self._keep_reference()
         if messages:
             self._source.commit(next_offsets(messages), wait=False)
         return len(messages)
@@ -130,6 +142,17 @@ class EnrichedWatch:
     def close(self) -> None:
         """Leave the group."""
         self._source.close()
+
+    def _keep_reference(self) -> None:
+        """Keep a new reference; one that cannot be kept is tried again after the next window and is no reason to end."""
+        reference = self._monitor.reference
+        if reference is None or reference is self._remembered:
+            return
+        try:
+            self._remember(reference)
+            self._remembered = reference
+        except OSError as error:
+            log.warning("what drift is measured against could not be kept, a restart would forget it: %s", error)
 
 
 class Reading:

@@ -12,11 +12,12 @@ from trainer.calibrate import HeldOut
 from trainer.data import Data, TrainOptions
 from trainer.figures import summary
 from trainer.methods import Observe
-from trainer.model import Model, Titles, calibrated, fit
+from trainer.model import Model, calibrated, fit
 from trainer.predict import predictions, queries
 from trainer.predictions import Predictions
 from trainer.publish import golden_titles, make_scorer
 from trainer.rejects import RejectFigures, reject_figures
+from trainer.source import Titles
 from trainer.split import three_ways
 
 
