@@ -120,7 +120,7 @@ def blend(mix: Mix, parts: Parts) -> torch.Tensor:
     if parts.body is None or not mix.body_weight:
         return mixed
     doubt = mix.body_weight * (1 - mixed.amax(dim=1, keepdim=True)) * parts.with_body[:, None]
-    return (mixed + doubt * torch.softmax(mix.scale * parts.body, dim=1)) / (1 + doubt)
+    return (mixed + doubt * torch.softmax(mix.body_scale * parts.body, dim=1)) / (1 + doubt)
 
 
 class Mixture:

@@ -67,8 +67,8 @@ class Mix(BaseModel):
 
     p = sum of weight * softmax(scale * cosine) over title and line, and of weight * vote over the exemplars. Where the exact
     title is known, p becomes (prior * p + counts) / (prior + sum of counts): `known_prior` postings' worth of p. Where there
-    is a body, b = softmax(scale * cosine) of it joins in by what the title leaves open, d = body_weight * (1 - max p): p becomes
-    (p + d * b) / (1 + d).
+    is a body, b = softmax(body_scale * cosine) of it joins in by what the title leaves open, d = body_weight * (1 - max p): p
+    becomes (p + d * b) / (1 + d).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +78,7 @@ class Mix(BaseModel):
     exemplar_weight: Share = 0.0
     line_weight: Share = 0.0
     body_weight: Finite = Field(0.0, ge=0)
+    body_scale: Finite = Field(20.0, gt=0)
     known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles has no vote.")
 
 

@@ -20,12 +20,12 @@ from trainer.calibrate import (
     NEVER,
     REJECT,
     HeldOut,
-    best_body_weight,
     best_known_prior,
     best_mix,
     best_scale,
     calibrate,
     together,
+    with_best_body,
 )
 from trainer.calibrate import held_out as of_mixture
 
@@ -131,7 +131,7 @@ def test_scale_and_sharpness_are_the_likeliest_ones() -> None:
     rows = directions(20_000, 3)
     mixed = mixture(CATEGORIES, mix=Mix(scale=8.0))
     data = of_mixture(mixed, Queries(rows, None, [f"new {i}" for i in range(len(rows))]), drawn(rows, 12))
-    assert best_scale(data) == pytest.approx(12, abs=1)
+    assert best_scale(data.parts.title, data) == pytest.approx(12, abs=1)
     assert calibrate(mixed.mix, data, precision=0.9).new.sharpness == pytest.approx(12 / 8, abs=0.1)
 
 
@@ -178,9 +178,9 @@ def with_bodies(bodies: torch.Tensor, labels: torch.Tensor) -> HeldOut:
 
 def test_a_body_weighs_as_much_as_it_is_right() -> None:
     labels = torch.arange(90) % 3
-    assert best_body_weight(Mix(scale=8.0), with_bodies(torch.eye(3)[labels], labels)) == max(BODY_WEIGHTS)
-    assert best_body_weight(Mix(scale=8.0), with_bodies(torch.eye(3)[(labels + 1) % 3], labels)) == 0
-    assert best_body_weight(Mix(scale=8.0), with_bodies(torch.zeros(90, 3), labels)) == 0, "nobody has one"
+    assert with_best_body(Mix(scale=8.0), with_bodies(torch.eye(3)[labels], labels)).body_weight == max(BODY_WEIGHTS)
+    assert with_best_body(Mix(scale=8.0), with_bodies(torch.eye(3)[(labels + 1) % 3], labels)).body_weight == 0
+    assert with_best_body(Mix(scale=8.0), with_bodies(torch.zeros(90, 3), labels)).body_weight == 0, "nobody has one"
 
 
 def test_postings_with_a_body_are_calibrated_on_their_own_and_titles_as_if_there_were_none() -> None:

@@ -138,7 +138,7 @@ def with_bodies(weight: float, bodies: Sequence[str]) -> tuple[Mixture, Queries]
     tensors, titles = replace(all_tensors(), body=all_tensors().title), ["driver nurse"] * len(bodies)
     there = torch.tensor([[float(bool(body))] for body in bodies])
     asked = replace(queries(titles), body=LetterEncoder().encode(bodies) * there)
-    return mixture(MIX.model_copy(update={"body_weight": weight}), tensors=tensors), asked
+    return mixture(MIX.model_copy(update={"body_weight": weight, "body_scale": 11.0}), tensors=tensors), asked
 
 
 def test_a_body_joins_in_by_what_the_title_leaves_open() -> None:
@@ -147,7 +147,7 @@ def test_a_body_joins_in_by_what_the_title_leaves_open() -> None:
     torch.testing.assert_close(said[1], alone[1])  # no body, nothing to join in
     cosines = parts(mixed, asked).body
     assert cosines is not None
-    doubt, body = 2.0 * (1 - alone[0].max()), torch.softmax(MIX.scale * cosines[0], dim=0)
+    doubt, body = 2.0 * (1 - alone[0].max()), torch.softmax(11.0 * cosines[0], dim=0)
     torch.testing.assert_close(said[0], (alone[0] + doubt * body) / (1 + doubt))
     assert int(said[0].argmax()) == 1
     torch.testing.assert_close(blended(with_bodies(0.0, ["cooks cook", ""])[0], asked), alone)

@@ -48,7 +48,7 @@ def test_a_reject_example_counts_as_wrong_in_the_promise(
 def test_a_reject_example_has_no_part_in_any_likelihood(postings: list[tuple[float, bool]], rejects: list[float]) -> None:
     plain, mix = held_out(postings, ["met"] * len(postings)), Mix(scale=2.0, known_prior=3.0)
     data = with_rejects(plain, rejects, "met")
-    assert best_scale(data) == best_scale(plain)
+    assert best_scale(data.parts.title, data) == best_scale(plain.parts.title, plain)
     assert best_mix(mix, data) == best_mix(mix, plain)
     assert best_known_prior(mix, data) == best_known_prior(mix, plain)
     assert calibrate(mix, data, precision=0.9).known.sharpness == calibrate(mix, plain, precision=0.9).known.sharpness

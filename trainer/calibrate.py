@@ -73,10 +73,10 @@ def _joined(values: Sequence[torch.Tensor | None], held: Sequence[HeldOut]) -> t
     return torch.cat([torch.zeros_like(h.parts.title) if v is None else v for v, h in zip(values, held, strict=True)])
 
 
-def best_scale(held: HeldOut) -> float:
-    """Return the scale of the category part by negative log likelihood (temperature scaling, Guo et al. 2017)."""
+def best_scale(cosines: torch.Tensor, held: HeldOut) -> float:
+    """Return the scale of cosines `(n, categories)` by negative log likelihood (temperature scaling, Guo et al. 2017)."""
     scales = [5 + step / 2 for step in range(151)]
-    return min(scales, key=lambda scale: _loss(scale * held.parts.title, held))
+    return min(scales, key=lambda scale: _loss(scale * cosines, held))
 
 
 def best_mix(mix: Mix, held: HeldOut) -> Mix:
@@ -107,17 +107,21 @@ def best_known_prior(mix: Mix, held: HeldOut) -> float:
     return min(KNOWN_PRIORS, key=lambda prior: _loss(_logs(mix.model_copy(update={"known_prior": prior}), met), met))
 
 
-def best_body_weight(mix: Mix, held: HeldOut) -> float:
-    """Return how much a body joins in, judged sharpened like the other weights; 0 where too few postings have one."""
+def with_best_body(mix: Mix, held: HeldOut) -> Mix:
+    """Return `mix` with the scale of the body's part and how much it joins in, judged sharpened like the other weights.
+
+    The weight is 0 where too few postings have a body.
+    """
     seen = held.where(held.parts.with_body)
-    if held.parts.body is None or len(seen) < MIN_ROWS:
-        return 0.0
+    if seen.parts.body is None or len(seen) < MIN_ROWS:
+        return mix.model_copy(update={"body_weight": 0.0})
+    mix = mix.model_copy(update={"body_scale": best_scale(seen.parts.body, seen)})
 
     def loss(weight: float) -> float:
         logs = _logs(mix.model_copy(update={"body_weight": weight}), seen)
         return min(_loss(sharpness * logs, seen) for sharpness in (0.75, 1.0, 1.25, 1.5, 2.0))
 
-    return min(BODY_WEIGHTS, key=loss)
+    return mix.model_copy(update={"body_weight": min(BODY_WEIGHTS, key=loss)})
 
 
 def calibrate(mix: Mix, held: HeldOut, *, precision: float) -> Calibration:

@@ -65,7 +65,7 @@ def body_vectors(postings: Titles, source: Source, tokens: Static, *, seed: int,
     texts, labels, weights = described(postings, source)
     with progress_bar() as bar:
         progress = shown(bar, f"{what}: token vectors of bodies")
-        classes, tuning = len(source.categories), {"seed": seed, "max_tokens": BODY_TOKENS, "batch": 256}
+        classes, tuning = len(source.categories), {"seed": seed, "max_tokens": BODY_TOKENS, "batch": 64}
         static = distill.tune(tokens, texts, labels, weights, classes, progress=progress, **tuning)
     return saved(static, source, max_tokens=BODY_TOKENS)
 

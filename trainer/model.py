@@ -104,11 +104,11 @@ def calibrated(model: Model, held: HeldOut, options: FitOptions) -> Model:
     """Return the model with weights, sharpness and thresholds fitted to held-out postings."""
     mix = model.mix
     if options.method != "softmax":  # trained at a scale of its own, or at none
-        mix = mix.model_copy(update={"scale": calibrate.best_scale(held)})
+        mix = mix.model_copy(update={"scale": calibrate.best_scale(held.parts.title, held)})
     mix = calibrate.best_mix(mix, held)
     if mix.known_prior is not None:
         mix = mix.model_copy(update={"known_prior": calibrate.best_known_prior(mix, held)})
-    mix = mix.model_copy(update={"body_weight": calibrate.best_body_weight(mix, held)})
+    mix = calibrate.with_best_body(mix, held)
     return replace(model, mix=mix, calibration=calibrate.calibrate(mix, held, precision=options.accept_precision))
 
 

@@ -30,7 +30,7 @@ def body_alone(model: Model, titles: Titles) -> Predictions:
     if any(part is None for part in parts):
         raise ValueError("the model has no part that looks at bodies")
     cosines = torch.cat([part for part in parts if part is not None])
-    return described(model, titles, torch.softmax(model.mix.scale * cosines, dim=1), ["review"] * len(cosines))
+    return described(model, titles, torch.softmax(model.mix.body_scale * cosines, dim=1), ["review"] * len(cosines))
 
 
 def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisions: Sequence[Decision]) -> Predictions:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from consumer.background import Background
 from consumer.messages import Message, Source, TopicPartition
 from schemas.events import EnrichedPosting, LabelledPosting
-from schemas.text import model_text
+from schemas.text import MAX_BODY_CHARS, model_text
 from trainer.drift import DriftMonitor, Reference
 from trainer.metrics import Metrics
 
@@ -23,7 +23,7 @@ MAX_COUNT = 500
 POLL_S = 0.5
 JOIN_S = 30.0
 """How long --once waits to be given partitions."""
-KEPT = ("posting_id", "title", "onet_code", "onet_title", "posted_at", "source")
+KEPT = ("posting_id", "title", "onet_code", "onet_title", "body", "posted_at", "source")
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ class LabelledIntake:
             what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             refused.append(f"{message.event_id}: {what}")
             return None
+        posting = posting.model_copy(update={"body": (posting.body or "")[:MAX_BODY_CHARS]})
         fields = {name: value for name in KEPT if (value := getattr(posting, name)) not in (None, "")}
         line = json.dumps({**fields, "event_id": message.event_id}).encode() + b"\n"
         known = (digest := hashlib.sha256(line).digest()[:16]) in self._stored
