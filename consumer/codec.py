@@ -10,7 +10,7 @@ from pydantic_core import PydanticSerializationError
 from consumer.errors import InvalidMessage
 from consumer.messages import Message, Record
 from schemas.events import EnrichedPosting, JobPosting
-from schemas.text import model_text
+from schemas.text import plain_text
 
 REASONS = (
     "null_value",
@@ -87,7 +87,7 @@ class Codec:
             raise InvalidMessage("too_large", f"{what} has {len(value):,} bytes; the limit (max_message_bytes) is {limit:,}")
 
     def _check_title(self, title: str) -> None:
-        if not model_text(title):
+        if not plain_text(title):  # cleaning never empties what is not empty
             raise InvalidMessage("empty_title", "the title is empty or white space")
         if len(title) > self._max_title_chars:
             limit = self._max_title_chars

@@ -47,8 +47,7 @@ def _decode(message: Message, codec: Codec) -> JobPosting | InvalidMessage:
 
 
 def _encode(message: Message, posting: JobPosting, scored: Scored, scorer: Scorer, codec: Codec, now: datetime) -> Outcome:
-    # Every part has been validated where it came from: validating the whole again would double the cost of an event.
-    enriched = EnrichedPosting.model_construct(
+    enriched = EnrichedPosting(
         event_id=message.event_id,
         posting=posting,
         occupations=scored.occupations,

@@ -216,9 +216,10 @@ class Mixture:
     def groups(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return per level of `LEVELS` the likeliest group: a category in it and its probability, both `(n, levels)`."""
         members, sums = [], []
+        by_category = probabilities.T.contiguous()  # whole rows are added up: several times faster than columns
         for numbers, firsts in self._groups:
-            grouped = torch.zeros(len(probabilities), len(firsts), device=self.device)
-            best = grouped.index_add_(1, numbers, probabilities).max(dim=1)
+            grouped = torch.zeros(len(firsts), len(probabilities), device=self.device)
+            best = grouped.index_add_(0, numbers, by_category).max(dim=0)
             members.append(firsts[best.indices])
             sums.append(best.values)
         return torch.stack(members, dim=1), torch.stack(sums, dim=1)

@@ -1,5 +1,6 @@
 """Takes up new model versions without a restart: load and check on a thread, hand over between batches."""
 
+import gc
 import logging
 import threading
 import time
@@ -56,6 +57,7 @@ class ScorerLoader:
         if self._switches != AS_TRAINED:
             scorer = self._scorer(artifact, encoders, self._switches)
         self._encoders = encoders
+        gc.freeze()  # tens of thousands of objects that live as long as the version: walking them took a third of a CPU's time
         return scorer
 
     def _scorer(self, artifact: Artifact, encoders: Mapping[EncoderRef, Encoder], switches: Switches) -> Scorer:

@@ -4,7 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -42,20 +42,17 @@ class _Asked(NamedTuple):
         return f"{self.line}\0{hashlib.blake2b(self.body.encode(), digest_size=16).hexdigest()}" if self.body else self.line
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     """What is kept of one posting: categories, groups and exemplars as numbers, a tenth of an answer's size."""
 
+    flags: list[int]
     ids: list[int]
+    group_members: list[int]
+    nearest: list[int]
     cosines: list[float]
     probabilities: list[float]
-    group_members: list[int]
     group_probabilities: list[float]
-    nearest: list[int]
     similarities: list[float]
-    lead: float
-    known: bool
-    with_body: bool
 
 
 class Scorer:
@@ -84,6 +81,13 @@ class Scorer:
         self._body_encoder = body_encoder
         self.mixture = mixture
         self._top_n = top_n
+        self._ranks = range(1, top_n + 1)
+        codes = [category.onet_code for category in mixture.categories]
+        self._names = [
+            {"onet_code": code, "onet_title": category.onet_title, "soc_major": soc_major(code)}
+            for code, category in zip(codes, mixture.categories, strict=True)
+        ]
+        self._group_codes = [{width: group_code(code, width) for _digits, width in LEVELS} for code in codes]
         self._cache: OrderedDict[str, _Row] = OrderedDict()  # least recently used first
         self._cache_size = cache_size
 
@@ -148,73 +152,45 @@ class Scorer:
         probabilities = mixture.calibrated(blend(mixture.mix, parts), parts, self.manifest.calibration)
         best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
         members, sums = mixture.groups(probabilities)
-        flags = torch.stack((parts.known, parts.with_body), dim=1)
-        columns = [flags, best.indices, parts.title.gather(1, best.indices), best.values, members, sums]
-        columns += [nearest.ids, nearest.cosines] if nearest else []
-        # One copy to the host per batch; float64 holds every number exactly.
-        host = torch.cat([column.double() for column in columns], dim=1).cpu()
-        widths = [column.shape[1] for column in columns]
-        return [self._row(row, widths) for row in host.tolist()]
-
-    def _row(self, numbers: list[float], widths: Sequence[int]) -> _Row:
-        cut, at = [], 0
-        for width in widths:
-            cut.append(numbers[at : at + width])
-            at += width
-        flags, ids, cosines, probabilities, members, sums, nearest, similarities = [*cut, [], []][:8]
-        return _Row(
-            ids=[int(number) for number in ids[: self._top_n]],
-            cosines=cosines[: self._top_n],
-            probabilities=probabilities[: self._top_n],
-            group_members=[int(number) for number in members],
-            group_probabilities=sums,
-            nearest=[int(number) for number in nearest],
-            similarities=similarities,
-            lead=probabilities[0] - sum(probabilities[1:2]),
-            known=bool(flags[0]),
-            with_body=bool(flags[1]),
-        )
+        flags, none = torch.stack((parts.known, parts.with_body), dim=1), best.values[:, :0]
+        ids, cosines = (nearest.ids, nearest.cosines) if nearest else (none, none)
+        # Two copies to the host per batch.
+        numbers = _on_host([flags, best.indices, members, ids], torch.int64)
+        shares = _on_host([parts.title.gather(1, best.indices), best.values, sums, cosines], torch.float32)
+        return [_Row(*row) for row in zip(*numbers, *shares, strict=True)]
 
     def _scored(self, row: _Row) -> Scored:
+        chosen = zip(row.ids, row.cosines, row.probabilities, self._ranks, strict=False)  # two of each at least, for the lead
         matches = tuple(
-            # Our own numbers are not validated again: this runs top_n times per posting.
-            OccupationMatch.model_construct(
-                rank=rank,
-                onet_code=self.categories[i].onet_code,
-                onet_title=self.categories[i].onet_title,
-                soc_major=soc_major(self.categories[i].onet_code),
-                score=round(score, 6),
-                probability=round(probability, 6),
-            )
-            for rank, (i, score, probability) in enumerate(zip(row.ids, row.cosines, row.probabilities, strict=True), start=1)
+            OccupationMatch(**self._names[i], rank=rank, score=round(score, 6), probability=round(probability, 6))
+            for i, score, probability, rank in chosen
         )
-        decision = self._decision(row.probabilities[0], row.lead, row.known, row.with_body)
+        lead = row.probabilities[0] - sum(row.probabilities[1:2])
+        known, with_body = row.flags
+        decision = self._decision(row.probabilities[0], lead, bool(known), bool(with_body))
         groups = self._groups(row, matches[0])
         # The whole code is for `accept` alone: the decision is about it, and a backoff to it would say the opposite.
         sure = [group for group in groups[:-1] if group.probability >= self.manifest.calibration.precision]
         backoff = groups[-1] if decision == "accept" else next(reversed(sure), None)
-        return Scored(matches, decision, groups, backoff, self._evidence(row))
+        return Scored(matches, decision, groups, backoff, self._evidence(row, known=bool(known)))
 
     def _groups(self, row: _Row, best: OccupationMatch) -> tuple[Group, ...]:
-        whole = Group.model_construct(digits=8, code=best.onet_code, probability=best.probability)
-        pairs = zip(LEVELS, row.group_members, row.group_probabilities, strict=True)
+        found = zip(LEVELS, row.group_members, row.group_probabilities, strict=True)
         coarser = [
-            Group.model_construct(
-                digits=digits, code=group_code(self.categories[member].onet_code, width), probability=round(min(total, 1.0), 6)
-            )
-            for (digits, width), member, total in pairs
+            Group(digits=digits, code=self._group_codes[member][width], probability=round(min(total, 1.0), 6))
+            for (digits, width), member, total in found
         ]
-        return (*coarser, whole)
+        return (*coarser, Group(digits=8, code=best.onet_code, probability=best.probability))
 
-    def _evidence(self, row: _Row) -> Evidence:
+    def _evidence(self, row: _Row, *, known: bool) -> Evidence:
         titles = self.mixture.titles
         nearest = tuple(
-            KnownExample.model_construct(
+            KnownExample(
                 title=titles[i].title, onet_code=self.categories[titles[i].category].onet_code, similarity=round(cosine, 6)
             )
             for i, cosine in zip(row.nearest, row.similarities, strict=True)
         )
-        return Evidence.model_construct(exact_title=row.known, nearest=nearest)
+        return Evidence(exact_title=known, nearest=nearest)
 
     def _decision(self, probability: float, lead: float, known: bool, with_body: bool) -> Decision:  # noqa: FBT001 - columns
         calibration = self.manifest.calibration
@@ -233,6 +209,12 @@ class Scorer:
             self._cache.move_to_end(text)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
+
+
+def _on_host(columns: Sequence[torch.Tensor], dtype: torch.dtype) -> list[list[list[Any]]]:
+    """Return matrices `(n, ...)` as lists, copied from the device together."""
+    host = torch.cat([column.to(dtype) for column in columns], dim=1).cpu()
+    return [part.tolist() for part in torch.split(host, [column.shape[1] for column in columns], dim=1)]
 
 
 def group_code(onet_code: str, width: int) -> str:
