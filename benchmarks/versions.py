@@ -1,8 +1,8 @@
 """Titles per second through `Scorer.score` of two model versions, say one with a transformer and one with a static encoder.
 
-From a title as posted to its codes, groups, decision and evidence, each title once, so that no cache helps. A transformer keeps all
-cores busy from one process; token vectors are looked up so fast that Python itself is what there is to do, and a second process, as
-a second consumer would be, helps. So both ways are measured for each, in alternating rounds, and the better one is quoted.
+From a title as posted to its codes, groups, decision and evidence, each title once, so that no cache helps. A transformer keeps
+all cores busy from one process; token vectors are looked up so fast that Python itself is what there is to do, and a second
+process, as a second consumer would be, helps. Both ways are measured for each, in alternating rounds, and the better one is quoted.
 
     python benchmarks/versions.py --registry frozen/ static/ --titles labelled.csv [--count 2000 20000] [--without exemplars]
 """
@@ -74,7 +74,8 @@ def titles_per_second(registry: Path, titles: Sequence[str], without: Sequence[s
     spans = [times.get() for _ in workers]
     for worker in workers:
         worker.join()
-    return len(titles) / (max(end for _, end in spans) - min(start for start, _ in spans))
+    seconds: float = max(end for _, end in spans) - min(start for start, _ in spans)
+    return len(titles) / seconds
 
 
 def score(
