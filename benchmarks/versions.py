@@ -2,7 +2,7 @@
 
 From a title as posted to its codes, groups, decision and evidence, each title once, so that no cache helps. A transformer keeps
 all cores busy from one process; token vectors are looked up so fast that Python itself is what there is to do, and a second
-process, as a second consumer would be, helps. Both ways are measured for each, in alternating rounds, and the better one is quoted.
+process, as a second consumer would be, helps. Both are measured, in alternating rounds, and the better one is quoted.
 
     python benchmarks/versions.py --registry frozen/ static/ --titles labelled.csv [--count 2000 20000] [--without exemplars]
 """
