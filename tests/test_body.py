@@ -1,6 +1,7 @@
 """A posting's body is a view of its own: learned where labelled postings have bodies, joined in late, and left out elsewhere."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,26 @@ def test_tags_and_entities_are_no_text_and_what_looks_like_a_tag_only_is() -> No
     assert body_text("\ud800lone") == "lone"
     assert body_text("ab" * MAX_BODY_CHARS) == "ab" * (MAX_BODY_CHARS // 2)
     assert body_text("") == ""
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "&#" + "9" * 5_000,  # Python reads no number of more than 4,300 digits
+        "a" + "\u0301\u0323" * 10_000,
+        "a" + "\u05b0\u0591" * 10_000,
+        "a" + "\u0f73" * 20_000,
+        "a" + "\uff9e\u0301" * 10_000,
+        "&#x301;&#x323;" * 1_428,
+        "\ufdfa" * 20_000,  # eighteen characters each
+        "<a" * 10_000,
+        "&" * 20_000,
+    ],
+)
+def test_no_body_stops_or_holds_up_the_stream(hostile: str) -> None:
+    started = time.process_time()
+    assert len(body_text(hostile)) <= MAX_BODY_CHARS
+    assert time.process_time() - started < 0.25
 
 
 @pytest.fixture(scope="module")
