@@ -236,10 +236,23 @@ def check_serveable(scorer: Scorer) -> None:
         )
     if not manifest.golden:
         raise ArtifactError(f"version {manifest.version} has no golden titles to check it by")
-    for golden, scored in zip(manifest.golden, scorer.score([g.title for g in manifest.golden]), strict=True):
+    for golden, scored in zip(manifest.golden, _golden_answers(scorer), strict=True):
         best = scored.occupations[0]
         if best.onet_code != golden.onet_code or not abs(best.score - golden.score) <= GOLDEN_TOLERANCE:
             raise ArtifactError(
                 f"version {manifest.version} fails on golden title {golden.title!r}: "
                 f"{best.onet_code} at {best.score:.3f}, not {golden.onet_code} at {golden.score:.3f}"
             )
+
+
+def _golden_answers(scorer: Scorer) -> list[Scored]:
+    """Return the answers for the golden titles, having asked once more with bodies: of those, that there are answers is all.
+
+    Raises ArtifactError where a probability is no number.
+    """
+    titles = [golden.title for golden in scorer.manifest.golden]
+    try:
+        scorer.score(titles, titles)
+        return scorer.score(titles)
+    except ValueError as error:
+        raise ArtifactError(f"version {scorer.manifest.version} gives its golden titles no probabilities") from error

@@ -183,7 +183,9 @@ def test_answers_are_kept_by_title_and_body() -> None:
         scorer.score(["one", "two"], ["one body"])
     digest = hashlib.blake2b(b"truck driver", digest_size=16).hexdigest()
     scorer.score([f"Nurse of yours\0{digest}"])  # would pass for a title and a body
-    assert scorer.score(["Nurse of yours"], ["truck driver"]) == full_scorer(**looking).score(["Nurse of yours"], ["truck driver"])
+    assert scorer.score(["Nurse of yours"], ["truck driver"]) == full_scorer(**looking).score(
+        ["Nurse of yours"], ["truck driver"]
+    )
 
 
 @given(
