@@ -57,7 +57,7 @@ class ScorerLoader:
         if self._switches != AS_TRAINED:
             scorer = self._scorer(artifact, encoders, self._switches)
         self._encoders = encoders
-        gc.freeze()  # tens of thousands of objects that live as long as the version: walking them took a third of a CPU's time
+        _leave_alone()
         return scorer
 
     def _scorer(self, artifact: Artifact, encoders: Mapping[EncoderRef, Encoder], switches: Switches) -> Scorer:
@@ -89,6 +89,17 @@ class ScorerLoader:
                 f"{ref.sha256}, these are {encoder.ref.sha256}. Point --encoder at the right folder, or train again with this one"
             )
         return _of_dim(version, encoder, ref)
+
+
+def _leave_alone() -> None:
+    """Set all that is there apart from the garbage collector, until the next version is loaded.
+
+    A version is tens of thousands of objects that live as long as it does: walking them took a third of a CPU's time. Those of
+    a version that is gone are garbage in cycles (an encoder's modules): frozen once, they must be let go or nothing frees them.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _of_dim(version: str, encoder: Encoder, ref: EncoderRef) -> Encoder:

@@ -37,9 +37,13 @@ class _Asked(NamedTuple):
     body: str
 
     @property
-    def key(self) -> str:
+    def key(self) -> "_Key":
         """What two postings share that share an answer; short, for a body may be long."""
-        return f"{self.line}\0{hashlib.blake2b(self.body.encode(), digest_size=16).hexdigest()}" if self.body else self.line
+        return self.line, hashlib.blake2b(self.body.encode(), digest_size=16).digest() if self.body else b""
+
+
+_Key = tuple[str, bytes]
+"""A line and a digest of its body; two fields, for a title may hold any character, and so would pass for both."""
 
 
 class _Row(NamedTuple):
@@ -88,7 +92,7 @@ class Scorer:
             for code, category in zip(codes, mixture.categories, strict=True)
         ]
         self._group_codes = [{width: group_code(code, width) for _digits, width in LEVELS} for code in codes]
-        self._cache: OrderedDict[str, _Row] = OrderedDict()  # least recently used first
+        self._cache: OrderedDict[_Key, _Row] = OrderedDict()  # least recently used first
         self._cache_size = cache_size
 
     @property
@@ -201,7 +205,7 @@ class Scorer:
             return "accept"
         return "review" if probability >= decide.review_at else "unclassified"
 
-    def _remember(self, rows: dict[str, _Row]) -> None:
+    def _remember(self, rows: dict[_Key, _Row]) -> None:
         if not self._cache_size:
             return
         for text, row in rows.items():
@@ -232,10 +236,23 @@ def check_serveable(scorer: Scorer) -> None:
         )
     if not manifest.golden:
         raise ArtifactError(f"version {manifest.version} has no golden titles to check it by")
-    for golden, scored in zip(manifest.golden, scorer.score([g.title for g in manifest.golden]), strict=True):
+    for golden, scored in zip(manifest.golden, _golden_answers(scorer), strict=True):
         best = scored.occupations[0]
         if best.onet_code != golden.onet_code or not abs(best.score - golden.score) <= GOLDEN_TOLERANCE:
             raise ArtifactError(
                 f"version {manifest.version} fails on golden title {golden.title!r}: "
                 f"{best.onet_code} at {best.score:.3f}, not {golden.onet_code} at {golden.score:.3f}"
             )
+
+
+def _golden_answers(scorer: Scorer) -> list[Scored]:
+    """Return the answers for the golden titles, having asked once more with bodies: of those, that there are answers is all.
+
+    Raises ArtifactError where a probability is no number.
+    """
+    titles = [golden.title for golden in scorer.manifest.golden]
+    try:
+        scorer.score(titles, titles)
+        return scorer.score(titles)
+    except ValueError as error:
+        raise ArtifactError(f"version {scorer.manifest.version} gives its golden titles no probabilities") from error

@@ -17,7 +17,8 @@ TITLES = "titles.json"
 
 VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """What a version may be called: never a path."""
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+"""A number that single precision can still be multiplied by."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 

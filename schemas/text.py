@@ -22,6 +22,10 @@ _MAX_ROUNDS = 6
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # soft hyphens, zero-width and direction marks
 _SPACE = re.compile(r"\s+")
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,500}>")
+_NO_CHARACTER = re.compile(r"&#[0-9]{20,}")  # Python refuses to read a number of thousands of digits
+_FOREIGN = re.compile(r"[^\x00-\x7f]{17,}")
+_MAX_MARKS = 16
+_MARKS_TOO = frozenset("\u0f73\u0f75\u0f81\uff9e\uff9f")  # become combining marks, and `unicodedata.combining` does not say so
 
 
 def plain_text(title: str) -> str:
@@ -58,6 +62,21 @@ def normalise_title(title: str) -> str:
 
 
 def body_text(body: str) -> str:
-    """Return the text of a body that the model sees: the first `MAX_BODY_CHARS` characters, no HTML tags, single spaces."""
+    """Return the text of a body that the model sees: the first `MAX_BODY_CHARS` characters, no HTML tags, single spaces.
+
+    Never raises, and takes milliseconds, whatever is sent.
+    """
     whole = body[:MAX_BODY_CHARS].encode("utf-8", "ignore").decode()  # no lone surrogates: a tokenizer takes none
-    return plain_text(html.unescape(_TAG.sub(" ", whole)))
+    text = html.unescape(_NO_CHARACTER.sub(" ", _TAG.sub(" ", whole)))
+    text = _FOREIGN.sub(lambda found: _with_few_marks(found[0]), text)
+    return plain_text(text)[:MAX_BODY_CHARS].rstrip()  # NFKC may make eighteen characters of one
+
+
+def _with_few_marks(text: str) -> str:
+    """Cut runs of combining marks: NFKC puts them in order in a time that grows with the square of a run's length."""
+    kept, run = [], 0
+    for char in text:
+        run = run + 1 if unicodedata.combining(char) or char in _MARKS_TOO else 0
+        if run <= _MAX_MARKS:
+            kept.append(char)
+    return "".join(kept)

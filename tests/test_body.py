@@ -1,6 +1,7 @@
 """A posting's body is a view of its own: learned where labelled postings have bodies, joined in late, and left out elsewhere."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,26 @@ def test_tags_and_entities_are_no_text_and_what_looks_like_a_tag_only_is() -> No
     assert body_text("\ud800lone") == "lone"
     assert body_text("ab" * MAX_BODY_CHARS) == "ab" * (MAX_BODY_CHARS // 2)
     assert body_text("") == ""
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "&#" + "9" * 5_000,  # Python reads no number of more than 4,300 digits
+        "a" + "\u0301\u0323" * 10_000,
+        "a" + "\u05b0\u0591" * 10_000,
+        "a" + "\u0f73" * 20_000,
+        "a" + "\uff9e\u0301" * 10_000,
+        "&#x301;&#x323;" * 1_428,
+        "\ufdfa" * 20_000,  # eighteen characters each
+        "<a" * 10_000,
+        "&" * 20_000,
+    ],
+)
+def test_no_body_stops_or_holds_up_the_stream(hostile: str) -> None:
+    started = time.process_time()
+    assert len(body_text(hostile)) <= MAX_BODY_CHARS
+    assert time.process_time() - started < 0.25
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +94,31 @@ def test_where_titles_say_nothing_bodies_decide_and_serving_looks_at_them(
     assert [match["onet_code"] for match in served] == [answer.onet_code for answer in answers]
 
 
-def test_title_body_and_both_are_compared_on_the_same_postings(tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", *tiny, "--splits", "random"]) == 0
+def test_title_body_and_both_are_compared_on_the_same_postings(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lottery = [(f"Opening {number}", "Unclassified", "win the lottery") for number in range(20)]
+    more = write_postings(tmp_path / "rejects.csv", lottery, columns=("TITLE_RAW", "ONET", "BODY"))
+    postings, rest = tiny[:2], tiny[2:]
+    assert main(["evaluate", *postings, str(more), *rest, "--splits", "random", "--accept-precision", "0.8"]) == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)["methods"]}
     assert set(rows) == {"this model", "this model, title alone", "this model, body alone"}
     assert rows["this model, title alone"]["top_1"] < 0.6
     assert rows["this model, body alone"]["top_1"] > 0.9
     assert rows["this model"]["top_1"] > 0.9
+    assert {row["precision"] for row in rows.values()} == {0.8}
+    assert [name for name, row in rows.items() if "reject_rows" in row] == ["this model"], "no other was asked about rejects"
+
+
+def test_bodies_that_say_nothing_are_not_looked_at_in_serving(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trainer.model.MIN_BODIES", 20)
+    rows = [(f"{words} {number}", code, "we are an employer") for code, words in SAYS.items() for number in range(40)]
+    postings = write_postings(tmp_path / "same.csv", rows, columns=("TITLE_RAW", "ONET", "BODY"))
+    assert main(["train", *tiny, "--postings", str(postings), "--registry", str(tmp_path / "registry")]) == 0
+    manifest = FolderRegistry(tmp_path / "registry").load(json.loads(capsys.readouterr().out)["version"]).manifest
+    assert (manifest.body_encoder, manifest.calibration.body, manifest.mix.body_weight) == (None, None, 0)
 
 
 @pytest.mark.parametrize("flags", [["--without", "body"], []])

@@ -145,7 +145,16 @@ def test_a_reference_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"groups": {}}, {"codes": {"x": 0.0}}, {"similarity": math.nan}, {"events": 0}, {"version": None}, {"unsure_share": "much"}],
+    [
+        {"groups": {}},
+        {"codes": {"11-1011.00": 0.0}},
+        {"codes": {"other": 1.0}},
+        {"similarity": math.nan},
+        {"similarity": 1e308},
+        {"events": 0},
+        {"version": None},
+        {"unsure_share": "much"},
+    ],
 )
 def test_a_reference_that_nothing_can_be_compared_with_is_none(change: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "drift.json"

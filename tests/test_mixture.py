@@ -1,5 +1,6 @@
 """Parts become one probability by the formulas of `Mix`, and an answer says what it stands on."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -171,18 +172,20 @@ def test_a_body_that_the_model_does_not_look_at_changes_nothing() -> None:
 
 
 def test_answers_are_kept_by_title_and_body() -> None:
-    scorer = full_scorer(
-        tensors=replace(all_tensors(), body=all_tensors().title),
-        body_encoder=BodyEncoder.ref,
-        mix=MIX.model_copy(update={"body_weight": 4.0}),
-        cache_size=9,
-    )
+    looking: dict[str, Any] = {"tensors": replace(all_tensors(), body=all_tensors().title), "body_encoder": BodyEncoder.ref}
+    looking["mix"] = MIX.model_copy(update={"body_weight": 4.0})
+    scorer = full_scorer(**looking, cache_size=9)
     bodies = ["cook the cook", "truck driver", "<p>cook &amp;nbsp; the   cook</p>"]
     first = scorer.score(["Nurse of ours"] * 3, bodies)
     assert first[0].occupations != first[1].occupations
     assert first == scorer.score(["Nurse of ours"] * 3, bodies)
     with pytest.raises(ValueError, match="zip"):
         scorer.score(["one", "two"], ["one body"])
+    digest = hashlib.blake2b(b"truck driver", digest_size=16).hexdigest()
+    scorer.score([f"Nurse of yours\0{digest}"])  # would pass for a title and a body
+    assert scorer.score(["Nurse of yours"], ["truck driver"]) == full_scorer(**looking).score(
+        ["Nurse of yours"], ["truck driver"]
+    )
 
 
 @given(

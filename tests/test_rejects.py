@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 import tests.factories  # noqa: F401 - sets the pace of hypothesis
 from consumer.registry import FolderRegistry
 from schemas.artifact import Mix
-from tests.test_calibrate import MIX, decided, held_out
+from tests.test_calibrate import MIX, decided, held_out, mixture, queries_of
 from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
 from trainer.calibrate import NEVER, REJECT, HeldOut, best_known_prior, best_mix, best_scale, calibrate, together
+from trainer.calibrate import held_out as of_mixture
 from trainer.rejects import reject_figures
 
 COSINES = st.sampled_from([0.99, 0.9, 0.8, 0.75, 0.72])
@@ -52,6 +53,13 @@ def test_a_reject_example_has_no_part_in_any_likelihood(postings: list[tuple[flo
     assert best_mix(mix, data) == best_mix(mix, plain)
     assert best_known_prior(mix, data) == best_known_prior(mix, plain)
     assert calibrate(mix, data, precision=0.9).known.sharpness == calibrate(mix, plain, precision=0.9).known.sharpness
+
+
+def test_a_reject_example_takes_no_weight_from_the_postings_of_its_title() -> None:
+    queries, labels = queries_of([(0.9, True)] * 4, ["new", "new", "new", "other"])
+    labels[1:3] = REJECT
+    weights = of_mixture(mixture(), queries, labels).weights
+    assert weights[labels != REJECT].tolist() == [1, 1]
 
 
 def test_what_was_accepted_is_not_any_more_where_as_many_reject_examples_look_like_it() -> None:

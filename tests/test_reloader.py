@@ -1,9 +1,11 @@
 """A new version is taken up between batches; whatever is wrong with it, the model in service stays."""
 
+import dataclasses
 import functools
 import json
 import shutil
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -15,19 +17,29 @@ from safetensors.torch import load_file, save_file
 from consumer.encoder import file_sha256
 from consumer.errors import BackgroundFailed, EncoderError
 from consumer.metrics import Metrics
-from consumer.mixture import AS_TRAINED, Part, Switches
+from consumer.mixture import AS_TRAINED, Part, Switches, Tensors
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader, wait_for_version
 from schemas.artifact import CATEGORIES as CATEGORIES_FILE
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle
 from schemas.artifact import TITLES as TITLES_FILE
-from tests.factories import LetterEncoder, LineEncoder, all_parts, all_tensors, category_embeddings, publish
+from tests.factories import (
+    CALIBRATION,
+    DECIDE,
+    BodyEncoder,
+    LetterEncoder,
+    LineEncoder,
+    all_parts,
+    all_tensors,
+    category_embeddings,
+    publish,
+)
 
 
 def make_reloader(root: Path, registry: FolderRegistry | None = None, *, interval_s: float = 0.01) -> Reloader:
     """Of a consumer that serves v1 and has LetterEncoder loaded."""
     loader = ScorerLoader(registry or FolderRegistry(root), device="cpu")
-    loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder)}
+    loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder, BodyEncoder)}
     return Reloader(loader, serving="v1", metrics=Metrics(), interval_s=interval_s)
 
 
@@ -84,10 +96,12 @@ def flip_a_byte(path: Path) -> None:
 
 
 ALL = all_parts()
+ALL |= {"body_encoder": BodyEncoder.ref, "mix": ALL["mix"].model_copy(update={"body_weight": 4.0})}
+ALL |= {"calibration": CALIBRATION.model_copy(update={"body": DECIDE})}
 LINE = LineEncoder.ref.model_dump()
 NOWHERE = {**LINE, "id": "token vectors of this version", "sha256": "ab" * 32}
 WELL = '[["Cook", 1, 1], ["Nurse", 0, 1], ["Driver", 2, 1], '
-PARTS: tuple[Part, ...] = ("line", "exemplars")
+PARTS: tuple[Part, ...] = ("line", "exemplars", "body")
 FAULTS: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
     "missing": lambda _: None,
     "a row too few": lambda tensor: tensor[:-1],
@@ -98,8 +112,16 @@ FAULTS: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
 }
 
 
+def every_tensor() -> Tensors:
+    return dataclasses.replace(all_tensors(), body=category_embeddings())
+
+
+def mixed(**weights: float) -> dict[str, float]:
+    return {**ALL["mix"].model_dump(), **weights}
+
+
 def replace_part(part: str, change: Callable[[torch.Tensor], torch.Tensor | None], folder: Path) -> None:
-    replace_embeddings(folder, change(getattr(all_tensors(), part)), part)
+    replace_embeddings(folder, change(getattr(every_tensor(), part)), part)
 
 
 BROKEN: dict[str, Callable[[Path], object]] = {
@@ -153,6 +175,18 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "mix of NaN": lambda f: rewrite_manifest(f, mix={**ALL["mix"].model_dump(), "scale": float("nan")}),
     **{f"{part}: {fault}": functools.partial(replace_part, part, change) for part in PARTS for fault, change in FAULTS.items()},
     "encoder of lines that is nowhere": lambda f: rewrite_manifest(f, line_encoder={**NOWHERE, "dim": 27}),
+    "encoder of bodies that is nowhere": lambda f: rewrite_manifest(f, body_encoder={**NOWHERE, "dim": 27}),
+    "encoder of bodies of other dimensions": lambda f: rewrite_manifest(
+        f, body_encoder={**BodyEncoder.ref.model_dump(), "dim": 9}
+    ),
+    "a weight beyond all floats": lambda f: rewrite_manifest(f, mix=mixed(body_weight=1e39)),
+    "a scale beyond all floats": lambda f: rewrite_manifest(f, mix=mixed(body_scale=1e39)),
+    "a sharpness beyond all floats": lambda f: rewrite_manifest(
+        f, calibration=CALIBRATION.model_copy(update={"body": DECIDE.model_copy(update={"sharpness": 1e39})}).model_dump()
+    ),
+    "a vote that divides by nothing": lambda f: rewrite_manifest(
+        f, exemplars={**ALL["exemplars"].model_dump(), "temperature": 1e-60}
+    ),
     "encoder of lines of other dimensions": lambda f: rewrite_manifest(f, line_encoder={**LINE, "dim": 9}),
 }
 
@@ -160,14 +194,14 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", BROKEN)
 def test_a_broken_artifact_never_replaces_a_good_one(damage: str, tmp_path: Path) -> None:
     publish(tmp_path, "v1")
-    BROKEN[damage](publish(tmp_path, "v2", promote=False, tensors=all_tensors(), **ALL))
+    BROKEN[damage](publish(tmp_path, "v2", promote=False, tensors=every_tensor(), **ALL))
     point(tmp_path, "v2")
     reloader = make_reloader(tmp_path)
     for _ in range(3):
         reloader.look()
     assert reloader.take() is None
     assert outcomes(reloader) == {"refused": 1}, "refused once, not tried again until the pointer moves"
-    publish(tmp_path, "v3", tensors=all_tensors(), **ALL)
+    publish(tmp_path, "v3", tensors=every_tensor(), **ALL)
     reloader.look()
     scorer = reloader.take()
     assert scorer
@@ -213,13 +247,39 @@ def test_a_new_version_is_handed_over_once(tmp_path: Path) -> None:
 
 
 def test_a_version_of_every_part_is_taken_up_with_parts_switched_off_or_not(tmp_path: Path) -> None:
-    publish(tmp_path, "v2", tensors=all_tensors(), **ALL)
+    publish(tmp_path, "v2", tensors=every_tensor(), **ALL)
     for switches in (AS_TRAINED, Switches(frozenset(PARTS), prior_adjustment=0.5)):
         loader = ScorerLoader(FolderRegistry(tmp_path), device="cpu", switches=switches)
-        loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder)}
+        loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder, BodyEncoder)}
         scorer = loader.load("v2")
-        assert scorer.mixture.uses_line == (switches == AS_TRAINED)
+        assert scorer.mixture.uses_line == scorer.mixture.uses_body == (switches == AS_TRAINED)
         assert bool(scorer.score(["Cook"])[0].evidence.nearest) == (switches == AS_TRAINED)
+
+
+class Cyclic(LetterEncoder):
+    """Refers to itself, as the modules of a real encoder do."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__()
+        self.ref = LetterEncoder.ref.model_copy(update={"sha256": sha256})
+        self.itself = self
+
+
+def test_of_versions_that_are_gone_at_most_one_keeps_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: weakref.WeakSet[Cyclic] = weakref.WeakSet()
+    digests = iter(f"{number}" * 64 for number in range(1, 6))
+
+    def load_encoder(*_args: object, **_options: object) -> Cyclic:
+        made.add(encoder := Cyclic(next(digests)))
+        return encoder
+
+    monkeypatch.setattr("consumer.reloader.load_encoder", load_encoder)
+    loader = ScorerLoader(FolderRegistry(tmp_path), device="cpu")
+    for number in range(1, 6):
+        publish(tmp_path, f"v{number}", encoder=LetterEncoder.ref.model_copy(update={"sha256": f"{number}" * 64}))
+        serving = loader.load(f"v{number}")
+    assert serving.version == "v5"
+    assert len(made) <= 2, "the one that serves, and the one that served until it came"
 
 
 def test_of_two_versions_between_batches_the_last_one_serves(tmp_path: Path) -> None:

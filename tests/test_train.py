@@ -26,6 +26,7 @@ from trainer.model import fit
 from trainer.onet import read_taxonomy
 from trainer.options import FitOptions
 from trainer.source import Source, Titles
+from trainer.train import _plain
 
 METHODS = ("direct", "mean", "hinge", "softmax")
 Train = Callable[..., dict[str, Any]]
@@ -202,6 +203,7 @@ def test_the_manifest_tells_enough_to_train_again(train: Train, tiny: list[str],
     given = {"postings": [tiny[1]], "onet": tiny[3], "encoder": tiny[5], "method": "softmax", "seed": 4, "epochs": 2}
     assert {name: training[name] for name in given} == given
     assert {*TrainOptions.__dataclass_fields__, *FitOptions.__dataclass_fields__} - {"fit"} <= set(training)
+    assert "fit" not in training
 
 
 @pytest.mark.parametrize("left_out", [(), ("line",), ("exemplars", "known"), ("exemplars", "line", "known")])
@@ -224,6 +226,11 @@ def test_a_bound_on_exemplars_leaves_the_table_of_titles_whole(train: Train, tmp
     tensors = FolderRegistry(tmp_path).load(train("--max-exemplars", "7")["version"]).tensors
     assert tensors.exemplars is not None
     assert len(tensors.exemplars) == 7 < len(tensors.titles)
+
+
+def test_an_option_within_an_option_need_not_be_utf_8_either() -> None:
+    plain = _plain({"finetune": {"folder": Path(os.fsdecode(b"f\xff")), "epochs": 2}})
+    assert plain == {"finetune": {"folder": "f\ufffd", "epochs": 2}}
 
 
 def test_a_file_name_need_not_be_utf_8(train: Train, tiny: list[str], tmp_path: Path) -> None:

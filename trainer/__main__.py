@@ -229,7 +229,7 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind, rounds: int 
         choices=get_args(Part),
         default=list(WITHOUT[kind]),
         metavar="PART",
-        help=f"parts to leave out: exemplars, line, known ({', '.join(WITHOUT[kind]) or 'none'})",
+        help=f"parts to leave out: exemplars, line, known, body ({', '.join(WITHOUT[kind]) or 'none'})",
     )
     if kind == "given":
         add(

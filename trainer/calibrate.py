@@ -54,8 +54,9 @@ def held_out(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOu
     together, too, and a title with a hundred would drown the others.
     """
     parts = mixture.parts(queries, mixture.nearest(queries.title)).each(lambda values: values.cpu())
-    times = Counter(queries.keys)
-    alone = torch.tensor([1 / times[key] for key in queries.keys])
+    fits = (labels != REJECT).tolist()
+    times = Counter(key for key, has_category in zip(queries.keys, fits, strict=True) if has_category)
+    alone = torch.tensor([1 / max(1, times[key]) for key in queries.keys])
     return HeldOut(parts, labels, torch.where(parts.known, 1.0, alone))
 
 
@@ -128,7 +129,7 @@ def calibrate(mix: Mix, held: HeldOut, *, precision: float) -> Calibration:
     """Fit sharpness and thresholds, apart for known titles, for new ones and for postings with a body.
 
     Known and new titles are fitted as if nobody had a body. With too few known ones, or too few new ones, they share the
-    other ones'.
+    other ones'. Where bodies have no weight, they are not looked at.
     """
     titles = replace(held, parts=replace(held.parts, body=None))
     known = held.parts.known
@@ -136,7 +137,8 @@ def calibrate(mix: Mix, held: HeldOut, *, precision: float) -> Calibration:
     fitted = [_decide(mix, stratum, precision=precision) if len(stratum) >= MIN_ROWS else None for stratum in strata]
     either = fitted[0] or fitted[1] or _decide(mix, titles, precision=precision)
     seen = held.where(held.parts.with_body)
-    body = _decide(mix, seen, precision=precision) if held.parts.body is not None and len(seen) >= MIN_ROWS else None
+    looked_at = mix.body_weight > 0 and held.parts.body is not None and len(seen) >= MIN_ROWS
+    body = _decide(mix, seen, precision=precision) if looked_at else None
     return Calibration(precision=precision, new=fitted[0] or either, known=fitted[1] or either, body=body)
 
 

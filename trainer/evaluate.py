@@ -54,7 +54,7 @@ def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), say)
         runs = {kind: run for kind in splits if (run := _measured(data, replace(options, split=kind), say))}
-        rows = [row for kind, run in runs.items() for row in _views(kind, run, seed=options.fit.seed)]
+        rows = [row for kind, run in runs.items() for row in _views(kind, run, options.fit)]
         if compare:
             rows += _compared(data, options, list(runs), say)
             plain = prepare(options, Path(work), say, clean_text=plain_text)
@@ -79,13 +79,16 @@ def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> 
     return run
 
 
-def _views(kind: SplitKind, run: Trial, *, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield the model's own figures and, where it looks at bodies, those of titles and of bodies by themselves."""
-    yield _row("this model", kind, run, seed=seed)
+def _views(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[str, Any]]:
+    """Yield the model's own figures and, where it looks at bodies, those of titles and of bodies by themselves.
+
+    Reject examples were judged by the whole model only.
+    """
+    yield _row("this model", kind, run, fit)
     if run.model.body_encoder is not None:
         title_alone = replace(run.model, body_encoder=None, tensors=replace(run.model.tensors, body=None))
         for name, said in (("title", predictions(title_alone, run.tested)), ("body", body_alone(run.model, run.tested))):
-            yield _row(f"this model, {name} alone", kind, replace(run, predictions=said), seed=seed)
+            yield _row(f"this model, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
 
 
 def _compared(
@@ -102,19 +105,19 @@ def _compared(
             fit = replace(METHODS[name], seed=options.fit.seed, accept_precision=options.fit.accept_precision)
             run = _measured(data, replace(options, split=kind, fit=fit), say)
             if run:
-                yield _row(name + note, kind, run, seed=options.seed)
+                yield _row(name + note, kind, run, fit)
 
 
 def _everything(run: Trial, *, seed: int, precision: float) -> dict[str, Any]:
     return {**everything(run.predictions, seed=seed, precision=precision), "summary": run.summary(precision)}
 
 
-def _row(name: str, kind: SplitKind, run: Trial, *, seed: int) -> dict[str, Any]:
+def _row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, Any]:
     return {
         "method": name,
         "split": kind,
-        **run.summary(),
-        "intervals": intervals(run.predictions, seed),
+        **run.summary(fit.accept_precision),
+        "intervals": intervals(run.predictions, fit.seed),
         "train_seconds": round(run.fit_seconds, 1),
         "score_seconds": round(run.score_seconds, 2),
     }

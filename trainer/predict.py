@@ -23,6 +23,12 @@ def predictions(model: Model, titles: Titles) -> Predictions:
     )
 
 
+def decisions(model: Model, titles: Titles) -> list[Decision]:
+    """Return what the serving scorer decides of titles, which need not have a category."""
+    scorer = make_scorer(model)
+    return [decision for some in _chunks(queries(model, titles)) for decision in scorer.judge(some)[1]]
+
+
 def body_alone(model: Model, titles: Titles) -> Predictions:
     """Return what the body's part says by itself, uncalibrated, all for review. Raises ValueError where there is none."""
     mixture = model.mixture()

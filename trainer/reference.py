@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from schemas.events import OnetCode
 from trainer.drift import Reference, WindowFigures
 from trainer.watch import write_whole
 
+Major = Annotated[str, StringConstraints(pattern=r"^\d{2}$")]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -20,9 +22,9 @@ class _Stored(BaseModel):
     version: str
     events: int = Field(ge=1)
     unsure_share: float = Field(ge=0, le=1)
-    similarity: float
-    groups: dict[str, Share] = Field(min_length=1)
-    codes: dict[str, Share] = Field(min_length=1)
+    similarity: float = Field(ge=-1.01, le=1.01)
+    groups: dict[Major, Share] = Field(min_length=1)
+    codes: dict[OnetCode, Share] = Field(min_length=1)
 
 
 def write_reference(path: Path, reference: Reference) -> None:

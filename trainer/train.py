@@ -48,12 +48,15 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
 def described(options: TrainOptions, data: Data) -> dict[str, Any]:
     """Return what the manifest says of the training: enough to repeat it."""
     flat = asdict(options)
-    plain = {name: _plain(value) for name, value in {**flat, **flat.pop("fit")}.items()}
+    fit = flat.pop("fit")
+    plain = {name: _plain(value) for name, value in {**flat, **fit}.items()}
     return {**plain, "rows": len(data.postings), "onet_rows": len(data.source.onet.rows), "distinct_titles": data.distinct_titles}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any option
     """Return an option as JSON can hold it; a file name need not be UTF-8."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple | frozenset):
         return [_plain(name) for name in (sorted(value) if isinstance(value, frozenset) else value)]
     return os.fsencode(value).decode("utf-8", "replace") if isinstance(value, str | Path) else value

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from consumer.mixture import Part
 from schemas.artifact import GoldenTitle
 from trainer import calibrate
 from trainer.calibrate import HeldOut
@@ -13,9 +14,9 @@ from trainer.data import Data, TrainOptions
 from trainer.figures import summary
 from trainer.methods import Observe
 from trainer.model import Model, calibrated, fit
-from trainer.predict import predictions, queries
+from trainer.predict import decisions, predictions, queries
 from trainer.predictions import Predictions
-from trainer.publish import golden_titles, make_scorer
+from trainer.publish import golden_titles
 from trainer.rejects import RejectFigures, reject_figures
 from trainer.source import Titles
 from trainer.split import three_ways
@@ -77,14 +78,13 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     said = predictions(model, held)
     scored = time.monotonic()
     keys = [key for key, is_held in zip(data.keys, masks.tested.tolist(), strict=True) if is_held]
-    rejects = data.reject_titles.where(reject_masks.tested)
-    decisions = make_scorer(model).judge(queries(model, rejects))[1] if rejects.clean else []
-    return Trial(model, said, keys, held, curve, reject_figures(decisions), fitted - started, scored - fitted)
+    rejected = reject_figures(decisions(model, data.reject_titles.where(reject_masks.tested)))
+    return Trial(model, said, keys, held, curve, rejected, fitted - started, scored - fitted)
 
 
 def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: Masks, observe: Observe) -> Model:
     """Return the model of the first round, calibrated on what the models of all rounds say of the rows held out from each."""
-    models: list[Model] = []
+    first: Model | None = None
     held: list[HeldOut] = []
     rounds = list(zip(masks.calibrating, reject_masks.calibrating, strict=True))
     for number, (part, reject_part) in enumerate(rounds, start=1):
@@ -93,13 +93,19 @@ def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: M
         model = fit(titles, data.source, options.fit, what, observe=observe if number == 1 else lambda *_: None)
         asked = data.titles.where(part).with_titles(data.reject_titles.where(reject_part))
         held.append(calibrate.held_out(model.mixture(), queries(model, asked), asked.rows.labels))
-        models.append(model)
-    return calibrated(models[0], calibrate.together(held), options.fit)
+        first = first or model
+    if first is None:
+        raise ValueError("a calibration takes one round at least")
+    return calibrated(first, calibrate.together(held), options.fit)
 
 
 def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
-    """Fit on all rows, calibrated as `measured` was; returns the model and its golden titles, together a version to publish."""
-    model = fit(data.titles, data.source, options.fit, "fitting on all rows")
+    """Fit on all rows, calibrated as `measured` was; returns the model and its golden titles, together a version to publish.
+
+    A part for bodies that has no weight is left out: serving would look at bodies for nothing.
+    """
+    unused = frozenset[Part]() if measured and measured.mix.body_weight else frozenset[Part]({"body"})
+    model = fit(data.titles, data.source, replace(options.fit, parts=options.fit.parts - unused), "fitting on all rows")
     if measured is not None:
         model = replace(model, mix=measured.mix, calibration=measured.calibration)
     candidates = _golden_candidates(data)
