@@ -23,6 +23,7 @@ REASONS = (
     "title_too_long",
     "invalid_text",
     "invalid_field",
+    "not_scored",
 )
 """Why a message may become a dead letter."""
 

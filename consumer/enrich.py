@@ -27,14 +27,13 @@ def enrich(messages: Sequence[Message], scorer: Scorer, codec: Codec, metrics: M
     with metrics.stage("decode"):
         decoded = [_decode(message, codec) for message in messages]
     with metrics.stage("score"):
-        good = [posting for posting in decoded if isinstance(posting, JobPosting)]
-        answers = iter(scorer.score([posting.title for posting in good], [posting.body for posting in good]))
+        answers = iter(_answers([posting for posting in decoded if isinstance(posting, JobPosting)], scorer))
     with metrics.stage("encode"):
         now = datetime.now(UTC)
         return [
             _dead(message, codec, posting)
             if isinstance(posting, InvalidMessage)
-            else _encode(message, posting, next(answers), scorer, codec, now)
+            else _answered(message, posting, next(answers), scorer, codec, now)
             for message, posting in zip(messages, decoded, strict=True)
         ]
 
@@ -44,6 +43,29 @@ def _decode(message: Message, codec: Codec) -> JobPosting | InvalidMessage:
         return codec.decode(message)
     except InvalidMessage as error:
         return error
+
+
+def _answers(postings: Sequence[JobPosting], scorer: Scorer) -> list[Scored | InvalidMessage]:
+    """Return the answer for each posting; where the model fails, halves are tried until the guilty posting is alone.
+
+    Raises ScorerFailed where it was not the posting's fault.
+    """
+    try:
+        return list(scorer.score([posting.title for posting in postings], [posting.body for posting in postings]))
+    except Exception as error:  # noqa: BLE001 - whatever a model raises, it is about one posting or about all
+        if len(postings) > 1:
+            middle = len(postings) // 2
+            return [*_answers(postings[:middle], scorer), *_answers(postings[middle:], scorer)]
+        scorer.probe()
+        return [InvalidMessage("not_scored", f"the model fails on it: {type(error).__name__}: {error}")]
+
+
+def _answered(
+    message: Message, posting: JobPosting, answer: Scored | InvalidMessage, scorer: Scorer, codec: Codec, now: datetime
+) -> Outcome:
+    if isinstance(answer, InvalidMessage):
+        return _dead(message, codec, answer)
+    return _encode(message, posting, answer, scorer, codec, now)
 
 
 def _encode(message: Message, posting: JobPosting, scored: Scored, scorer: Scorer, codec: Codec, now: datetime) -> Outcome:

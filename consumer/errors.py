@@ -5,6 +5,7 @@ OccustreamError
 ├── EncoderError      the encoder cannot be found, or is not the one the artifact was made with
 ├── ArtifactError     an artifact is missing, broken or lies; the model in service stays
 ├── RegistryError     the registry cannot be read or written
+├── ScorerFailed      no posting can be scored any more: the device or the model is broken
 ├── InvalidMessage    one message cannot be a posting; it becomes a dead letter
 ├── BrokerError       Kafka refuses or cannot be reached
 │   └── DeliveryFailed   a record was not acknowledged; its offset stays uncommitted
@@ -30,6 +31,10 @@ class ArtifactError(OccustreamError):
 
 class RegistryError(OccustreamError):
     """The registry cannot be read or written."""
+
+
+class ScorerFailed(OccustreamError):
+    """No posting can be scored any more: the process ends, and what it had read is read again elsewhere."""
 
 
 class InvalidMessage(OccustreamError):

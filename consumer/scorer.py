@@ -1,6 +1,8 @@
-"""A model version ready to serve: encoders, mixture and calibration. Immutable but for its cache of titles."""
+"""A model version ready to serve: encoders, mixture and calibration. Immutable but for its cache and what fits in memory."""
 
 import hashlib
+import logging
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +11,13 @@ from typing import Any, NamedTuple
 import torch
 
 from consumer.encoder import Encoder
-from consumer.errors import ArtifactError
+from consumer.errors import ArtifactError, ScorerFailed
 from consumer.mixture import LEVELS, Mixture, Queries, blend
 from schemas.artifact import Category, Decide, Manifest
 from schemas.events import Decision, Evidence, Group, KnownExample, ModelInfo, OccupationMatch, soc_major
 from schemas.text import TEMPLATE_ID, body_text, model_text, plain_text
+
+log = logging.getLogger(__name__)
 
 GOLDEN_TOLERANCE = 0.02
 """How far a golden title's cosine may lie from the manifest's: room for half precision on other hardware."""
@@ -94,6 +98,7 @@ class Scorer:
         self._group_codes = [{width: group_code(code, width) for _digits, width in LEVELS} for code in codes]
         self._cache: OrderedDict[_Key, _Row] = OrderedDict()  # least recently used first
         self._cache_size = cache_size
+        self._at_once = sys.maxsize
 
     @property
     def version(self) -> str:
@@ -142,14 +147,38 @@ class Scorer:
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return probabilities, [self._decision(*row) for row in rows]
 
+    def probe(self) -> None:
+        """Score a title that is known to be good, past the cache. Raises ScorerFailed where even that cannot be scored."""
+        title = self.manifest.golden[0].title if self.manifest.golden else self.categories[0].onet_title
+        try:
+            self._compute([self._asked(title, None)])
+        except Exception as error:
+            raise ScorerFailed(
+                f"version {self.version} on {self.encoder.device} fails on its own golden title, so no posting can be scored "
+                f"({type(error).__name__}: {error}); restart, and look at the device if it comes again"
+            ) from error
+
     def _asked(self, title: str, body: str | None) -> _Asked:
         """Two spellings of one line share an answer; without a line part, so do two lines of one cleaned title."""
         line = plain_text(title) if self.mixture.uses_line else model_text(title)
         return _Asked(line, body_text(body) if body and self.mixture.uses_body else "")
 
     def _compute(self, asked: Sequence[_Asked]) -> list[_Row]:
-        if not asked:
-            return []
+        """Return the rows, at most `self._at_once` computed at a time; that is halved where the device's memory runs out."""
+        rows: list[_Row] = []
+        while left := asked[len(rows) : len(rows) + self._at_once]:
+            try:
+                rows += self._computed(left)
+            except torch.OutOfMemoryError as error:
+                if len(left) == 1:
+                    raise
+                self._at_once = len(left) // 2
+                log.warning(
+                    "out of memory on %s, from now on %d postings at a time: %s", self.encoder.device, self._at_once, error
+                )
+        return rows
+
+    def _computed(self, asked: Sequence[_Asked]) -> list[_Row]:
         mixture, queries = self.mixture, self.queries([a.line for a in asked], [a.body for a in asked])
         nearest = mixture.nearest(queries.title)
         parts = mixture.parts(queries, nearest)
