@@ -177,14 +177,14 @@ def with_bodies(bodies: torch.Tensor, labels: torch.Tensor) -> HeldOut:
 
 
 def test_a_body_weighs_as_much_as_it_is_right() -> None:
-    labels = torch.arange(90) % 3
+    labels = torch.arange(120) % 3
     assert with_best_body(Mix(scale=8.0), with_bodies(torch.eye(3)[labels], labels)).body_weight == max(BODY_WEIGHTS)
     assert with_best_body(Mix(scale=8.0), with_bodies(torch.eye(3)[(labels + 1) % 3], labels)).body_weight == 0
-    assert with_best_body(Mix(scale=8.0), with_bodies(torch.zeros(90, 3), labels)).body_weight == 0, "nobody has one"
+    assert with_best_body(Mix(scale=8.0), with_bodies(torch.zeros(120, 3), labels)).body_weight == 0, "nobody has one"
 
 
 def test_postings_with_a_body_are_calibrated_on_their_own_and_titles_as_if_there_were_none() -> None:
-    labels = torch.arange(90) % 3
+    labels = torch.arange(120) % 3
     held = with_bodies(torch.eye(3)[labels], labels)
     mix = Mix(scale=8.0, body_weight=8.0)
     fitted = calibrate(mix, held, precision=0.9)
@@ -192,7 +192,7 @@ def test_postings_with_a_body_are_calibrated_on_their_own_and_titles_as_if_there
     assert fitted.body.accept_at <= 1
     assert fitted.new == calibrate(mix, replace(held, parts=replace(held.parts, body=None)), precision=0.9).new
     assert fitted.new.accept_at == NEVER
-    assert calibrate(mix, with_bodies(torch.zeros(90, 3), labels), precision=0.9).body is None
+    assert calibrate(mix, with_bodies(torch.zeros(120, 3), labels), precision=0.9).body is None
 
 
 def test_what_several_models_said_is_judged_as_if_one_had() -> None:

@@ -14,6 +14,8 @@ from schemas.artifact import Calibration, Decide, Mix
 
 MIN_ROWS = 30
 """A threshold, or a stratum of its own, needs so many postings to stand on."""
+MIN_BODIES = 100
+"""What a body adds has more that is fitted to it: a scale, a weight, a sharpness and thresholds."""
 HOPELESS_PRECISION = 0.25
 REJECT = -1
 """The label of a posting that no category fits: whatever is said of it is wrong, and no likelihood is fitted to it."""
@@ -114,7 +116,7 @@ def with_best_body(mix: Mix, held: HeldOut) -> Mix:
     The weight is 0 where too few postings have a body.
     """
     seen = held.where(held.parts.with_body)
-    if seen.parts.body is None or len(seen) < MIN_ROWS:
+    if seen.parts.body is None or len(seen) < MIN_BODIES:
         return mix.model_copy(update={"body_weight": 0.0})
     mix = mix.model_copy(update={"body_scale": best_scale(seen.parts.body, seen)})
 

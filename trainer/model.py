@@ -64,7 +64,8 @@ def fit(
         own.append(folder)
     tokens: Static | None = None
     token_encoder: SentenceEncoder | None = None
-    if source.tokenizer is not None and (options.needs_tokens or options.parts & {"line", "body"}):
+    with_body = "body" in options.parts and sum(map(bool, postings.bodies)) >= MIN_BODIES
+    if source.tokenizer is not None and (options.kind == "static" or "line" in options.parts or with_body):
         tokens, token_encoder, folder = token_vectors(postings, source, seed=options.seed, what=what)
         own += [folder] if options.kind == "static" or "line" in options.parts else []
     if options.kind == "static":
@@ -74,7 +75,7 @@ def fit(
     if token_encoder is not None and "line" in options.parts:
         line = line_embeddings(postings, source, options, token_encoder)
     body_encoder, body = None, None
-    if tokens is not None and "body" in options.parts and sum(map(bool, postings.bodies)) >= MIN_BODIES:
+    if tokens is not None and with_body:
         body_encoder, folder = body_vectors(postings, source, tokens, seed=options.seed, what=what)
         body = body_embeddings(postings, source, options, body_encoder)
         own.append(folder)

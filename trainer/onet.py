@@ -69,20 +69,22 @@ def read_taxonomy(release: Path | None) -> Taxonomy:
     return Taxonomy(TAXONOMY_VERSION, categories, known, _descriptions(release, categories))
 
 
+def release_files(release: Path) -> list[Path]:
+    """Return the files of a release that are read; task statements only where it has them."""
+    tasks = [release / TASKS] if (release / TASKS).is_file() else []
+    return [release / OCCUPATIONS, *(release / name for name, _ in TITLE_FILES), *tasks]
+
+
 def _descriptions(release: Path, categories: tuple[Category, ...]) -> Descriptions:
-    """Return definitions and, where the release has that file, task statements; "-" and the like say nothing."""
+    """Return the definitions and task statements that the release has; "-" and the like say nothing."""
     numbers = {category.onet_code: number for number, category in enumerate(categories)}
-    files = [(release / OCCUPATIONS, "Description")]
-    if (release / TASKS).is_file():
-        files.append((release / TASKS, "Task"))
-    rows = [
-        (row[column], numbers[row[CODE]])
-        for path, column in files
-        for _, row in _tab_delimited(path, (CODE, column))
-        if row[CODE] in numbers
-    ]
-    found = [(text, label) for text, label in rows if len(text) > len("n/a")]
-    return Descriptions(tuple(text for text, _ in found), tuple(label for _, label in found))
+    rows: list[tuple[str, int]] = []
+    for name, column in ((OCCUPATIONS, "Description"), (TASKS, "Task")):
+        if (release / name) in release_files(release):
+            found = _tab_delimited(release / name, (CODE,))
+            rows += [(row.get(column, ""), numbers[row[CODE]]) for _, row in found if row[CODE] in numbers]
+    rows = [(text, label) for text, label in rows if len(text) > len("n/a")]
+    return Descriptions(tuple(text for text, _ in rows), tuple(label for _, label in rows))
 
 
 def _categories(path: Path) -> tuple[Category, ...]:

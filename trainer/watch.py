@@ -14,7 +14,7 @@ from schemas.tables import TableError
 from schemas.text import normalise_title
 from trainer.datasets import AS_USUAL, STARTER, read_postings
 from trainer.labels import LabelRules
-from trainer.onet import OCCUPATIONS, TITLE_FILES, read_taxonomy
+from trainer.onet import read_taxonomy, release_files
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 Stamp = tuple[int, int]
@@ -69,7 +69,7 @@ class Watch:
         files = self._files()
         if not files:
             return Look((), {}, {}, "")
-        release = [self._onet / name for name in (OCCUPATIONS, *(name for name, _ in TITLE_FILES))] if self._onet else []
+        release = release_files(self._onet) if self._onet else []
         # Taken before reading: a file written to meanwhile is read once more.
         watched = [*map(Path, (name for name in files if name != STARTER)), *release]
         stamps = {str(path): _stamp(path) for path in watched}
