@@ -19,11 +19,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo import embedded_broker, free_port, running_consumer, scrape, topic_names, touched_topics
 from throughput import machine
 
 from consumer.registry import FolderRegistry
 from schemas.text import normalise_title
+
+from demo import (  # isort: skip # found by the path that throughput adds
+    embedded_broker,
+    free_port,
+    running_consumer,
+    scrape,
+    topic_names,
+    touched_topics,
+)
 
 LOOK_S = 0.05
 
