@@ -29,7 +29,7 @@ from consumer.reloader import Reloader, ScorerLoader
 from consumer.scorer import Scored, Scorer
 from consumer.settings import Settings
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
-from schemas.events import EnrichedPosting
+from schemas.events import Decision, EnrichedPosting
 from schemas.text import model_text
 from tests.brokers import (
     BAD,
@@ -355,13 +355,13 @@ def test_6_training_and_serving_give_the_encoder_the_same_text() -> None:
 
 def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    genuine = Scorer.probabilities
+    genuine = Scorer.judge
 
-    def noting(self: Scorer, queries: Queries) -> torch.Tensor:
+    def noting(self: Scorer, queries: Queries) -> tuple[torch.Tensor, list[Decision]]:
         asked.extend(queries.keys)
         return genuine(self, queries)
 
-    monkeypatch.setattr(Scorer, "probabilities", noting)
+    monkeypatch.setattr(Scorer, "judge", noting)
     encoder, texts = TinyEncoder(), [model_text(title) for title in ODD_TITLES]
     model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), encoder, None, (), Mix(scale=10.0), None)
     rows = Rows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
