@@ -26,7 +26,8 @@ from throughput import machine
 from schemas.text import plain_text
 from trainer.data import TrainOptions, prepare
 from trainer.evaluate import METHODS
-from trainer.figures import BINS, summary
+from trainer.figures import summary
+from trainer.gate import chance_eces
 from trainer.predictions import Predictions
 from trainer.trial import measure
 
@@ -66,11 +67,11 @@ def main() -> None:
                         for seed in range(options.first_seed, options.first_seed + options.seeds)
                     ]
                     said = [run.predictions for each in chosen if (run := measure(data, each, refit=True))]
-                    runs = [summary(p) | {"ece_chance": chance_ece(p)} for p in said]
+                    runs = [summary(p) | {"ece_chance": float(chance_eces(p.confidence.numpy()).mean())} for p in said]
                     seconds = (time.monotonic() - started) / options.seeds
                     means = {f: round(statistics.mean(run[f] for run in runs if f in run), 4) for f in SHOWN if f in runs[0]}
                     label = f"{kind}/{name}" if cleaned else f"{kind}/raw {name}"
-                    figures[label] = {**means, "ece_pooled": round(pooled_ece(said), 4), "seconds": round(seconds, 1)}
+                    figures[label] = {**means, "ece_pooled": summary(pooled(said))["ece"], "seconds": round(seconds, 1)}
                     print(label, figures[label], file=sys.stderr, flush=True)
     print(
         json.dumps(
@@ -79,24 +80,15 @@ def main() -> None:
     )
 
 
-def pooled_ece(said: Sequence[Predictions]) -> float:
-    """Return the calibration error of all rows together."""
-    right, confidence = (torch.cat([getattr(p, name) for p in said]) for name in ("ranks", "confidence"))
-    bins = (confidence * BINS).long().clamp_max(BINS - 1)
-    gaps = torch.zeros(BINS, dtype=torch.float64).index_add_(0, bins, (right == 1).double() - confidence)
-    return float(gaps.abs().sum()) / len(confidence)
-
-
-def chance_ece(p: Predictions, draws: int = 200) -> float:
-    """Return the mean calibration error of rows of these probabilities if each were right so often."""
-    generator = torch.Generator().manual_seed(0)
-    bins = (p.confidence * BINS).long().clamp_max(BINS - 1)
-    found = []
-    for _ in range(draws):
-        right = (torch.rand(p.rows, generator=generator) < p.confidence).double()
-        gaps = torch.zeros(BINS, dtype=torch.float64).index_add_(0, bins, right - p.confidence)
-        found.append(float(gaps.abs().sum()) / p.rows)
-    return statistics.mean(found)
+def pooled(said: Sequence[Predictions]) -> Predictions:
+    """Return the rows of all splits as those of one."""
+    return replace(
+        said[0],
+        probabilities=torch.cat([p.probabilities for p in said]),
+        labels=torch.cat([p.labels for p in said]),
+        decisions=[decision for p in said for decision in p.decisions],
+        titles=[title for p in said for title in p.titles],
+    )
 
 
 if __name__ == "__main__":

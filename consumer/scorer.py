@@ -12,7 +12,7 @@ import torch
 
 from consumer.encoder import Encoder
 from consumer.errors import ArtifactError, ScorerFailed
-from consumer.mixture import LEVELS, Mixture, Queries, blend
+from consumer.mixture import LEVELS, Mixture, Nearest, Parts, Queries, blend
 from schemas.artifact import Category, Decide, Manifest
 from schemas.events import Decision, Evidence, Group, KnownExample, ModelInfo, OccupationMatch, soc_major
 from schemas.text import TEMPLATE_ID, body_text, model_text, plain_text
@@ -139,13 +139,18 @@ class Scorer:
 
     def judge(self, queries: Queries) -> tuple[torch.Tensor, list[Decision]]:
         """Return calibrated probabilities `(n, categories)` and what they permit: what evaluation measures."""
-        parts = self.mixture.parts(queries, self.mixture.nearest(queries.title))
-        probabilities = self.mixture.calibrated(blend(self.mixture.mix, parts), parts, self.manifest.calibration)
+        _nearest, parts, probabilities = self._said(queries)
         best = probabilities.topk(min(2, probabilities.shape[1]), dim=1).values
         leads = best[:, 0] - best[:, 1:].sum(dim=1)
         columns = (best[:, 0], leads, parts.known, parts.with_body)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return probabilities, [self._decision(*row) for row in rows]
+
+    def _said(self, queries: Queries) -> tuple[Nearest | None, Parts, torch.Tensor]:
+        """Return the nearest exemplars, what each part says, and what all of them come to, calibrated `(n, categories)`."""
+        nearest = self.mixture.nearest(queries.title)
+        parts = self.mixture.parts(queries, nearest)
+        return nearest, parts, self.mixture.calibrated(blend(self.mixture.mix, parts), parts, self.manifest.calibration)
 
     def probe(self) -> None:
         """Score a title that is known to be good, past the cache. Raises ScorerFailed where even that cannot be scored."""
@@ -180,9 +185,7 @@ class Scorer:
 
     def _computed(self, asked: Sequence[_Asked]) -> list[_Row]:
         mixture, queries = self.mixture, self.queries([a.line for a in asked], [a.body for a in asked])
-        nearest = mixture.nearest(queries.title)
-        parts = mixture.parts(queries, nearest)
-        probabilities = mixture.calibrated(blend(mixture.mix, parts), parts, self.manifest.calibration)
+        nearest, parts, probabilities = self._said(queries)
         best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
         members, sums = mixture.groups(probabilities)
         flags, none = torch.stack((parts.known, parts.with_body), dim=1), best.values[:, :0]
@@ -275,13 +278,14 @@ def check_serveable(scorer: Scorer) -> None:
 
 
 def _golden_answers(scorer: Scorer) -> list[Scored]:
-    """Return the answers for the golden titles, having asked once more with bodies: of those, that there are answers is all.
+    """Return the answers for the golden titles, asked with bodies, too, where those are looked at: that there are answers is all.
 
     Raises ArtifactError where a probability is no number.
     """
     titles = [golden.title for golden in scorer.manifest.golden]
     try:
-        scorer.score(titles, titles)
+        if scorer.mixture.uses_body:
+            scorer.score(titles, titles)
         return scorer.score(titles)
     except ValueError as error:
         raise ArtifactError(f"version {scorer.manifest.version} gives its golden titles no probabilities") from error

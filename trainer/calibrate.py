@@ -58,8 +58,8 @@ def held_out(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOu
     parts = mixture.parts(queries, mixture.nearest(queries.title)).each(lambda values: values.cpu())
     fits = (labels != REJECT).tolist()
     times = Counter(key for key, has_category in zip(queries.keys, fits, strict=True) if has_category)
-    alone = torch.tensor([1 / max(1, times[key]) for key in queries.keys])
-    return HeldOut(parts, labels, torch.where(parts.known, 1.0, alone))
+    shared = torch.tensor([1 / max(1, times[key]) for key in queries.keys])
+    return HeldOut(parts, labels, torch.where(parts.known, 1.0, shared))
 
 
 def together(held: Sequence[HeldOut]) -> HeldOut:

@@ -38,9 +38,9 @@ METHODS: dict[str, FitOptions] = {
     "softmax": PLAIN,
     "softmax + exemplars and known titles": FitOptions(parts=frozenset({"exemplars", "known"})),
     "softmax + exemplars + line": FitOptions(parts=frozenset({"exemplars", "line", "known"})),
-    "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known", "body"})),
+    "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
 }
-"""What is compared, all with cleaned titles."""
+"""What is compared, all with cleaned titles and none with bodies."""
 UNCLEANED = ("hinge: the recipe this started from", "softmax")
 """What is compared without cleaning, too."""
 

@@ -96,7 +96,8 @@ def measured(p: Predictions, keys: Sequence[str]) -> Measured:
         row = (key, p.codes[label])
         rows[_name(*row, turns[row])] = (row[1][:2], rank == 1)
         turns[row] += 1
-    return Measured(rows, float(summary(p).get("ece", 0.0)), _chance_ece(p.confidence.numpy()))
+    by_chance = np.quantile(chance_eces(p.confidence.numpy()), (1 + CONFIDENCE) / 2)
+    return Measured(rows, float(summary(p).get("ece", 0.0)), float(by_chance))
 
 
 def from_manifest(training: Mapping[str, Any]) -> Measured | None:
@@ -205,8 +206,8 @@ def _share(hits: Sequence[bool], rng: np.random.Generator) -> "np.ndarray[Any, A
     return rng.binomial(len(hits), math.fsum(hits) / len(hits), size=ROUNDS) / len(hits)
 
 
-def _chance_ece(confidence: "np.ndarray[Any, Any]", rounds: int = 1_000) -> float:
-    """Return the upper bound of the ECE that rows `(n,)` of these rank-1 probabilities show when each is right so often.
+def chance_eces(confidence: "np.ndarray[Any, Any]", rounds: int = 1_000) -> "np.ndarray[Any, Any]":
+    """Return `(rounds,)` ECEs that rows `(n,)` of these rank-1 probabilities show when each is right so often.
 
     Drawn, not derived: the sum over bins of the absolute value of noise grows as the bins get emptier.
     """
@@ -216,7 +217,7 @@ def _chance_ece(confidence: "np.ndarray[Any, Any]", rounds: int = 1_000) -> floa
     for i in range(rounds):
         right = rng.random(len(confidence)) < confidence
         drawn[i] = np.abs(np.bincount(bins, right - confidence, BINS)).sum() / max(1, len(confidence))
-    return float(np.quantile(drawn, (1 + CONFIDENCE) / 2))
+    return drawn
 
 
 def _name(key: str, code: str, turn: int) -> int:

@@ -16,7 +16,7 @@ from trainer.options import FitOptions
 from trainer.source import Source, Titles
 
 VOTE_WEIGHT = 0.6
-"""What it counts as an exemplar and in the table of exact titles; see docs/accuracy.md."""
+"""What a title of O*NET's counts as an exemplar, beside a labelled posting; see docs/accuracy.md."""
 
 
 def title_embeddings(postings: Rows, source: Source, options: FitOptions, what: str, observe: Observe) -> torch.Tensor:

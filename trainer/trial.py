@@ -69,10 +69,9 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
             curve.append((epoch, round(loss, 4), round(float(hits.double().mean()), 4)))
 
     started = time.monotonic()
-    rest = data.titles.where(~masks.tested)
     model = _calibrated(data, options, masks, reject_masks, observe)
     if refit:
-        again = fit(rest, data.source, options.fit, "fitting without the rows to measure on")
+        again = fit(data.titles.where(~masks.tested), data.source, options.fit, "fitting without the rows to measure on")
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
     said = predictions(model, held)
