@@ -138,7 +138,7 @@ def test_calibration_is_held_to_what_so_few_rows_can_show() -> None:
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(1, 400), st.floats(0.5, 0.99))
+@given(st.integers(30, 400), st.floats(0.5, 0.99))  # of one row at 0.99 the bound is below the rare miss: no law there
 def test_chance_grows_as_rows_get_fewer(rows: int, confidence: float) -> None:
     bounds = [measured(said([0] * n, [0] * n, confidence), [str(i) for i in range(n)]).chance_ece for n in (rows, 10 * rows)]
     assert 0 <= bounds[1] <= bounds[0] <= 1
