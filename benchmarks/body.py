@@ -121,7 +121,7 @@ def views(run: Trial) -> dict[str, Figures]:
     """Return the figures of title, body and both on the measured postings that have a body."""
     mask = torch.tensor([bool(body) for body in run.tested.bodies])
     asked = run.tested.where(mask)
-    without = replace(run.model, body_encoder=None, tensors=replace(run.model.tensors, body=None))
+    without = run.model.without_body()
     said = {"title": predictions(without, asked), "body": body_alone(run.model, asked), "both": predictions(run.model, asked)}
     return {view: summary(p) | {"body_weight": run.model.mix.body_weight} for view, p in said.items()}
 

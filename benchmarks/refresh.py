@@ -1,8 +1,9 @@
 """How long a refresh takes, and until running consumers serve it: 1,000 new titles over 60,000 cached ones.
 
-Both are the real commands in processes of their own: `occustream-trainer serve --once` twice, the second time with postings
-whose titles the first one never saw, and `occustream-consumer run` on the embedded broker, whose /metrics says what it serves.
-Only the new titles are embedded; what remains is reading, two fits to calibrate on, one for the gate's sake and publishing.
+Both are the real commands in processes of their own: `occustream-trainer serve`, which makes a first version and then meets a
+file of postings whose titles it never saw, and `occustream-consumer run` on the embedded broker, whose /metrics says what it
+serves. A refresh is timed from the moment that file is there until the new version is promoted: only new titles are cleaned and
+embedded; what remains is reading, a fit without held-out rows, the gate, the fit to all rows and publishing.
 
     python benchmarks/refresh.py --postings labelled.csv --onet db_29_3_text/ [--new 1000]
 """
@@ -49,33 +50,34 @@ def main() -> None:
         folder.mkdir()
         old, new = without_titles(options.postings, options.new)
         write(folder / "old.csv", old)
-        command = [sys.executable, "-m", "trainer", "serve", "--once", "--postings", str(folder), "--onet", options.onet]
+        command = [sys.executable, "-m", "trainer", "serve", "--postings", str(folder), "--onet", options.onet]
         command += ["--onet-titles", "100000", "--registry", str(registry.root), "--state", str(work / "state")]
-        first_s = seconds(command)
-        first = registry.current()
+        command += ["--look-s", "1", "--min-interval-s", "1", "--http-port", str(free_port())]
+        began = time.monotonic()
+        service = subprocess.Popen(command)
+        stack.callback(service.wait)
+        stack.callback(service.terminate)
+        first = promoted(registry, service, after=None)
+        first_s = time.monotonic() - began
         servers, topics, port = stack.enter_context(embedded_broker()), topic_names(), free_port()
         stack.enter_context(touched_topics(servers, topics.values()))
         stack.enter_context(running_consumer(servers, topics, registry.root, port, embedded=True))
-        write(folder / "new.csv", new)
+        write(work / "new.csv", new)
+        (work / "new.csv").rename(folder / "new.csv")
         started = time.monotonic()
-        refresh = subprocess.Popen(command)
-        while (version := registry.current()) == first and refresh.poll() is None:
-            time.sleep(LOOK_S)
-        promoted = time.monotonic()
-        while scrape(port)[1] != version and time.monotonic() - promoted < 60:  # noqa: PLR2004 - seconds
+        version = promoted(registry, service, after=first)
+        ended = time.monotonic()
+        while scrape(port)[1] != version and time.monotonic() - ended < 60:  # noqa: PLR2004 - seconds
             time.sleep(LOOK_S)
         served = time.monotonic()
-        status = refresh.wait()
-        ended = time.monotonic()
-        manifest = registry.load(version or "").manifest
+        manifest = registry.load(version).manifest
     print(
         json.dumps(
             {
                 "benchmark": "refresh",
                 "first_seconds": round(first_s, 1),
                 "refresh_seconds": round(ended - started, 1),
-                "served_after_promotion_seconds": round(served - promoted, 2) if version != first else None,
-                "status": status,
+                "served_after_promotion_seconds": round(served - ended, 2),
                 "reasons": manifest.training.get("reasons"),
                 "cached_titles": manifest.training["distinct_titles"] - options.new,
                 "new_titles": options.new,
@@ -106,11 +108,13 @@ def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def seconds(command: Sequence[str]) -> float:
-    """Run a command and return how long it took. Raises CalledProcessError where it fails."""
-    started = time.monotonic()
-    subprocess.run(command, check=True)
-    return time.monotonic() - started
+def promoted(registry: FolderRegistry, service: subprocess.Popen[bytes], *, after: str | None) -> str:
+    """Wait for another version in service than `after` and return it. Raises RuntimeError when the service ends."""
+    while (version := registry.current()) == after or version is None:
+        if service.poll() is not None:
+            raise RuntimeError(f"the service ended with status {service.returncode}")
+        time.sleep(LOOK_S)
+    return version
 
 
 if __name__ == "__main__":

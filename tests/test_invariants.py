@@ -52,6 +52,7 @@ from tests.brokers import (
     wait_until,
 )
 from trainer.embed import TitleEmbeddings
+from trainer.encoders import Encoders
 from trainer.methods import Rows
 from trainer.model import Model
 from trainer.predict import predictions
@@ -363,7 +364,7 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
 
     monkeypatch.setattr(Scorer, "judge", noting)
     encoder, texts = TinyEncoder(), [model_text(title) for title in ODD_TITLES]
-    model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), encoder, None, (), Mix(scale=10.0), None)
+    model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), Encoders(encoder), Mix(scale=10.0), None)
     rows = Rows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
     said = predictions(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
     served = [scored.occupations[0] for scored in tiny_scorer().score(ODD_TITLES)]

@@ -1,5 +1,6 @@
 """What is published passes the consumer's own check first, and is stored whole or not at all."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from consumer.encoder import weights_sha256
 from consumer.errors import ArtifactError
 from consumer.mixture import Tensors
 from consumer.registry import FolderRegistry
-from schemas.artifact import Category, GoldenTitle, Mix
+from schemas.artifact import Category, GoldenTitle, KnownTitle, Mix
 from tests.factories import CALIBRATION, CATEGORIES, TENSORS, LetterEncoder, LineEncoder, all_parts, all_tensors
+from trainer.encoders import Encoders
+from trainer.golden import golden_titles
 from trainer.methods import Rows
 from trainer.model import Model
-from trainer.publish import golden_titles, make_manifest, make_scorer, publish
+from trainer.publish import make_manifest, make_scorer, publish
 from trainer.source import Titles
 
 GOLDEN = tuple(GoldenTitle(title=c.onet_title, onet_code=c.onet_code, score=1.0) for c in CATEGORIES)
@@ -22,18 +25,15 @@ ENCODER = LetterEncoder()
 
 
 def model_of(tensors: Tensors) -> Model:
-    return Model("test", tensors, ENCODER, None, (), Mix(), None, CALIBRATION)
+    return Model("test", tensors, Encoders(ENCODER), Mix(known_prior=1.0), None, CALIBRATION)
 
 
 MODEL = model_of(TENSORS)
 
 
-def chosen(
-    titles: list[str], labels: list[int], model: Model = MODEL, *, answers: list[int] | None = None
-) -> list[tuple[str, str]]:
+def chosen(titles: list[str], labels: list[int], model: Model = MODEL) -> list[tuple[str, str]]:
     rows = Rows(ENCODER.encode(titles), torch.tensor(labels), torch.ones(len(titles)))
-    given = Titles(titles, titles, rows, ENCODER.ref.sha256)
-    golden = golden_titles(model, given, rows.embeddings, torch.tensor(labels if answers is None else answers))
+    golden = golden_titles(model, Titles(titles, titles, rows, ENCODER.ref.sha256))
     return [(g.onet_code, g.title) for g in golden]
 
 
@@ -58,7 +58,11 @@ def test_a_wrongly_answered_title_is_never_golden() -> None:
     assert chosen(["Registered Nurses", "Cooks, Restaurant"], [1, 1]) == [("35-2014.00", "Cooks, Restaurant")]
     with pytest.raises(ValueError, match="gets none of its own training titles right"):
         chosen(["Registered Nurses"], [1])
-    assert chosen(["Registered Nurses", "Cooks, Restaurant"], [0, 1], answers=[2, 1]) == [("35-2014.00", "Cooks, Restaurant")]
+    met = KnownTitle(title="Registered Nurses", category=2, weight=1_000)
+    other_parts_say_drivers = model_of(replace(TENSORS, titles=(met,)))
+    assert chosen(["Registered Nurses", "Cooks, Restaurant"], [0, 1], other_parts_say_drivers) == [
+        ("35-2014.00", "Cooks, Restaurant")
+    ]
 
 
 @pytest.mark.parametrize("promote", [True, False])
@@ -76,7 +80,9 @@ def test_an_encoder_that_only_this_model_has_is_kept_with_it(tmp_path: Path) -> 
     (tmp_path / "line" / "model.safetensors").write_bytes(b"weights")
     told = all_parts()
     line: Any = LineEncoder()
-    model = Model("test", all_tensors(), ENCODER, line, (tmp_path / "line",), told["mix"], told["exemplars"], CALIBRATION)
+    model = Model(
+        "test", all_tensors(), Encoders(ENCODER, line, None, (tmp_path / "line",)), told["mix"], told["exemplars"], CALIBRATION
+    )
     registry = FolderRegistry(tmp_path / "registry")
     manifest = publish(registry, model, make_manifest(model, golden=GOLDEN), promote=True)
     assert (manifest.line_encoder, manifest.exemplars) == (LineEncoder.ref, told["exemplars"])

@@ -11,9 +11,10 @@ import torch
 from consumer.encoder import DEFAULT_ENCODER, Precision, load_encoder
 from consumer.errors import EncoderError
 from schemas.events import LabelledPosting
-from schemas.text import body_text, model_text, plain_text
+from schemas.text import body_text, plain_text
 from trainer import distill
 from trainer.calibrate import REJECT
+from trainer.cleaned import cleaned
 from trainer.datasets import Labelled, read_postings
 from trainer.embed import EmbeddingCache, TitleEmbeddings
 from trainer.encoders import distilled
@@ -95,7 +96,7 @@ class Data:
         return [text.casefold() for text in self.titles.clean]
 
 
-def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Callable[[str], str] = model_text) -> Data:
+def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Callable[[str], str] = cleaned) -> Data:
     """Read and embed everything that `options` name; `work` is a folder for encoders in the making.
 
     `clean_text` is what serving does to a title, or, to measure what that is worth, something else.
@@ -117,6 +118,9 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
     onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
     tokenizer = _tokenizer(options.encoder, report)
     titles_of_onet = Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256)
+    begin = None
+    if tokenizer and options.fit.needs_tokens:
+        begin = distilled(titles_of_onet, tokenizer, seed=options.seed, cache=options.cache)
     source = Source(
         taxonomy_version=taxonomy.version,
         categories=taxonomy.categories,
@@ -126,7 +130,7 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
         tokenizer=tokenizer,
         work=work,
         descriptions=taxonomy.descriptions,
-        distilled=distilled(titles_of_onet, tokenizer, seed=options.seed) if tokenizer and options.fit.needs_tokens else None,
+        distilled=begin,
     )
     numbers = taxonomy.numbers
     labels = torch.tensor([*(numbers[code] for code in codes), *(REJECT for _ in labelled.rejects)])

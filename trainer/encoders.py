@@ -1,15 +1,18 @@
 """Encoders that a fit makes for itself, on its own rows: token vectors, or a fine-tuned transformer."""
 
 import hashlib
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
-from consumer.encoder import SentenceEncoder, load_encoder
+from consumer.encoder import Encoder, SentenceEncoder, load_encoder
 from consumer.errors import ConfigError
 from trainer import distill
 from trainer.distill import Static
@@ -29,6 +32,19 @@ STATIC_ID = "token vectors of this version"
 
 
 @dataclass(frozen=True, slots=True)
+class Encoders:
+    """What a model sees a posting with: its cleaned title, its line as posted, its body.
+
+    `folders` are those that were made for this model: they go to the registry with it.
+    """
+
+    title: Encoder
+    line: SentenceEncoder | None = None
+    body: SentenceEncoder | None = None
+    folders: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finetuning:
     """Where fine-tuned encoders and their checkpoints are kept, and how long it goes on."""
 
@@ -36,15 +52,34 @@ class Finetuning:
     epochs: int = 2
 
 
-def distilled(onet: Titles, tokenizer: Tokenizer, *, seed: int) -> Static:
-    """Distil the encoder into token vectors on O*NET's titles.
+def distilled(onet: Titles, tokenizer: Tokenizer, *, seed: int, cache: Path | None = None) -> Static:
+    """Distil the encoder into token vectors on O*NET's titles; in the folder `cache` they are found again by the next run.
 
     Once for all fits of a run: no posting has a part in it. Measured, it is also a better start than one on the postings' titles.
     """
     teacher = onet.rows.embeddings
+    dim = min(TOKEN_DIM, teacher.shape[1])
+    told = repr((onet.encoder_sha256, onet.clean, tokenizer.to_str(), seed, dim))
+    kept = cache / f"tokens-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors" if cache else None
+    if kept is not None and (found := _read(kept, (tokenizer.get_vocab_size(), dim))) is not None:
+        return Static(found, tokenizer)
     with progress_bar() as bar:
         progress = shown(bar, "distilling token vectors")
-        return distill.distil(teacher, onet.clean, tokenizer, seed=seed, dim=min(TOKEN_DIM, teacher.shape[1]), progress=progress)
+        static = distill.distil(teacher, onet.clean, tokenizer, seed=seed, dim=dim, progress=progress)
+    if kept is not None:
+        partial = kept.with_suffix(f".{os.getpid()}")
+        save_file({"vectors": static.vectors}, partial)
+        partial.replace(kept)
+    return static
+
+
+def _read(path: Path, shape: tuple[int, int]) -> torch.Tensor | None:
+    """Return the vectors in a file; None where it is not there or not whole: they are made again then."""
+    try:
+        vectors = load_file(path)["vectors"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+    return vectors if tuple(vectors.shape) == shape else None
 
 
 def token_vectors(postings: Titles, source: Source, *, seed: int, what: str) -> tuple[Static, SentenceEncoder, Path]:
@@ -144,14 +179,16 @@ def spellings(postings: Titles, source: Source) -> tuple[list[str], torch.Tensor
     )
 
 
-def embedded(titles: Titles, encoder: SentenceEncoder) -> Titles:
+def embedded(titles: Titles, encoder: Encoder) -> Titles:
     """Return the titles with the vectors that another encoder gives them."""
     vectors = TitleEmbeddings(encoder, titles.clean).of(titles.clean)
     return replace(titles, rows=replace(titles.rows, embeddings=vectors), encoder_sha256=encoder.ref.sha256)
 
 
-def under(encoder: SentenceEncoder, postings: Titles, source: Source) -> tuple[Titles, Source]:
-    """Return everything as another encoder sees it."""
+def under(encoder: Encoder, postings: Titles, source: Source) -> tuple[Titles, Source]:
+    """Return everything as `encoder` sees it."""
+    if encoder is source.encoder:
+        return postings, source
     return embedded(postings, encoder), replace(source, encoder=encoder, onet=embedded(source.onet, encoder), distilled=None)
 
 

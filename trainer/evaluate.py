@@ -85,8 +85,8 @@ def _views(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[str, A
     Reject examples were judged by the whole model only.
     """
     yield _row("this model", kind, run, fit)
-    if run.model.body_encoder is not None:
-        title_alone = replace(run.model, body_encoder=None, tensors=replace(run.model.tensors, body=None))
+    if run.model.encoders.body is not None:
+        title_alone = run.model.without_body()
         for name, said in (("title", predictions(title_alone, run.tested)), ("body", body_alone(run.model, run.tested))):
             yield _row(f"this model, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
 

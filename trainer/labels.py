@@ -8,7 +8,8 @@ from typing import Literal
 
 from schemas.artifact import Category
 from schemas.events import LabelledPosting
-from schemas.text import model_text, plain_text
+from schemas.text import plain_text
+from trainer.cleaned import cleaned
 from trainer.onet import CODE_PATTERN, older_codes
 
 UNCLASSIFIED = "Unclassified"
@@ -56,7 +57,7 @@ class Labels:
 
     def read(self, posting: LabelledPosting) -> Label:
         """Return what a posting is learned as. A code of the taxonomy is always taken as it is."""
-        if not model_text(posting.title):
+        if not cleaned(posting.title):
             return Label(left_out="no title")
         if is_unclassified(posting.onet_code) or is_unclassified(posting.onet_title):
             return self._unclassified()

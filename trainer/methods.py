@@ -28,7 +28,11 @@ class Rows:
 
     def where(self, mask: torch.Tensor) -> "Rows":
         """Return the rows for which `mask` `(n,)` is true."""
-        return Rows(self.embeddings[mask], self.labels[mask], self.weights[mask])
+        return self.at(mask.nonzero().flatten())
+
+    def at(self, places: torch.Tensor) -> "Rows":
+        """Return the rows numbered `places` `(m,)`, in that order."""
+        return Rows(self.embeddings[places], self.labels[places], self.weights[places])
 
     def with_rows(self, more: "Rows") -> "Rows":
         """Return these rows followed by `more`."""

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import torch
 
-from consumer.encoder import Encoder, SentenceEncoder
 from consumer.errors import EncoderError
 from consumer.mixture import Mixture, Tensors
 from schemas.artifact import Calibration, Decide, Exemplars, Mix
 from trainer import calibrate
 from trainer.calibrate import HeldOut
-from trainer.distill import Static
-from trainer.encoders import body_vectors, finetuned, token_vectors, under
+from trainer.encoders import Encoders, body_vectors, finetuned, token_vectors, under
 from trainer.methods import Observe
 from trainer.options import FitOptions
 from trainer.parts import body_embeddings, known_titles, line_embeddings, title_embeddings
@@ -32,17 +30,18 @@ class Model:
 
     taxonomy_version: str
     tensors: Tensors
-    encoder: Encoder
-    line_encoder: SentenceEncoder | None
-    own_encoders: tuple[Path, ...]
+    encoders: Encoders
     mix: Mix
     exemplars: Exemplars | None
     calibration: Calibration = UNCALIBRATED
-    body_encoder: SentenceEncoder | None = None
 
     def mixture(self) -> Mixture:
         """Return the serving mixture."""
-        return Mixture(self.tensors, self.mix, self.exemplars, self.encoder.device)
+        return Mixture(self.tensors, self.mix, self.exemplars, self.encoders.title.device)
+
+    def without_body(self) -> "Model":
+        """Return this model without its part for bodies."""
+        return replace(self, encoders=replace(self.encoders, body=None), tensors=replace(self.tensors, body=None))
 
 
 def fit(
@@ -51,34 +50,20 @@ def fit(
     options: FitOptions,
     what: str,
     *,
+    start: Model | None = None,
     observe: Observe = lambda *_: None,
 ) -> Model:
     """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar.
 
-    `observe` sees the category embeddings of the title part after each epoch.
+    From `start`, fitted to some of the same titles, its encoders are kept and its category embeddings trained on, which takes
+    a third of the time. `observe` sees the category embeddings of the title part after each epoch.
     """
-    own: list[Path] = []
-    if options.kind == "finetuned":
-        encoder, folder = finetuned(postings, source, options.finetune, seed=options.seed, what=what)
-        postings, source = under(encoder, postings, source)
-        own.append(folder)
-    tokens: Static | None = None
-    token_encoder: SentenceEncoder | None = None
-    with_body = "body" in options.parts and sum(map(bool, postings.bodies)) >= MIN_BODIES
-    if source.tokenizer is not None and (options.kind == "static" or "line" in options.parts or with_body):
-        tokens, token_encoder, folder = token_vectors(postings, source, seed=options.seed, what=what)
-        own += [folder] if options.kind == "static" or "line" in options.parts else []
-    if options.kind == "static":
-        postings, source = under(_required(token_encoder), postings, source)
-    embeddings = title_embeddings(postings.rows, source, options, what, observe)
-    line = None
-    if token_encoder is not None and "line" in options.parts:
-        line = line_embeddings(postings, source, options, token_encoder)
-    body_encoder, body = None, None
-    if tokens is not None and with_body:
-        body_encoder, folder = body_vectors(postings, source, tokens, seed=options.seed, what=what)
-        body = body_embeddings(postings, source, options, body_encoder)
-        own.append(folder)
+    encoders = start.encoders if start else _learned(postings, source, options, what)
+    postings, source = under(encoders.title, postings, source)
+    begun = start.tensors if start else None
+    embeddings = title_embeddings(postings.rows, source, options, what, observe, begun.title if begun else None)
+    line = line_embeddings(postings, source, options, encoders.line, begun.line if begun else None) if encoders.line else None
+    body = body_embeddings(postings, source, options, encoders.body, begun.body if begun else None) if encoders.body else None
     known, exemplars = known_titles(postings, source, options)
     counts = torch.bincount(postings.rows.labels, minlength=len(source.categories)).tolist()
     categories = tuple(c.model_copy(update={"postings": n}) for c, n in zip(source.categories, counts, strict=True))
@@ -86,9 +71,7 @@ def fit(
     return Model(
         source.taxonomy_version,
         Tensors(categories, embeddings, line, exemplars if vote else None, known, body),
-        source.encoder,
-        token_encoder if line is not None else None,
-        tuple(own),
+        encoders,
         # Until it is calibrated: what the splits of docs/accuracy.md chose most often.
         Mix(
             title_weight=0.4,
@@ -97,8 +80,33 @@ def fit(
             known_prior=calibrate.DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
         ),
         vote,
-        body_encoder=body_encoder,
     )
+
+
+def _learned(postings: Titles, source: Source, options: FitOptions, what: str) -> Encoders:
+    """Return the encoders of a model, those made for it trained on its own rows."""
+    title, own = source.encoder, list[Path]()
+    if options.kind == "finetuned":
+        title, folder = finetuned(postings, source, options.finetune, seed=options.seed, what=what)
+        postings, source = under(title, postings, source)
+        own.append(folder)
+    with_line = "line" in options.parts
+    with_body = "body" in options.parts and sum(map(bool, postings.bodies)) >= MIN_BODIES
+    if source.tokenizer is None:
+        if options.kind == "static":
+            raise EncoderError("a static encoder is distilled from one with a tokenizer.json; this one has none")
+        return Encoders(title, folders=tuple(own))
+    if not (options.kind == "static" or with_line or with_body):
+        return Encoders(title, folders=tuple(own))
+    tokens, token_encoder, folder = token_vectors(postings, source, seed=options.seed, what=what)
+    if options.kind == "static" or with_line:
+        own.append(folder)
+    body = None
+    if with_body:
+        body, folder = body_vectors(postings, source, tokens, seed=options.seed, what=what)
+        own.append(folder)
+    title = token_encoder if options.kind == "static" else title
+    return Encoders(title, token_encoder if with_line else None, body, tuple(own))
 
 
 def calibrated(model: Model, held: HeldOut, options: FitOptions) -> Model:
@@ -111,9 +119,3 @@ def calibrated(model: Model, held: HeldOut, options: FitOptions) -> Model:
         mix = mix.model_copy(update={"known_prior": calibrate.best_known_prior(mix, held)})
     mix = calibrate.with_best_body(mix, held)
     return replace(model, mix=mix, calibration=calibrate.calibrate(mix, held, precision=options.accept_precision))
-
-
-def _required(encoder: SentenceEncoder | None) -> SentenceEncoder:
-    if encoder is None:
-        raise EncoderError("a static encoder is distilled from one with a tokenizer.json; this one has none")
-    return encoder

@@ -15,12 +15,16 @@ from trainer.methods import Observe, Rows
 from trainer.options import FitOptions
 from trainer.source import Source, Titles
 
+EPOCHS_MORE = 2
+"""Over all rows, for category embeddings that were fitted without some of them."""
 VOTE_WEIGHT = 0.6
 """What a title of O*NET's counts as an exemplar, beside a labelled posting; see docs/accuracy.md."""
 
 
-def title_embeddings(postings: Rows, source: Source, options: FitOptions, what: str, observe: Observe) -> torch.Tensor:
-    """Return category embeddings `(categories, dim)` by the chosen method."""
+def title_embeddings(
+    postings: Rows, source: Source, options: FitOptions, what: str, observe: Observe, begun: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return category embeddings `(categories, dim)` by the chosen method; softmax goes on from `begun`, where there is one."""
     with progress_bar() as bar:
         tuning: dict[str, Any] = {"seed": options.seed, "progress": shown(bar, what), "observe": observe}
         if options.epochs is not None:
@@ -33,8 +37,9 @@ def title_embeddings(postings: Rows, source: Source, options: FitOptions, what: 
             case "hinge":
                 return methods.hinge(_with_stand_ins(postings, source), len(source.names), **tuning)
             case "softmax":
-                start = methods.mean(postings, source.prior)
-                return methods.softmax(postings.with_rows(source.onet.rows), start, **tuning)
+                start = methods.mean(postings, source.prior) if begun is None else begun
+                more = {} if begun is None else {"epochs": EPOCHS_MORE}
+                return methods.softmax(postings.with_rows(source.onet.rows), start, **tuning | more)
 
 
 def _with_stand_ins(postings: Rows, source: Source) -> Rows:
@@ -47,22 +52,31 @@ def _with_stand_ins(postings: Rows, source: Source) -> Rows:
     return postings.with_rows(Rows(source.prior[unseen], unseen.nonzero().flatten(), torch.ones(int(unseen.sum()))))
 
 
-def line_embeddings(postings: Titles, source: Source, options: FitOptions, encoder: SentenceEncoder) -> torch.Tensor:
+def line_embeddings(
+    postings: Titles, source: Source, options: FitOptions, encoder: SentenceEncoder, begun: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return category embeddings `(categories, line dim)` of titles as posted, under token vectors."""
     texts, labels, weights = spellings(postings, source)
     rows = Rows(encoder.encode(texts).cpu(), labels, weights)
-    return _trained_from_means(rows, 2 * len(postings.lines), len(source.categories), seed=options.seed)
+    return _trained(rows, 2 * len(postings.lines), len(source.categories), begun, seed=options.seed)
 
 
-def body_embeddings(postings: Titles, source: Source, options: FitOptions, encoder: SentenceEncoder) -> torch.Tensor:
+def body_embeddings(
+    postings: Titles, source: Source, options: FitOptions, encoder: SentenceEncoder, begun: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return category embeddings `(categories, body dim)` of bodies, under token vectors of their own."""
     texts, labels, weights = described(postings, source)
     rows = Rows(encoder.encode(texts).cpu(), labels, weights)
-    return _trained_from_means(rows, len(texts) - len(source.descriptions.texts), len(source.categories), seed=options.seed)
+    return _trained(rows, len(texts) - len(source.descriptions.texts), len(source.categories), begun, seed=options.seed)
 
 
-def _trained_from_means(rows: Rows, postings: int, categories: int, *, seed: int) -> torch.Tensor:
-    """Train category embeddings on rows, O*NET's from number `postings` on, from class means shrunk to those of O*NET's."""
+def _trained(rows: Rows, postings: int, categories: int, begun: torch.Tensor | None, *, seed: int) -> torch.Tensor:
+    """Train category embeddings on rows, O*NET's from number `postings` on.
+
+    They go on from `begun`, where there is one, else from class means shrunk to those of O*NET's.
+    """
+    if begun is not None:
+        return methods.softmax(rows, begun, seed=seed, epochs=EPOCHS_MORE)
     onet = rows.where(torch.arange(len(rows)) >= postings)
     sums, _counts = methods.weighted_sums(onet, categories)
     return methods.softmax(rows, methods.mean(rows, normalize(sums + 1e-6, dim=1)), seed=seed, epochs=4)

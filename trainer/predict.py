@@ -55,12 +55,18 @@ def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisio
 
 def queries(model: Model, titles: Titles) -> Queries:
     """Return titles as the scorer would ask about them, with the vectors that are there already."""
-    vectors = titles.rows.embeddings.to(model.encoder.device)
-    if model.encoder.ref.sha256 != titles.encoder_sha256:
-        vectors = model.encoder.encode(titles.clean)
-    line = model.line_encoder.encode(titles.lines) if model.line_encoder else None
-    body = model.body_encoder.encode(titles.bodies) if model.body_encoder and any(titles.bodies) else None
-    return Queries(vectors, line, [text.casefold() for text in titles.clean], body)
+    encoders = model.encoders
+    line = encoders.line.encode(titles.lines) if encoders.line else None
+    body = encoders.body.encode(titles.bodies) if encoders.body and any(titles.bodies) else None
+    return Queries(title_vectors(model, titles), line, [text.casefold() for text in titles.clean], body)
+
+
+def title_vectors(model: Model, titles: Titles) -> torch.Tensor:
+    """Return `(n, dim)` unit rows of the cleaned titles under the model's encoder, on its device."""
+    encoder = model.encoders.title
+    if encoder.ref.sha256 != titles.encoder_sha256:
+        return encoder.encode(titles.clean)
+    return titles.rows.embeddings.to(encoder.device)
 
 
 def _chunks(asked: Queries) -> Iterator[Queries]:

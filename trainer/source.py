@@ -41,9 +41,13 @@ class Titles:
 
     def where(self, mask: torch.Tensor) -> "Titles":
         """Return the titles for which `mask` `(n,)` is true."""
-        chosen = mask.nonzero().flatten().tolist()
+        return self.at(mask.nonzero().flatten())
+
+    def at(self, places: torch.Tensor) -> "Titles":
+        """Return the titles numbered `places` `(m,)`, in that order."""
+        chosen = places.tolist()
         clean, lines, bodies = ([texts[i] for i in chosen] if texts else [] for texts in (self.clean, self.lines, self.bodies))
-        return Titles(clean, lines, self.rows.where(mask), self.encoder_sha256, bodies)
+        return Titles(clean, lines, self.rows.at(places), self.encoder_sha256, bodies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,16 @@ from typing import Any
 
 import torch
 
-from consumer.mixture import Part
 from schemas.artifact import GoldenTitle
 from trainer import calibrate
 from trainer.calibrate import HeldOut
 from trainer.data import Data, TrainOptions
 from trainer.figures import summary
+from trainer.golden import golden_titles
 from trainer.methods import Observe
 from trainer.model import Model, calibrated, fit
 from trainer.predict import decisions, predictions, queries
 from trainer.predictions import Predictions
-from trainer.publish import golden_titles
 from trainer.rejects import RejectFigures, reject_figures
 from trainer.source import Titles
 from trainer.split import three_ways
@@ -71,7 +70,8 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     started = time.monotonic()
     model = _calibrated(data, options, masks, reject_masks, observe)
     if refit:
-        again = fit(data.titles.where(~masks.tested), data.source, options.fit, "fitting without the rows to measure on")
+        what = "fitting without the rows to measure on"
+        again = fit(data.titles.where(~masks.tested), data.source, options.fit, what, start=model)
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
     said = predictions(model, held)
@@ -99,17 +99,18 @@ def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: M
 
 
 def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
-    """Fit on all rows, calibrated as `measured` was; returns the model and its golden titles, together a version to publish.
+    """Fit on all rows, from `measured` on and calibrated as it was; returns the model and its golden titles to publish.
 
     A part for bodies that has no weight is left out: serving would look at bodies for nothing.
     """
-    unused = frozenset[Part]() if measured and measured.mix.body_weight else frozenset[Part]({"body"})
-    model = fit(data.titles, data.source, replace(options.fit, parts=options.fit.parts - unused), "fitting on all rows")
-    if measured is not None:
-        model = replace(model, mix=measured.mix, calibration=measured.calibration)
-    candidates = _golden_candidates(data)
-    answers = predictions(model, candidates).probabilities.argmax(dim=1)
-    return model, golden_titles(model, candidates, queries(model, candidates).title.cpu(), answers)
+    if measured is None:
+        unused = replace(options.fit, parts=options.fit.parts - {"body"})
+        model = fit(data.titles, data.source, unused, "fitting on all rows")
+    else:
+        start = measured if measured.mix.body_weight else measured.without_body()
+        again = fit(data.titles, data.source, options.fit, "fitting on all rows", start=start)
+        model = replace(again, mix=measured.mix, calibration=measured.calibration)
+    return model, golden_titles(model, _golden_candidates(data))
 
 
 def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:

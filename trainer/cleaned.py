@@ -1,0 +1,8 @@
+"""Cleaned titles, remembered: a run meets the same title in several files and steps, a service at every refresh."""
+
+from functools import lru_cache
+
+from schemas.text import model_text
+
+cleaned = lru_cache(maxsize=300_000)(model_text)
+"""`model_text` of a title; what is remembered of O*NET and 50,000 postings takes some 20 MB."""
