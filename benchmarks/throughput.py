@@ -30,6 +30,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
+from consumer.delivery import AtLeastOnce
 from consumer.encoder import DEFAULT_ENCODER, Precision, find_encoder, resolve_device
 from consumer.kafka import KafkaSink, KafkaSource
 from consumer.memory import MemoryBroker, MemorySink, MemorySource
@@ -160,7 +161,7 @@ def run_pipeline(
 
     Pipeline(
         source=cast("Source", stamped),
-        sink=sink,
+        delivery=AtLeastOnce(source, sink, metrics),
         batcher=Batcher(BatchPolicy(256, 4_000_000, 0.02)),
         codec=Codec(output_topic=output, dead_letter_topic=dead, max_message_bytes=1_000_000, max_title_chars=1_000),
         scorer=scorer,

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
+from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from consumer.errors import ConfigError, OccustreamError
 from consumer.http import HttpServer
 from consumer.kafka import KafkaSink, KafkaSource
+from consumer.messages import Source
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.registry import FolderRegistry
@@ -23,6 +25,7 @@ from consumer.reloader import Reloader, ScorerLoader, wait_for_version
 from consumer.score import ScoreOptions, score
 from consumer.scorer import Scorer
 from consumer.settings import Settings, add_flags, load_settings, make_settings, unknown_variables
+from consumer.transactions import KafkaTransactions
 
 log = logging.getLogger("occustream")
 
@@ -60,9 +63,8 @@ def run(options: argparse.Namespace) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
     metrics = Metrics()
-    sink = KafkaSink(settings.kafka_properties(), topics=[settings.output_topic, settings.dead_letter_topic])
-    source = KafkaSource({**settings.kafka_properties(), "group.id": settings.group_id}, topic=settings.input_topic)
-    sink.start()
+    source = KafkaSource(settings.consumer_properties(), topic=settings.input_topic)
+    delivery = _delivery(settings, source, metrics)
     loader = _loader(settings)
     scorer = _first_scorer(loader, settings, stop)
     if scorer is None:
@@ -77,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     )
     pipeline = Pipeline(
         source=source,
-        sink=sink,
+        delivery=delivery,
         batcher=Batcher(BatchPolicy(settings.batch_max_count, settings.batch_max_bytes, settings.batch_max_age_s)),
         codec=_codec(settings),
         scorer=scorer,
@@ -85,8 +87,6 @@ def run(options: argparse.Namespace) -> int:
         next_scorer=reloader.take,
         check_background=http.check,
         stop=stop.is_set,
-        max_in_flight_messages=settings.max_in_flight_messages,
-        commit_interval_s=settings.commit_interval_s,
         drain_timeout_s=settings.drain_timeout_s,
     )
     http.start()
@@ -106,8 +106,11 @@ def check_config(options: argparse.Namespace) -> int:
     settings = load_settings(vars(options))
     for warning in unknown_variables():
         print(f"warning: {warning}", file=sys.stderr)
-    KafkaSource({**settings.kafka_properties(), "group.id": settings.group_id}, topic=settings.input_topic).close()
-    KafkaSink(settings.kafka_properties(), topics=[])
+    KafkaSource(settings.consumer_properties(), topic=settings.input_topic).close()
+    if settings.delivery == "exactly-once":
+        KafkaTransactions(settings.kafka_properties(), topics=[], transactional_id=settings.transactional_id)
+    else:
+        KafkaSink(settings.kafka_properties(), topics=[])
     shown = settings.model_dump(mode="json")
     shown["kafka"] = {name: "***" if _secret(name) else value for name, value in shown["kafka"].items()}
     print(json.dumps(shown, indent=1))
@@ -142,6 +145,24 @@ def _first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Even
         f"registry {settings.registry} holds no promoted model version; "
         f"run occustream-trainer train --registry {settings.registry}, "
         "or set --registry-timeout-s to wait for one"
+    )
+
+
+def _delivery(settings: Settings, source: Source, metrics: Metrics) -> Delivery:
+    """Return how records leave, the output topics looked up. Raises BrokerError."""
+    topics = [settings.output_topic, settings.dead_letter_topic]
+    if settings.delivery == "exactly-once":
+        transactions = KafkaTransactions(settings.kafka_properties(), topics=topics, transactional_id=settings.transactional_id)
+        transactions.start()
+        return ExactlyOnce(source, transactions, metrics)
+    sink = KafkaSink(settings.kafka_properties(), topics=topics)
+    sink.start()
+    return AtLeastOnce(
+        source,
+        sink,
+        metrics,
+        max_in_flight_messages=settings.max_in_flight_messages,
+        commit_interval_s=settings.commit_interval_s,
     )
 
 

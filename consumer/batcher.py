@@ -68,6 +68,11 @@ class Batcher:
         self._waiting_bytes = sum(m.size_bytes for m, _ in kept)
         return dropped
 
+    def clear(self) -> None:
+        """Forget all that waits: it will be read again."""
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
     def _trigger(self, now_s: float, *, drain: bool) -> Trigger | None:
         if not self._waiting:
             return None

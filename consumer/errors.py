@@ -8,7 +8,7 @@ OccustreamError
 ├── ScorerFailed      no posting can be scored any more: the device or the model is broken
 ├── InvalidMessage    one message cannot be a posting; it becomes a dead letter
 ├── BrokerError       Kafka refuses or cannot be reached
-│   └── DeliveryFailed   a record was not acknowledged; its offset stays uncommitted
+│   └── DeliveryFailed   records were not taken; their offsets stay uncommitted, and they are tried again
 └── BackgroundFailed  a background thread died; the process follows it
 """
 
@@ -51,7 +51,7 @@ class BrokerError(OccustreamError):
 
 
 class DeliveryFailed(BrokerError):
-    """A record was not acknowledged: its offset stays uncommitted and the process ends."""
+    """Records were not taken: their offsets stay uncommitted, and they are tried again."""
 
 
 class BackgroundFailed(OccustreamError):

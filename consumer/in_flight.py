@@ -30,6 +30,11 @@ class InFlight:
             del offsets[first]
             self._next[partition] = first + 1
 
+    def has(self, message: Message) -> bool:
+        """Return whether `message` was taken and has not landed; of a forgotten partition: no."""
+        offsets = self._open.get(message.topic_partition)
+        return offsets is not None and offsets.get(message.offset) is False
+
     def committable(self) -> dict[TopicPartition, int]:
         """Return and clear the offsets to commit: finished prefix + 1 of each partition that moved since the last call."""
         ready, self._next = self._next, {}

@@ -1,8 +1,8 @@
-"""Kafka behind the seams of `messages.py`. The only file that knows confluent_kafka."""
+"""Kafka behind the seams of `messages.py`. Only this file and `transactions.py` know confluent_kafka."""
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import confluent_kafka as ck
@@ -31,7 +31,7 @@ PRODUCER_DEFAULTS: Mapping[str, Any] = {
     "enable.idempotence": True,
     "linger.ms": 5,
     "compression.type": "lz4",
-    "message.timeout.ms": 120_000,  # below max.poll.interval.ms: a dead broker fails the delivery, not our membership
+    "message.timeout.ms": 0,  # a dead broker is waited for: a record that timed out would be overtaken by those behind it
     "message.max.bytes": 16_000_000,  # the topic's own limit decides
     "queue.buffering.max.kbytes": 65_536,
 }
@@ -44,13 +44,14 @@ class KafkaSource:
         """Create the client; connects later. Raises ConfigError for a property that librdkafka does not take."""
         self._topic = topic
         self._servers = properties.get("bootstrap.servers", "")
-        self._consumer = _client(ck.Consumer, {**CONSUMER_DEFAULTS, **properties})
+        self._consumer = make_client(ck.Consumer, {**CONSUMER_DEFAULTS, **properties})
         self._assigned: set[TopicPartition] = set()
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
         self._unplaced: set[TopicPartition] = set()  # gained, and where reading begins is not looked up yet
         self._starts: dict[TopicPartition, int] = {}  # where it begins; librdkafka tells no position before a message
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
         self._paused: set[TopicPartition] = set()
+        self._astray: set[TopicPartition] = set()  # to be set back to what is committed before anything of them is read
         self._joined = False
         self._polled_at = time.monotonic()
 
@@ -73,6 +74,8 @@ class KafkaSource:
             self._consumer.resume(_partitions(self._paused & self._assigned))
             self._paused = set()
         # poll returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
+        if self._astray:
+            self._set_back()
         raw, self._stash = self._stash, []
         first = self._consumer.poll(0.0 if raw else timeout_s)
         if first is not None:
@@ -82,7 +85,8 @@ class KafkaSource:
         if self._unplaced:  # not in the callback: while the group is being left, it would wait in vain
             self._place()
         # Filtered after the calls: a callback inside them may just have taken a partition away.
-        return [m for m in map(self._message, raw) if m is not None and m.topic_partition in self._assigned]
+        ours = self._assigned - self._astray
+        return [m for m in map(self._message, raw) if m is not None and m.topic_partition in ours]
 
     def heartbeat(self) -> None:
         """See `Source.heartbeat`."""
@@ -103,6 +107,15 @@ class KafkaSource:
             if error.args[0].fatal():
                 raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
             log.warning("commit failed, its messages may be read again: %s", error.args[0].str())
+
+    def rewind(self) -> None:
+        """See `Source.rewind`. Done by the next `poll`, or the first that can: the broker may not answer now."""
+        self._stash.clear()
+        self._astray |= self._assigned
+
+    def group(self) -> object:
+        """See `Source.group`."""
+        return self._consumer.consumer_group_metadata()
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
@@ -154,6 +167,7 @@ class KafkaSource:
         self._paused -= partitions
         self._assigned -= partitions
         self._unplaced -= partitions
+        self._astray -= partitions
         self._stash = [m for m in self._stash if TopicPartition(str(m.topic()), int(m.partition() or 0)) not in partitions]
 
     def _place(self) -> None:
@@ -164,7 +178,18 @@ class KafkaSource:
         except KafkaException as error:
             log.warning("committed offsets are unknown; the lag may be shown too high: %s", error.args[0].str())
             return
-        self._starts |= {TopicPartition(p.topic, p.partition): p.offset for p in found}
+        self._starts |= {TopicPartition(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+
+    def _set_back(self) -> None:
+        """Go back to committed offsets; a partition that cannot be set back now stays astray, and nothing of it is read."""
+        try:
+            for place in self._consumer.committed(_partitions(self._astray), timeout=METADATA_TIMEOUT_S):
+                partition = TopicPartition(place.topic, place.partition)
+                offset = place.offset if place.offset >= 0 else self._starts.get(partition, ck.OFFSET_BEGINNING)
+                self._consumer.seek(ck.TopicPartition(place.topic, place.partition, offset))
+                self._astray.discard(partition)
+        except KafkaException as error:
+            log.warning("not set back to what is committed yet: %s", error.args[0].str())
 
     def _message(self, raw: ck.Message) -> Message | None:
         if (error := raw.error()) is not None:
@@ -189,7 +214,7 @@ class KafkaSink:
     def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
         """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
         self._servers = properties.get("bootstrap.servers", "")
-        self._producer = _client(ck.Producer, {**PRODUCER_DEFAULTS, **properties})
+        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **properties})
         self._topics = topics
         self._partition_counts: dict[str, int] = {}
         self._full_queue_timeout_s = full_queue_timeout_s
@@ -216,6 +241,8 @@ class KafkaSink:
                     raise DeliveryFailed(f"the producer's queue stayed full for {self._full_queue_timeout_s:.0f} s") from error
                 self._producer.poll(0.1)
             except KafkaException as error:
+                if error.args[0].fatal():
+                    raise BrokerError(f"the producer failed for good: {error.args[0].str()}") from error
                 raise DeliveryFailed(f"{record.topic!r} refuses a record: {error.args[0].str()}") from error
             else:
                 return
@@ -243,17 +270,24 @@ def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: s
     return len(found.partitions)
 
 
-def _client(kind: Any, properties: Mapping[str, Any]) -> Any:  # noqa: ANN401 - two classes without a common base
+def make_client(
+    kind: Any,  # noqa: ANN401 - two classes without a common base
+    properties: Mapping[str, Any],
+    *,
+    on_error: Callable[[KafkaError], None] = lambda _: None,
+) -> Any:  # noqa: ANN401
+    """Return a client that logs. Raises ConfigError for a property that librdkafka does not take."""
+
+    def noted(error: KafkaError) -> None:
+        log.warning("Kafka: %s", error.str())
+        on_error(error)
+
     try:
-        return kind({**properties, "error_cb": _log_error}, logger=log)
+        return kind({**properties, "error_cb": noted}, logger=log)
     except KafkaException as error:
         raise ConfigError(f"Kafka property refused: {error.args[0].str()}") from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Kafka property refused: {error}") from error
-
-
-def _log_error(error: KafkaError) -> None:
-    log.warning("Kafka: %s", error.str())
 
 
 def _raise_if_hopeless(error: KafkaError, topic: str) -> None:

@@ -102,6 +102,14 @@ class MemorySource:
         self._broker.committed.update({(self._group_id, p): offset for p, offset in offsets.items()})
         self._fault("after:commit")
 
+    def rewind(self) -> None:
+        """See `Source.rewind`."""
+        self.assign(set(self._positions))
+
+    def group(self) -> str:
+        """See `Source.group`."""
+        return self._group_id
+
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
         return {p: len(self._broker.logs[p]) - position for p, position in self._positions.items()}
@@ -156,3 +164,24 @@ class MemorySink:
             self._queue.popleft()
             self._fault("after:send")  # stopped here, the record is there and its acknowledgement was never seen
             on_ack(None)
+
+
+class MemoryTransactions:
+    """Appends records and commits offsets in one step, which a fault can stop before or after, never within."""
+
+    def __init__(self, broker: MemoryBroker, *, fault: Fault = _no_fault) -> None:
+        self._broker = broker
+        self._fault = fault
+
+    def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
+        """See `TransactionalSink.transact`."""
+        self._fault("before:transact")
+        for record in records:
+            partitions = self._broker.partitions(record.topic)
+            place = partitions[record.input_partition % len(partitions)]
+            self._broker.append(place, record.value, key=record.key, headers=record.headers)
+        self._broker.committed.update({(str(group), partition): offset for partition, offset in offsets.items()})
+        self._fault("after:transact")
+
+    def poll(self, timeout_s: float) -> None:
+        """Nothing happens between transactions."""

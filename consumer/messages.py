@@ -52,6 +52,11 @@ class Record:
     headers: Headers
     input_partition: int
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of key and value."""
+        return len(self.key or b"") + len(self.value or b"")
+
 
 OnRevoke = Callable[[set[TopicPartition], bool], None]
 """Called with the partitions taken away, and whether they are already lost (then nothing may be committed)."""
@@ -80,6 +85,14 @@ class Source(Protocol):
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
         """Commit next-to-read offsets. With `wait`, returns once the broker has them; else soon. Raises BrokerError if fatal."""
+        ...
+
+    def rewind(self) -> None:
+        """Go back to what is committed, on all partitions that are ours; messages read since are returned by `poll` again."""
+        ...
+
+    def group(self) -> object:
+        """Return who we are in the group at this moment, for a transaction that commits our offsets."""
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:
@@ -116,4 +129,20 @@ class Sink(Protocol):
 
     def flush(self, timeout_s: float) -> None:
         """Serve acknowledgements until none is outstanding or the time is up."""
+        ...
+
+
+class TransactionalSink(Protocol):
+    """Writes records and commits offsets together or not at all; one thread calls it. Records are placed as by a `Sink`."""
+
+    def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
+        """Write the records and commit next-to-read offsets of `group`, which is what `Source.group` says.
+
+        Raises DeliveryFailed when nothing was written, or when that is not known: what is committed tells. BrokerError when
+        it never can be again, another consumer having taken our place. Blocks for a bounded time.
+        """
+        ...
+
+    def poll(self, timeout_s: float) -> None:
+        """Serve the client's events for at most `timeout_s`."""
         ...

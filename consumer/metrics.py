@@ -67,6 +67,12 @@ class Metrics:
         )
         self.reloads = Counter("occustream_reloads_total", "Attempts to take up a model version.", ["outcome"], registry=registry)
         self.revokes = Counter("occustream_revokes_total", "Partitions taken away.", ["kind"], registry=registry)
+        self.undelivered = Counter(
+            "occustream_undelivered_total", "Records that the broker did not take, each time it did not.", registry=registry
+        )
+        self.blocked = Gauge(
+            "occustream_blocked", "1 while records do not get through and nothing more is taken in.", registry=registry
+        )
         self.commits = Counter("occustream_commits_total", "Commits sent to the group.", registry=registry)
         self._served: tuple[str, str, str] | None = None
         self._show_zeros()

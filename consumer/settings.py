@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import socket
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,15 @@ class Settings(BaseSettings):
     output_topic: str = Field("postings.enriched", min_length=1, description="topic of enriched postings")
     dead_letter_topic: str = Field("postings.dead-letters", min_length=1, description="topic of messages that are no postings")
     group_id: str = Field("occustream", min_length=1, description="consumer group; members share the partitions")
+    instance_id: str | None = Field(
+        None,
+        min_length=1,
+        description="this consumer's own lasting name in the group: it keeps its partitions over a restart (static membership), "
+        "and its transactions; exactly-once takes the host's name where none is given",
+    )
+    delivery: Literal["at-least-once", "exactly-once"] = Field(
+        "at-least-once", description="exactly-once: in Kafka transactions, for readers that are read_committed"
+    )
     registry: Path = Field(Path("registry"), description="folder of model versions, as occustream-trainer writes it")
     encoder: str | None = Field(None, description="where the artifact's encoder lies, if not where the artifact says")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (CUDA if there), cpu, cuda or cuda:N")
@@ -85,8 +95,9 @@ class Settings(BaseSettings):
         if owned := OURS & self.kafka.keys():
             raise ValueError(f"kafka: {', '.join(sorted(owned))} is set by occustream itself; use its own setting")
         max_poll_ms = _milliseconds(self.kafka, "max.poll.interval.ms", 300_000)
-        if _milliseconds(self.kafka, "message.timeout.ms", 120_000) >= max_poll_ms:
-            raise ValueError("kafka: message.timeout.ms must be less than max.poll.interval.ms, or a dead broker costs the group")
+        for name in ("message.timeout.ms", "transaction.timeout.ms"):
+            if _milliseconds(self.kafka, name, 0) >= max_poll_ms:
+                raise ValueError(f"kafka: {name} must be less than max.poll.interval.ms, or a dead broker costs the group")
         if self.drain_timeout_s * 1_000 >= max_poll_ms:
             raise ValueError("drain_timeout_s must be less than max.poll.interval.ms")
         return self
@@ -103,11 +114,31 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     def kafka_properties(self) -> KafkaProperties:
-        """Return what both Kafka clients are given."""
+        """Return what all Kafka clients are given."""
         return {"bootstrap.servers": self.bootstrap_servers, "client.id": "occustream", **self.kafka}
 
+    def consumer_properties(self) -> KafkaProperties:
+        """Return what the member of the group is given."""
+        named: KafkaProperties = {"group.instance.id": self.instance_id} if self.instance_id else {}
+        return {**self.kafka_properties(), "group.id": self.group_id, **named}
 
-OURS = frozenset({"bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence"})
+    @property
+    def transactional_id(self) -> str:
+        """The same over restarts: a new process ends at once what its predecessor left open."""
+        return f"{self.group_id}-{self.instance_id or socket.gethostname()}"
+
+
+OURS = frozenset(
+    {
+        "bootstrap.servers",
+        "group.id",
+        "group.instance.id",
+        "transactional.id",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+    }
+)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 
 from consumer.batcher import BatchPolicy
-from consumer.errors import BackgroundFailed, DeliveryFailed
+from consumer.errors import BackgroundFailed, BrokerError
 from consumer.memory import MemoryBroker, MemorySink, MemorySource
-from consumer.messages import Message, Record, TopicPartition
+from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
 from consumer.pipeline import LIVE_WITHIN_S, Pipeline
 from consumer.scorer import Scored, Scorer
@@ -18,7 +18,6 @@ from tests.brokers import (
     OUT,
     Clock,
     HeldSink,
-    RefusingSink,
     event_id,
     make_pipeline,
     memory_broker,
@@ -213,21 +212,10 @@ def test_backpressure_stops_reading_but_keeps_the_heartbeat() -> None:
     assert len(sink.taken) == 16
 
 
-# ---- failed deliveries -----------------------------------------------------------------------------------------------
+# ---- ends ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_delivery_ends_the_run_and_commits_nothing_undelivered() -> None:
-    broker = filled(10, partitions=1)
-    source, sink = WatchedSource(broker), HeldSink()
-    sink.let_through(error=lambda record: "too old" if record in sink.taken[5:6] else None)
-    pipeline = make_pipeline(source, sink, commit_interval_s=0.0)
-    with pytest.raises(DeliveryFailed, match=rf"{IN}:0:5 was not delivered to '{OUT}': too old"):
-        pipeline.run()
-    assert committed(broker) == {0: 4}
-    assert source.closes == 1
-
-
-def test_a_failed_delivery_during_the_drain_is_no_good_end() -> None:
+def test_a_drain_leaves_what_the_broker_refuses_uncommitted() -> None:
     broker = filled(10, partitions=1)
     source, sink = WatchedSource(broker), HeldSink()
 
@@ -237,17 +225,24 @@ def test_a_failed_delivery_during_the_drain_is_no_good_end() -> None:
         sink.let_through(error=lambda record: "gone" if record is sink.taken[2] else None)
         return True
 
-    with pytest.raises(DeliveryFailed, match="gone"):
-        make_pipeline(source, sink, stop=stop).run()
+    make_pipeline(source, sink, stop=stop).run()
     assert committed(broker) == {0: 2}
+    assert source.closes == 1
 
 
-def test_a_record_that_can_never_be_sent_ends_the_run_and_is_read_again_by_the_next() -> None:
+def test_a_client_that_failed_for_good_ends_the_run_and_what_was_read_is_read_again_by_the_next() -> None:
+    class Broken(MemorySink):
+        def produce(self, record: Record, on_ack: OnAck) -> None:
+            if len(self._queue) == 2:
+                raise BrokerError("the producer failed for good")
+            super().produce(record, on_ack)
+
     broker = filled(10, partitions=1)
     source = WatchedSource(broker)
-    with pytest.raises(DeliveryFailed, match="refused"):
-        make_pipeline(source, RefusingSink(broker, accepted=6), commit_interval_s=0.0).run()
+    with pytest.raises(BrokerError, match="for good"):
+        make_pipeline(source, Broken(broker), commit_interval_s=0.0).run()
     assert committed(broker).get(0, 0) <= len(broker.messages(OUT))
+    assert source.closes == 1
     again = WatchedSource(broker)
     stops = stop_after(10)
     make_pipeline(again, MemorySink(broker), stop=lambda: next(stops)).run()

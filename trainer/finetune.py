@@ -23,6 +23,10 @@ from trainer.category_loss import BATCH, BucketSampler, CategoryLoss, Task
 from trainer.methods import Progress
 
 ENCODER_LR, CATEGORY_LR = 6e-5, 3e-3
+TUNED_SHARE = 0.6
+"""Of the weights that are kept, between the encoder as it was and as it was tuned (WiSE-FT, Wortsman et al. 2022).
+
+On titles that are new, the mean of both is better than either; the only share tried."""
 DONE, CATEGORIES = "finetune.json", "categories.safetensors"
 
 
@@ -97,7 +101,17 @@ def finetune(
     model = _load(encoder, device, task, max_seq_length)
     trainer = _make_trainer(model, task, work, seed=seed, epochs=epochs, save_steps=save_steps, progress=progress)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
+    _blend(model, _load(encoder, device, task, max_seq_length), TUNED_SHARE)
     return _publish(model, folder, work, identity)
+
+
+def _blend(tuned: SentenceTransformer, before: SentenceTransformer, share: float) -> None:
+    """Move the weights of `tuned` back towards those they came from, so that `share` of the way is left."""
+    old = before.state_dict()
+    mixed = {
+        name: torch.lerp(old[name], new, share) if new.is_floating_point() else new for name, new in tuned.state_dict().items()
+    }
+    tuned.load_state_dict(mixed)
 
 
 def _make_trainer(

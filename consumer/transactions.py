@@ -1,0 +1,183 @@
+"""Kafka transactions behind `TransactionalSink`: short, and a producer that may be out of step is thrown away.
+
+librdkafka has no KIP-890 yet: a commit or abort that the broker gets late can end a later transaction of the same producer
+(confluentinc/librdkafka#5423). Therefore a transaction begins only when its records are ready, and after any step that timed
+out, was slow or saw a connection break, the producer is made anew under the same transactional id: that fences the old one, and
+ends whatever it left open. What is then committed is what counts.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.errors import BrokerError, DeliveryFailed
+from consumer.kafka import PRODUCER_DEFAULTS, make_client, partition_count
+from consumer.messages import Record, TopicPartition
+
+log = logging.getLogger(__name__)
+
+TRANSACTION_DEFAULTS: Mapping[str, Any] = {
+    **{name: value for name, value in PRODUCER_DEFAULTS.items() if name != "message.timeout.ms"},  # the transaction's holds
+    "transaction.timeout.ms": 10_000,  # for so long a killed consumer's records keep readers waiting
+    "retry.backoff.ms": 20,  # of the two requests that add offsets; the default 100 would be most of a transaction
+    "linger.ms": 0,  # all records are there before the first is sent
+}
+OPEN_TIMEOUT_S = 30.0
+"""Longer than a broker takes to end the transaction of a producer that was killed."""
+SLOW_S = 3.0
+RETRY_S = 0.05
+FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
+
+
+class KafkaTransactions:
+    """A transactional producer; see `TransactionalSink`."""
+
+    def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], transactional_id: str) -> None:
+        """Check the properties; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
+        self._properties = {**TRANSACTION_DEFAULTS, **properties, "transactional.id": transactional_id}
+        self._servers = properties.get("bootstrap.servers", "")
+        self._timeout_s = float(self._properties["transaction.timeout.ms"]) / 1_000
+        self._topics = topics
+        self._id = transactional_id
+        self._partition_counts: dict[str, int] = {}
+        self._disturbed = False
+        self._refusal: str | None = None
+        self._producer: Any = self._client()
+        self._open = False
+
+    def start(self) -> None:
+        """Look the output topics up and end what an earlier process left open. Raises BrokerError."""
+        self._partition_counts = {t: partition_count(self._producer, t, servers=self._servers) for t in self._topics}
+        self._opened()
+
+    def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
+        """See `TransactionalSink.transact`."""
+        producer = self._opened()
+        self._disturbed, self._refusal = False, None
+        started = time.monotonic()
+        until = started + self._timeout_s
+        wanted = [ck.TopicPartition(p.topic, p.partition, offset) for p, offset in offsets.items()]
+        try:
+            producer.begin_transaction()
+            for record in records:
+                self._produce(producer, record, until)
+            _patiently(lambda: producer.send_offsets_to_transaction(wanted, group, _left(until)), until)
+            _patiently(lambda: producer.commit_transaction(_left(until)), until)
+        except (KafkaException, BufferError) as error:
+            self._undo(error, time.monotonic() - started)
+        if self._disturbed or time.monotonic() - started > SLOW_S:
+            self._discard("a transaction was slow, or a connection broke meanwhile")
+
+    def poll(self, timeout_s: float) -> None:
+        """See `TransactionalSink.poll`."""
+        self._producer.poll(timeout_s)
+
+    def _produce(self, producer: Any, record: Record, until: float) -> None:  # noqa: ANN401 - confluent_kafka is untyped
+        where = record.input_partition % self._partition_counts[record.topic]
+        while True:
+            try:
+                producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    partition=where,
+                    on_delivery=self._delivered,
+                )
+            except BufferError:
+                if time.monotonic() >= until:
+                    raise
+                producer.poll(RETRY_S)
+            else:
+                producer.poll(0.0)
+                return
+
+    def _delivered(self, error: KafkaError | None, message: ck.Message) -> None:
+        if error is not None and self._refusal is None:
+            self._refusal = f"{message.topic()!r} does not take a record: {error.str()}"
+
+    def _undo(self, error: KafkaException | BufferError, took_s: float) -> None:
+        """Abort, so that nothing of the transaction remains. Raises DeliveryFailed, or BrokerError where we are replaced."""
+        if isinstance(error, BufferError):
+            self._discard("its queue stayed full")
+            raise DeliveryFailed("the producer's queue stayed full for the length of a transaction") from error
+        cause = error.args[0]
+        if cause.fatal():
+            self._raise_if_replaced(cause, took_s)
+            self._discard(cause.str())
+        elif cause.txn_requires_abort():
+            self._abort()
+        else:
+            self._discard(cause.str())
+        raise DeliveryFailed(self._refusal or f"the transaction was broken off: {cause.str()}") from error
+
+    def _raise_if_replaced(self, cause: KafkaError, took_s: float) -> None:
+        """Tell another consumer's fencing from the coordinator's own, of a transaction that outlived its time."""
+        if cause.code() in FENCED and took_s >= self._timeout_s:
+            return
+        if cause.code() in FENCED:
+            raise BrokerError(
+                f"another consumer uses the transactional id {self._id!r} and has taken over ({cause.str()}); "
+                "give each consumer of the group an --instance-id of its own"
+            )
+        raise BrokerError(f"the producer of transactions failed for good: {cause.str()}")
+
+    def _abort(self) -> None:
+        started = time.monotonic()
+        until = started + self._timeout_s
+        try:
+            _patiently(lambda: self._producer.abort_transaction(_left(until)), until)
+        except KafkaException as error:
+            self._discard(error.args[0].str())
+            return
+        if self._disturbed or time.monotonic() - started > SLOW_S:
+            self._discard("an abort was slow, or a connection broke meanwhile")
+
+    def _discard(self, why: str) -> None:
+        log.info("making the producer of transactions anew: %s", why)
+        self._open = False
+        self._producer = self._client()
+
+    def _opened(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
+        """Return a producer that is ready for a transaction. Raises DeliveryFailed while there is none, BrokerError for good."""
+        if self._open:
+            return self._producer
+        until = time.monotonic() + OPEN_TIMEOUT_S
+        try:
+            _patiently(lambda: self._producer.init_transactions(_left(until)), until)
+        except KafkaException as error:
+            cause = error.args[0]
+            self._producer = self._client()
+            if cause.fatal():
+                raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
+            raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
+        self._open = True
+        return self._producer
+
+    def _client(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
+        return make_client(ck.Producer, self._properties, on_error=self._note)
+
+    def _note(self, _error: KafkaError) -> None:
+        self._disturbed = True
+
+
+def _left(until: float) -> float:
+    return max(0.1, until - time.monotonic())
+
+
+def _patiently(step: Callable[[], object], until: float) -> None:
+    """Take a step of a transaction, again while its error says that this may help, until then (monotonic seconds)."""
+    while True:
+        try:
+            step()
+        except KafkaException as error:
+            cause = error.args[0]
+            if cause.fatal() or cause.txn_requires_abort() or not cause.retriable() or time.monotonic() >= until:
+                raise
+            time.sleep(RETRY_S)
+        else:
+            return

@@ -1,0 +1,140 @@
+"""Exactly once, proved on a real Kafka: nothing lost and nothing twice for readers that are read_committed."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import confluent_kafka as ck
+import pytest
+
+from consumer.errors import BrokerError, DeliveryFailed
+from consumer.messages import Message, Record, TopicPartition
+from consumer.transactions import KafkaTransactions
+from tests.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
+from tests.kafka.conftest import Job, Stream, Workers, assert_delivered
+
+pytestmark = pytest.mark.kafka
+
+POSTINGS = 20_000
+
+
+class Work:
+    """A source with ten messages in one partition, two topics to write to, and a transactional producer."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.kafka = kafka
+        self.input, self.out, self.dead = (kafka.create_topic(1) for _ in range(3))
+        self.partition = TopicPartition(self.input, 0)
+        for number in range(10):
+            kafka.append(Message(self.input, 0, -1, None, b"%d" % number))
+        self.group, self.id = unique("group"), unique("id")
+        self.source = kafka.source(self.input, self.group)
+        self.source.start(lambda _partitions, _lost: None)
+
+    def sink(self, **properties: object) -> KafkaTransactions:
+        given = {"bootstrap.servers": self.kafka.servers, **properties}
+        sink = KafkaTransactions(given, topics=[self.out, self.dead], transactional_id=self.id)
+        sink.start()
+        return sink
+
+    def read(self, count: int) -> list[Message]:
+        found: list[Message] = []
+        deadline = time.monotonic() + WAIT_S
+        while len(found) < count:
+            assert time.monotonic() < deadline, f"{len(found)} of {count} messages"
+            found += self.source.poll(count - len(found), 0.1)
+        return found
+
+    def transact(self, sink: KafkaTransactions, messages: Sequence[Message], *, big: int = 0) -> None:
+        records = [Record(self.out, m.key, m.value, (), m.partition) for m in messages]
+        if big:
+            records.append(Record(self.dead, None, b"x" * big, (), 0))
+        sink.transact(records, {self.partition: messages[-1].offset + 1}, self.source.group())
+
+    def written(self) -> list[bytes | None]:
+        return [m.value for m in self.kafka.messages(self.out)]
+
+    def committed(self) -> int | None:
+        return self.kafka.committed(self.group, self.input).get(self.partition)
+
+
+@pytest.fixture
+def work(kafka: Kafka) -> Iterator[Work]:
+    made = Work(kafka)
+    yield made
+    made.source.close()
+
+
+def numbers(messages: Sequence[Message]) -> list[int]:
+    return [int(m.value or b"-1") for m in messages]
+
+
+def test_records_and_offsets_land_together(work: Work) -> None:
+    sink = work.sink()
+    work.transact(sink, work.read(4))
+    assert (work.written(), work.committed()) == ([b"0", b"1", b"2", b"3"], 4)
+    work.transact(sink, work.read(6))
+    assert (len(work.written()), work.committed()) == (10, 10)
+
+
+def test_what_cannot_be_written_takes_the_rest_of_its_transaction_with_it_and_is_read_again(work: Work) -> None:
+    sink = work.sink()
+    work.transact(sink, work.read(2))
+    with pytest.raises(DeliveryFailed, match=f"'{work.dead}' does not take a record"):
+        work.transact(sink, work.read(3), big=2_000_000)
+    assert (work.written(), work.committed()) == ([b"0", b"1"], 2)
+    work.source.rewind()
+    again = work.read(8)
+    assert numbers(again) == list(range(2, 10))
+    work.transact(sink, again)
+    assert work.written() == [b"%d" % n for n in range(10)]
+
+
+def test_a_source_that_committed_nothing_goes_back_to_where_it_began(work: Work) -> None:
+    work.read(5)
+    work.source.rewind()
+    assert numbers(work.read(10)) == list(range(10))
+
+
+def test_a_successor_ends_what_its_predecessor_left_open(work: Work) -> None:
+    killed = ck.Producer({"bootstrap.servers": work.kafka.servers, "transactional.id": work.id, "log_level": 3})
+    killed.init_transactions(WAIT_S)
+    killed.begin_transaction()
+    killed.produce(work.out, b"left open", partition=0)
+    assert killed.flush(WAIT_S) == 0
+    started = time.monotonic()
+    work.transact(work.sink(), work.read(4))
+    assert work.written() == [b"0", b"1", b"2", b"3"]
+    assert time.monotonic() - started < 8.0, "nobody waits for the transaction's own ten seconds"
+
+
+def test_of_two_consumers_with_one_name_the_older_is_shut_out_and_told_why(work: Work) -> None:
+    older, newer = work.sink(), work.sink()
+    messages = work.read(4)
+    with pytest.raises(BrokerError, match=r"another consumer uses the transactional id .* --instance-id"):
+        work.transact(older, messages)
+    work.transact(newer, messages)
+    assert work.written() == [b"0", b"1", b"2", b"3"]
+
+
+@pytest.mark.model
+def test_20000_postings_two_consumers_killed_in_turn_nothing_lost_nothing_twice(
+    kafka_servers: str, starter_registry: Path, workers: Workers
+) -> None:
+    job = Job(kafka_servers)
+    flags = ("--delivery=exactly-once", "--batch-max-count=256")
+    members = {name: workers.start(job, starter_registry, *flags, f"--instance-id={name}") for name in "ab"}
+    for member in members.values():
+        member.wait_ready()
+    with Stream(job, per_s=2_000) as stream:
+        for name in "ab":
+            seen = job.records()
+            wait_until(lambda seen=seen: job.records() > seen + 500, "records come out")  # type: ignore[misc]
+            members[name].kill()
+            members[name] = workers.start(job, starter_registry, *flags, f"--instance-id={name}").wait_ready()
+    if stream.sent < POSTINGS:
+        job.feed(POSTINGS - stream.sent)
+    wait_until(job.all_committed, "both members finish", 120.0)
+    assert [member.stop() for member in members.values()] == [0, 0]
+    assert assert_delivered(*job.read()) == 0, "a record that is there twice"
+    assert sum(end_offsets(kafka_servers, job.output).values()) > POSTINGS * 0.98
