@@ -1,5 +1,6 @@
 """Exactly once, proved on a real Kafka: nothing lost and nothing twice for readers that are read_committed."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ class Work:
     def transact(self, sink: KafkaTransactions, messages: Sequence[Message], *, big: int = 0) -> None:
         records = [Record(self.out, m.key, m.value, (), m.partition) for m in messages]
         if big:
-            records.append(Record(self.dead, None, b"x" * big, (), 0))
+            records.append(Record(self.dead, None, os.urandom(big), (), 0))
         sink.transact(records, {self.partition: messages[-1].offset + 1}, self.source.group())
 
     def written(self) -> list[bytes | None]:
