@@ -32,7 +32,8 @@ from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce
 from consumer.encoder import DEFAULT_ENCODER, Precision, find_encoder, resolve_device
-from consumer.kafka import KafkaSink, KafkaSource
+from consumer.kafka import KafkaSource
+from consumer.kafka_sink import KafkaSink
 from consumer.memory import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, Sink, Source, TopicPartition
 from consumer.metrics import Metrics

@@ -16,7 +16,8 @@ from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from consumer.errors import ConfigError, OccustreamError
 from consumer.http import HttpServer
-from consumer.kafka import KafkaSink, KafkaSource
+from consumer.kafka import KafkaSource
+from consumer.kafka_sink import KafkaSink
 from consumer.messages import Source
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline

@@ -1,19 +1,28 @@
-"""Kafka behind the seams of `messages.py`. Only this file and `transactions.py` know confluent_kafka."""
+"""A member of a Kafka consumer group behind `Source`."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
-from consumer.errors import BrokerError, ConfigError, DeliveryFailed
-from consumer.messages import Message, OnAck, OnRevoke, Record, TopicPartition
+from consumer.errors import BrokerError
+from consumer.kafka_client import (
+    METADATA_TIMEOUT_S,
+    as_message,
+    ck_partitions,
+    listed,
+    make_client,
+    named,
+    partition_count,
+    raise_if_hopeless,
+)
+from consumer.messages import Message, OnRevoke, TopicPartition
 
 log = logging.getLogger(__name__)
 
-METADATA_TIMEOUT_S = 10.0
 LEAVE_TIMEOUT_S = 5.0
 HEARTBEAT_AFTER_S = 1.0
 """How long after the last poll a heartbeat starts to matter; before that it would only cost the fetched messages."""
@@ -26,14 +35,6 @@ CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "fetch.queue.backoff.ms": 10,  # the default second would show as latency
     "queued.max.messages.kbytes": 16_384,
     "statistics.interval.ms": 0,
-}
-PRODUCER_DEFAULTS: Mapping[str, Any] = {
-    "enable.idempotence": True,
-    "linger.ms": 5,
-    "compression.type": "lz4",
-    "message.timeout.ms": 0,  # a dead broker is waited for: a record that timed out would be overtaken by those behind it
-    "message.max.bytes": 16_000_000,  # the topic's own limit decides
-    "queue.buffering.max.kbytes": 65_536,
 }
 
 
@@ -71,7 +72,7 @@ class KafkaSource:
         """See `Source.poll`."""
         self._polled_at = time.monotonic()
         if self._paused:
-            self._consumer.resume(_partitions(self._paused & self._assigned))
+            self._consumer.resume(ck_partitions(self._paused & self._assigned))
             self._paused = set()
         # poll returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
         if self._astray:
@@ -93,7 +94,7 @@ class KafkaSource:
         if time.monotonic() - self._polled_at < HEARTBEAT_AFTER_S:
             return
         if reading := self._assigned - self._paused:
-            self._consumer.pause(_partitions(reading))
+            self._consumer.pause(ck_partitions(reading))
             self._paused |= reading
         if (message := self._consumer.poll(0.0)) is not None:
             self._stash.append(message)
@@ -120,7 +121,7 @@ class KafkaSource:
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
         lags = {}
-        for position in self._consumer.position(_partitions(self._assigned)):
+        for position in self._consumer.position(ck_partitions(self._assigned)):
             partition = TopicPartition(position.topic, position.partition)
             low, high = self._consumer.get_watermark_offsets(position, cached=True)
             if high >= 0:
@@ -146,24 +147,24 @@ class KafkaSource:
             pass
 
     def _gain(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        self._assigned |= _names(partitions)
-        self._unplaced |= _names(partitions)
-        log.info("assigned %s", _listed(partitions))
+        self._assigned |= named(partitions)
+        self._unplaced |= named(partitions)
+        log.info("assigned %s", listed(partitions))
 
     def _revoke(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        log.info("revoked %s", _listed(partitions))
-        self._on_revoke(_names(partitions), False)  # noqa: FBT003 - OnRevoke
-        self._let_go(_names(partitions))
+        log.info("revoked %s", listed(partitions))
+        self._on_revoke(named(partitions), False)  # noqa: FBT003 - OnRevoke
+        self._let_go(named(partitions))
 
     def _lose(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        log.warning("lost %s", _listed(partitions))
-        self._on_revoke(_names(partitions), True)  # noqa: FBT003 - OnRevoke
-        self._let_go(_names(partitions))
+        log.warning("lost %s", listed(partitions))
+        self._on_revoke(named(partitions), True)  # noqa: FBT003 - OnRevoke
+        self._let_go(named(partitions))
 
     def _let_go(self, partitions: set[TopicPartition]) -> None:
         """Forget partitions that are no longer ours. librdkafka would keep one paused, and it might come back to us."""
         if paused := self._paused & partitions:
-            self._consumer.resume(_partitions(paused))
+            self._consumer.resume(ck_partitions(paused))
         self._paused -= partitions
         self._assigned -= partitions
         self._unplaced -= partitions
@@ -174,7 +175,7 @@ class KafkaSource:
         """Look up, once per gained partition, where reading begins; it counts as lag's position until a message comes."""
         unplaced, self._unplaced = self._unplaced, set()
         try:
-            found = self._consumer.committed(_partitions(unplaced), timeout=METADATA_TIMEOUT_S)
+            found = self._consumer.committed(ck_partitions(unplaced), timeout=METADATA_TIMEOUT_S)
         except KafkaException as error:
             log.warning("committed offsets are unknown; the lag may be shown too high: %s", error.args[0].str())
             return
@@ -183,7 +184,7 @@ class KafkaSource:
     def _set_back(self) -> None:
         """Go back to committed offsets; a partition that cannot be set back now stays astray, and nothing of it is read."""
         try:
-            for place in self._consumer.committed(_partitions(self._astray), timeout=METADATA_TIMEOUT_S):
+            for place in self._consumer.committed(ck_partitions(self._astray), timeout=METADATA_TIMEOUT_S):
                 partition = TopicPartition(place.topic, place.partition)
                 offset = place.offset if place.offset >= 0 else self._starts.get(partition, ck.OFFSET_BEGINNING)
                 self._consumer.seek(ck.TopicPartition(place.topic, place.partition, offset))
@@ -193,127 +194,6 @@ class KafkaSource:
 
     def _message(self, raw: ck.Message) -> Message | None:
         if (error := raw.error()) is not None:
-            _raise_if_hopeless(error, self._topic)
+            raise_if_hopeless(error, self._topic)
             return None
-        kind, timestamp_ms = raw.timestamp()
-        headers = cast("list[tuple[str, str | bytes | None]]", raw.headers() or [])
-        return Message(
-            str(raw.topic()),
-            int(raw.partition() or 0),
-            int(raw.offset() or 0),
-            _bytes(raw.key()),
-            _bytes(raw.value()),
-            tuple((str(name), _bytes(value)) for name, value in headers),
-            None if kind == ck.TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
-        )
-
-
-class KafkaSink:
-    """An idempotent producer; see `Sink`."""
-
-    def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
-        """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
-        self._servers = properties.get("bootstrap.servers", "")
-        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **properties})
-        self._topics = topics
-        self._partition_counts: dict[str, int] = {}
-        self._full_queue_timeout_s = full_queue_timeout_s
-
-    def start(self) -> None:
-        """Look the output topics up. Raises BrokerError where one is not there or no broker answers."""
-        self._partition_counts = {t: partition_count(self._producer, t, servers=self._servers) for t in self._topics}
-
-    def produce(self, record: Record, on_ack: OnAck) -> None:
-        """See `Sink.produce`."""
-        deadline = time.monotonic() + self._full_queue_timeout_s
-        while True:
-            try:
-                self._producer.produce(
-                    record.topic,
-                    value=record.value,
-                    key=record.key,
-                    headers=list(record.headers),
-                    partition=record.input_partition % self._partition_counts[record.topic],
-                    on_delivery=lambda error, _message: on_ack(None if error is None else error.str()),
-                )
-            except BufferError as error:
-                if time.monotonic() >= deadline:
-                    raise DeliveryFailed(f"the producer's queue stayed full for {self._full_queue_timeout_s:.0f} s") from error
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                if error.args[0].fatal():
-                    raise BrokerError(f"the producer failed for good: {error.args[0].str()}") from error
-                raise DeliveryFailed(f"{record.topic!r} refuses a record: {error.args[0].str()}") from error
-            else:
-                return
-
-    def poll(self, timeout_s: float) -> None:
-        """See `Sink.poll`."""
-        self._producer.poll(timeout_s)
-
-    def flush(self, timeout_s: float) -> None:
-        """See `Sink.flush`."""
-        self._producer.flush(timeout_s)
-
-
-def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: str = "") -> int:
-    """Return how many partitions `topic` has. Raises BrokerError where it is not there or no broker answers."""
-    try:
-        found = client.list_topics(topic, timeout=METADATA_TIMEOUT_S).topics[topic]
-    except KafkaException as error:
-        raise BrokerError(
-            f"no Kafka broker answers at {servers!r} ({error.args[0].str()}); "
-            "check --bootstrap-servers (OCCUSTREAM_BOOTSTRAP_SERVERS) and the security settings"
-        ) from error
-    if found.error is not None:
-        raise BrokerError(f"topic {topic!r} cannot be used ({found.error.str()}); create it, or name another one in the settings")
-    return len(found.partitions)
-
-
-def make_client(
-    kind: Any,  # noqa: ANN401 - two classes without a common base
-    properties: Mapping[str, Any],
-    *,
-    on_error: Callable[[KafkaError], None] = lambda _: None,
-) -> Any:  # noqa: ANN401
-    """Return a client that logs. Raises ConfigError for a property that librdkafka does not take."""
-
-    def noted(error: KafkaError) -> None:
-        log.warning("Kafka: %s", error.str())
-        on_error(error)
-
-    try:
-        return kind({**properties, "error_cb": noted}, logger=log)
-    except KafkaException as error:
-        raise ConfigError(f"Kafka property refused: {error.args[0].str()}") from error
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"Kafka property refused: {error}") from error
-
-
-def _raise_if_hopeless(error: KafkaError, topic: str) -> None:
-    """Let librdkafka retry what heals; raise what needs a person."""
-    hopeless = (
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-    )
-    if error.fatal() or error.code() in hopeless:
-        raise BrokerError(f"cannot read {topic!r}: {error.str()}")
-    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes start with an underscore
-        log.warning("Kafka: %s", error.str())
-
-
-def _partitions(names: Iterable[TopicPartition]) -> list[ck.TopicPartition]:
-    return [ck.TopicPartition(p.topic, p.partition) for p in names]
-
-
-def _names(partitions: Sequence[ck.TopicPartition]) -> set[TopicPartition]:
-    return {TopicPartition(p.topic, p.partition) for p in partitions}
-
-
-def _listed(partitions: Sequence[ck.TopicPartition]) -> str:
-    return ", ".join(f"{p.topic}[{p.partition}]" for p in partitions) or "nothing"
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
+        return as_message(raw)

@@ -15,7 +15,8 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka import PRODUCER_DEFAULTS, make_client, partition_count
+from consumer.kafka_client import make_client, partition_count
+from consumer.kafka_sink import PRODUCER_DEFAULTS
 from consumer.messages import Record, TopicPartition
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
-from consumer.kafka import KafkaSink, KafkaSource
+from consumer.kafka import KafkaSource
+from consumer.kafka_sink import KafkaSink
 from consumer.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
 from consumer.messages import Headers, Message, OnAck, OnRevoke, Record, Sink, Source, TopicPartition, TransactionalSink
 from consumer.metrics import Metrics

@@ -1,0 +1,107 @@
+"""What all Kafka clients share: how they are made, what they say of a topic, which errors need a person, how a message looks.
+
+Only the files named kafka*.py, transactions.py and topic_reader.py know confluent_kafka.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.errors import BrokerError, ConfigError
+from consumer.messages import Message, TopicPartition
+
+log = logging.getLogger(__name__)
+
+METADATA_TIMEOUT_S = 10.0
+
+
+def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: str = "") -> int:
+    """Return how many partitions `topic` has. Raises BrokerError where it is not there or no broker answers."""
+    with unanswered(servers):
+        found = client.list_topics(topic, timeout=METADATA_TIMEOUT_S).topics[topic]
+    if found.error is not None:
+        raise BrokerError(f"topic {topic!r} cannot be used ({found.error.str()}); create it, or name another one in the settings")
+    return len(found.partitions)
+
+
+@contextmanager
+def unanswered(servers: str) -> Iterator[None]:
+    """Turn a look-up's failure into a BrokerError that says where to look."""
+    try:
+        yield
+    except KafkaException as error:
+        raise BrokerError(
+            f"no Kafka broker answers at {servers!r} ({error.args[0].str()}); "
+            "check --bootstrap-servers (OCCUSTREAM_BOOTSTRAP_SERVERS) and the security settings"
+        ) from error
+
+
+def make_client(
+    kind: Any,  # noqa: ANN401 - two classes without a common base
+    properties: Mapping[str, Any],
+    *,
+    on_error: Callable[[KafkaError], None] = lambda _: None,
+) -> Any:  # noqa: ANN401
+    """Return a client that logs. Raises ConfigError for a property that librdkafka does not take."""
+
+    def noted(error: KafkaError) -> None:
+        log.warning("Kafka: %s", error.str())
+        on_error(error)
+
+    try:
+        return kind({**properties, "error_cb": noted}, logger=log)
+    except KafkaException as error:
+        raise ConfigError(f"Kafka property refused: {error.args[0].str()}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Kafka property refused: {error}") from error
+
+
+def raise_if_hopeless(error: KafkaError, topic: str) -> None:
+    """Log what librdkafka heals by itself. Raises BrokerError for what needs a person."""
+    hopeless = (
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+    )
+    if error.fatal() or error.code() in hopeless:
+        raise BrokerError(f"cannot read {topic!r}: {error.str()}")
+    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes start with an underscore
+        log.warning("Kafka: %s", error.str())
+
+
+def ck_partitions(names: Iterable[TopicPartition]) -> list[ck.TopicPartition]:
+    """Return our names of partitions as the client's."""
+    return [ck.TopicPartition(p.topic, p.partition) for p in names]
+
+
+def named(partitions: Sequence[ck.TopicPartition]) -> set[TopicPartition]:
+    """Return the client's names of partitions as ours."""
+    return {TopicPartition(p.topic, p.partition) for p in partitions}
+
+
+def listed(partitions: Sequence[ck.TopicPartition]) -> str:
+    """Return partitions as they stand in a log line."""
+    return ", ".join(f"{p.topic}[{p.partition}]" for p in partitions) or "nothing"
+
+
+def as_message(raw: ck.Message) -> Message:
+    """Return a message that carries no error as ours, bytes untouched."""
+    kind, timestamp_ms = raw.timestamp()
+    headers = cast("list[tuple[str, str | bytes | None]]", raw.headers() or [])
+    return Message(
+        str(raw.topic()),
+        int(raw.partition() or 0),
+        int(raw.offset() or 0),
+        _bytes(raw.key()),
+        _bytes(raw.value()),
+        tuple((str(name), _bytes(value)) for name, value in headers),
+        None if kind == ck.TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,69 @@
+"""An idempotent Kafka producer behind `Sink`."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaException
+
+from consumer.errors import BrokerError, DeliveryFailed
+from consumer.kafka_client import make_client, partition_count
+from consumer.messages import OnAck, Record
+
+PRODUCER_DEFAULTS: Mapping[str, Any] = {
+    "enable.idempotence": True,
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    "message.timeout.ms": 0,  # a dead broker is waited for: a record that timed out would be overtaken by those behind it
+    "message.max.bytes": 16_000_000,  # the topic's own limit decides
+    "queue.buffering.max.kbytes": 65_536,
+}
+
+
+class KafkaSink:
+    """An idempotent producer; see `Sink`."""
+
+    def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
+        """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
+        self._servers = properties.get("bootstrap.servers", "")
+        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **properties})
+        self._topics = topics
+        self._partition_counts: dict[str, int] = {}
+        self._full_queue_timeout_s = full_queue_timeout_s
+
+    def start(self) -> None:
+        """Look the output topics up. Raises BrokerError where one is not there or no broker answers."""
+        self._partition_counts = {t: partition_count(self._producer, t, servers=self._servers) for t in self._topics}
+
+    def produce(self, record: Record, on_ack: OnAck) -> None:
+        """See `Sink.produce`."""
+        deadline = time.monotonic() + self._full_queue_timeout_s
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    partition=record.input_partition % self._partition_counts[record.topic],
+                    on_delivery=lambda error, _message: on_ack(None if error is None else error.str()),
+                )
+            except BufferError as error:
+                if time.monotonic() >= deadline:
+                    raise DeliveryFailed(f"the producer's queue stayed full for {self._full_queue_timeout_s:.0f} s") from error
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                if error.args[0].fatal():
+                    raise BrokerError(f"the producer failed for good: {error.args[0].str()}") from error
+                raise DeliveryFailed(f"{record.topic!r} refuses a record: {error.args[0].str()}") from error
+            else:
+                return
+
+    def poll(self, timeout_s: float) -> None:
+        """See `Sink.poll`."""
+        self._producer.poll(timeout_s)
+
+    def flush(self, timeout_s: float) -> None:
+        """See `Sink.flush`."""
+        self._producer.flush(timeout_s)

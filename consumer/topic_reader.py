@@ -1,0 +1,95 @@
+"""Reads a topic once, as it is now, outside any consumer group: for tools that list or replay."""
+
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError
+
+from consumer.errors import BrokerError
+from consumer.kafka_client import METADATA_TIMEOUT_S, as_message, make_client, partition_count, raise_if_hopeless, unanswered
+from consumer.messages import Message
+
+SILENT_S = 30.0
+"""No message, and no end of a partition, for so long: nobody answers."""
+SLICE_S = 0.1
+MAX_COUNT = 1_000
+
+READER_PROPERTIES: Mapping[str, Any] = {
+    "group.id": "occustream-reader",  # the client wants one; it is neither joined nor committed to
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",  # what retention deletes while it is read is not missed
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
+}
+
+
+class TopicReader:
+    """The committed messages of a topic from its first to its last at the time of entering, in order per partition.
+
+    Use it in a `with` statement and iterate over it, once. `ranges` limits it to some partitions, and offsets of them:
+    `range(first, end)`, cut to what is there. Entering raises BrokerError
+    where the topic or a partition is not there, or no broker answers.
+    """
+
+    def __init__(self, properties: Mapping[str, Any], topic: str, *, ranges: Mapping[int, range] | None = None) -> None:
+        """Create the client; connects later. Raises ConfigError for a property that librdkafka does not take."""
+        self._servers = properties.get("bootstrap.servers", "")
+        self._consumer = make_client(ck.Consumer, {**properties, **READER_PROPERTIES})
+        self._topic = topic
+        self._ranges = ranges
+        self._ends: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        count = partition_count(self._consumer, self._topic, servers=self._servers)
+        starts = []
+        for partition in range(count) if self._ranges is None else self._ranges:
+            if partition >= count:
+                raise BrokerError(f"topic {self._topic!r} has no partition {partition}, only 0 to {count - 1}")
+            first, end = self._bounds(partition)
+            if first < end:
+                self._ends[partition] = end
+                starts.append(ck.TopicPartition(self._topic, partition, first))
+        self._consumer.assign(starts)
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self._consumer.close()
+
+    def __iter__(self) -> Iterator[Message]:
+        """Yield the messages. Raises BrokerError when nobody answers any more."""
+        heard_at = time.monotonic()
+        while self._ends:
+            raw = self._consumer.consume(MAX_COUNT, SLICE_S)
+            if raw:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > SILENT_S:
+                raise BrokerError(f"{self._topic!r} at {self._servers!r} has not answered for {SILENT_S:.0f} s; try again")
+            for each in raw:
+                if (message := self._taken(each)) is not None:
+                    yield message
+
+    def _bounds(self, partition: int) -> tuple[int, int]:
+        """Return the first offset to read and the one after the last."""
+        with unanswered(self._servers):
+            low, high = self._consumer.get_watermark_offsets(
+                ck.TopicPartition(self._topic, partition), timeout=METADATA_TIMEOUT_S
+            )
+        wanted = range(low, high) if self._ranges is None else self._ranges[partition]
+        return max(low, wanted.start), min(high, wanted.stop)
+
+    def _taken(self, raw: ck.Message) -> Message | None:
+        """Return a message within the bounds. The position decides on the end: what ends a transaction takes offsets, too."""
+        partition, offset = int(raw.partition() or 0), int(raw.offset() or 0)
+        if (error := raw.error()) is not None:
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes start with an underscore
+                self._ends.pop(partition, None)
+            raise_if_hopeless(error, self._topic)
+            return None
+        end = self._ends.get(partition, 0)
+        if offset + 1 >= end:
+            self._ends.pop(partition, None)
+        return as_message(raw) if offset < end else None
