@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from consumer.errors import InvalidMessage
+from consumer.letter import Stage, dead_letter
 from consumer.messages import Message, Record
 from schemas.events import EnrichedPosting, JobPosting
 from schemas.text import plain_text
@@ -51,7 +52,7 @@ class Codec:
         try:
             value = enriched.model_dump_json().encode()
         except PydanticSerializationError as error:  # nested deeper than it writes, though not than it was read
-            raise InvalidMessage("not_json", f"cannot be written again: {error}") from None
+            raise InvalidMessage("not_json", f"cannot be written again: {error}", cause=error) from None
         self._check_size(value, "the enriched posting")
         headers = (
             *message.headers,
@@ -60,18 +61,9 @@ class Codec:
         )
         return Record(self._output_topic, message.key, value, headers, message.partition)
 
-    def dead_letter(self, message: Message, error: InvalidMessage) -> Record:
+    def dead_letter(self, message: Message, error: InvalidMessage, *, stage: Stage, model_version: str) -> Record:
         """Return the dead letter of a message: key, value and headers untouched, the story in further headers."""
-        story = {
-            "reason": error.reason,
-            "error": error.detail[:1000],
-            "topic": message.topic,
-            "partition": str(message.partition),
-            "offset": str(message.offset),
-            "timestamp-ms": "" if message.timestamp_ms is None else str(message.timestamp_ms),
-        }
-        headers = tuple((f"dead-letter.{name}", text.encode("utf-8", "backslashreplace")) for name, text in story.items())
-        return Record(self._dead_letter_topic, message.key, message.value, (*message.headers, *headers), message.partition)
+        return dead_letter(message, error, topic=self._dead_letter_topic, stage=stage, model_version=model_version)
 
     def _posting(self, message: Message, fields: dict[str, Any]) -> JobPosting:
         known = {name: value for name, value in fields.items() if value is not None or name not in INPUT_NAMES}
@@ -101,13 +93,13 @@ def _json_object(value: bytes) -> dict[str, Any]:
     try:
         text = value.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidMessage("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}") from None
+        raise InvalidMessage("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}", cause=error) from None
     try:
         parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
-    except RecursionError:
-        raise InvalidMessage("not_json", "nested too deeply") from None
+    except RecursionError as error:
+        raise InvalidMessage("not_json", "nested too deeply", cause=error) from None
     except ValueError as error:  # JSONDecodeError, and an integer of more digits than Python converts
-        raise InvalidMessage("not_json", str(error)) from None
+        raise InvalidMessage("not_json", str(error), cause=error) from None
     if not isinstance(parsed, dict):
         raise InvalidMessage("not_an_object", f"a JSON object is expected, not {type(parsed).__name__}")
     if "\\u" in text:  # only an escape can smuggle in a lone surrogate, which no UTF-8 record could carry
@@ -137,8 +129,8 @@ def _finite(digits: str) -> float:
 def _check_encodable(parsed: dict[str, Any]) -> None:
     try:
         json.dumps(parsed, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InvalidMessage("invalid_text", "a lone surrogate: text that is no Unicode") from None
+    except UnicodeEncodeError as error:
+        raise InvalidMessage("invalid_text", "a lone surrogate: text that is no Unicode", cause=error) from None
 
 
 def _fallback_id(message: Message) -> str:
@@ -154,12 +146,12 @@ def _invalid(error: ValidationError) -> InvalidMessage:
     field, kind = str(first["loc"][0]), first["type"]
     if field in TITLE_NAMES:
         if kind == "missing":
-            return InvalidMessage("no_title", f"none of the fields {', '.join(TITLE_NAMES)} is there")
+            return InvalidMessage("no_title", f"none of the fields {', '.join(TITLE_NAMES)} is there", cause=error)
         if kind == "string_too_short":
-            return InvalidMessage("empty_title", "the title is empty")
+            return InvalidMessage("empty_title", "the title is empty", cause=error)
     if kind == "string_unicode":
-        return InvalidMessage("invalid_text", f"{field}: {first['msg']}")
-    return InvalidMessage("invalid_field", f"{field}: {first['msg']}")
+        return InvalidMessage("invalid_text", f"{field}: {first['msg']}", cause=error)
+    return InvalidMessage("invalid_field", f"{field}: {first['msg']}", cause=error)
 
 
 def _input_names(field: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from consumer.codec import Codec
 from consumer.errors import InvalidMessage
+from consumer.letter import Stage
 from consumer.messages import Message, Record
 from consumer.metrics import Metrics
 from consumer.scorer import Scored, Scorer
@@ -31,7 +32,7 @@ def enrich(messages: Sequence[Message], scorer: Scorer, codec: Codec, metrics: M
     with metrics.stage("encode"):
         now = datetime.now(UTC)
         return [
-            _dead(message, codec, posting)
+            _dead(message, codec, posting, "decode", scorer)
             if isinstance(posting, InvalidMessage)
             else _answered(message, posting, next(answers), scorer, codec, now)
             for message, posting in zip(messages, decoded, strict=True)
@@ -57,14 +58,14 @@ def _answers(postings: Sequence[JobPosting], scorer: Scorer) -> list[Scored | In
             middle = len(postings) // 2
             return [*_answers(postings[:middle], scorer), *_answers(postings[middle:], scorer)]
         scorer.probe()
-        return [InvalidMessage("not_scored", f"the model fails on it: {type(error).__name__}: {error}")]
+        return [InvalidMessage("not_scored", f"the model fails on it: {type(error).__name__}: {error}", cause=error)]
 
 
 def _answered(
     message: Message, posting: JobPosting, answer: Scored | InvalidMessage, scorer: Scorer, codec: Codec, now: datetime
 ) -> Outcome:
     if isinstance(answer, InvalidMessage):
-        return _dead(message, codec, answer)
+        return _dead(message, codec, answer, "score", scorer)
     return _encode(message, posting, answer, scorer, codec, now)
 
 
@@ -83,8 +84,8 @@ def _encode(message: Message, posting: JobPosting, scored: Scored, scorer: Score
     try:
         return Outcome(message, codec.encode(message, enriched), scored.decision, None)
     except InvalidMessage as error:
-        return _dead(message, codec, error)
+        return _dead(message, codec, error, "encode", scorer)
 
 
-def _dead(message: Message, codec: Codec, error: InvalidMessage) -> Outcome:
-    return Outcome(message, codec.dead_letter(message, error), None, error)
+def _dead(message: Message, codec: Codec, error: InvalidMessage, stage: Stage, scorer: Scorer) -> Outcome:
+    return Outcome(message, codec.dead_letter(message, error, stage=stage, model_version=scorer.version), None, error)

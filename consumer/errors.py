@@ -38,12 +38,13 @@ class ScorerFailed(OccustreamError):
 
 
 class InvalidMessage(OccustreamError):
-    """A message that cannot be a posting. `reason` is a short constant, `detail` the story."""
+    """A message that cannot be a posting. `reason` is a short constant, `detail` the story, `cause` what was raised first."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, cause: Exception | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.error_class = type(cause or self).__name__  # the name alone: an exception would keep its frames alive
 
 
 class BrokerError(OccustreamError):

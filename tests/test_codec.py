@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from consumer.codec import INPUT_NAMES, REASONS
 from consumer.enrich import enrich
 from consumer.errors import InvalidMessage
-from consumer.messages import Message
 from consumer.metrics import Metrics
 from schemas.events import EnrichedPosting, JobPosting, ModelInfo
 from tests.factories import codec, message, posting_bytes, tiny_scorer
@@ -23,7 +22,6 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(anything, inner, max_size=4),
     max_leaves=12,
 )
-some_headers = st.lists(st.tuples(st.text(max_size=9), st.none() | st.binary(max_size=9)), max_size=3).map(tuple)
 
 
 def outcome(value: bytes | None) -> JobPosting | str:
@@ -141,18 +139,6 @@ def test_whatever_decodes_encodes_with_all_unknown_fields_unchanged(fields: dict
 def test_a_deeply_nested_posting_is_enriched_or_a_dead_letter(depth: int) -> None:
     bad = message(b'{"title": "Cook", "x": ' + b"[" * depth + b"]" * depth + b"}")
     assert len(enrich([bad], tiny_scorer(), codec(), Metrics())) == 1
-
-
-@given(st.none() | st.binary(), st.none() | st.binary(), some_headers, anything)
-def test_a_dead_letter_keeps_the_original_untouched(key: bytes | None, value: bytes | None, headers: Any, detail: str) -> None:
-    source = Message("postings.raw", 3, 14, key, value, headers, 1_735_689_600_000)
-    record = codec().dead_letter(source, InvalidMessage("not_json", detail))
-    assert (record.topic, record.key, record.value, record.input_partition) == ("postings.dead-letters", key, value, 3)
-    assert record.headers[: len(headers)] == headers
-    story = dict(record.headers[len(headers) :])
-    assert [story[f"dead-letter.{name}"] for name in ("reason", "topic", "partition", "offset", "timestamp-ms")] == [
-        b"not_json", b"postings.raw", b"3", b"14", b"1735689600000"
-    ]  # fmt: skip
 
 
 def test_a_posting_that_outgrows_the_limit_once_enriched_is_a_dead_letter() -> None:
