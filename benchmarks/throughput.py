@@ -28,6 +28,7 @@ import torch
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # it is there
 
+from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce
@@ -162,7 +163,7 @@ def run_pipeline(
 
     Pipeline(
         source=cast("Source", stamped),
-        delivery=AtLeastOnce(source, sink, metrics),
+        delivery=AtLeastOnce(source, sink, metrics, bad_share=BadShare()),
         batcher=Batcher(BatchPolicy(256, 4_000_000, 0.02)),
         codec=Codec(output_topic=output, dead_letter_topic=dead, max_message_bytes=1_000_000, max_title_chars=1_000),
         scorer=scorer,

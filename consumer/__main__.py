@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
@@ -65,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(signal_number, lambda *_: stop.set())
     metrics = Metrics()
     source = KafkaSource(settings.consumer_properties(), topic=settings.input_topic)
-    delivery = _delivery(settings, source, metrics)
+    bad_share = BadShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
+    metrics.bad_share.set_function(lambda: bad_share.share)
+    delivery = _delivery(settings, source, metrics, bad_share)
     loader = _loader(settings)
     scorer = _first_scorer(loader, settings, stop)
     if scorer is None:
@@ -87,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         metrics=metrics,
         next_scorer=reloader.take,
         check_background=http.check,
-        stop=stop.is_set,
+        stop=lambda: stop.is_set() or bad_share.exceeded,
         drain_timeout_s=settings.drain_timeout_s,
     )
     http.start()
@@ -98,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
     finally:
         reloader.stop()
         http.stop()
+    bad_share.check()
     log.info("drained; goodbye")
     return 0
 
@@ -149,19 +153,20 @@ def _first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Even
     )
 
 
-def _delivery(settings: Settings, source: Source, metrics: Metrics) -> Delivery:
+def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: BadShare) -> Delivery:
     """Return how records leave, the output topics looked up. Raises BrokerError."""
     topics = [settings.output_topic, settings.dead_letter_topic]
     if settings.delivery == "exactly-once":
         transactions = KafkaTransactions(settings.kafka_properties(), topics=topics, transactional_id=settings.transactional_id)
         transactions.start()
-        return ExactlyOnce(source, transactions, metrics)
+        return ExactlyOnce(source, transactions, metrics, bad_share=bad_share)
     sink = KafkaSink(settings.kafka_properties(), topics=topics)
     sink.start()
     return AtLeastOnce(
         source,
         sink,
         metrics,
+        bad_share=bad_share,
         max_in_flight_messages=settings.max_in_flight_messages,
         commit_interval_s=settings.commit_interval_s,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
+from consumer.bad_share import BadShare
 from consumer.enrich import Outcome
 from consumer.errors import DeliveryFailed
 from consumer.in_flight import InFlight
@@ -69,6 +70,7 @@ class AtLeastOnce:
         sink: Sink,
         metrics: Metrics,
         *,
+        bad_share: BadShare,
         max_in_flight_messages: int = 4_096,
         max_in_flight_bytes: int = 33_554_432,
         commit_interval_s: float = 1.0,
@@ -77,6 +79,7 @@ class AtLeastOnce:
         self._source = source
         self._sink = sink
         self._metrics = metrics
+        self._bad_share = bad_share
         self._max_in_flight_messages = max_in_flight_messages
         self._max_in_flight_bytes = max_in_flight_bytes
         self._commit_interval_s = commit_interval_s
@@ -146,7 +149,7 @@ class AtLeastOnce:
                 self._refuse([outcome], f"{where}: {error}")
             return
         self._in_flight.land(message)
-        _count(outcome, self._metrics)
+        _count(outcome, self._metrics, self._bad_share)
         if not self._refused:
             self._why, self._pause_s = None, FIRST_PAUSE_S
 
@@ -187,11 +190,18 @@ class ExactlyOnce:
     """
 
     def __init__(
-        self, source: Source, sink: TransactionalSink, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic
+        self,
+        source: Source,
+        sink: TransactionalSink,
+        metrics: Metrics,
+        *,
+        bad_share: BadShare,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._sink = sink
         self._metrics = metrics
+        self._bad_share = bad_share
         self._clock = clock
         self._why: str | None = None
         self._failed_at = 0.0
@@ -225,7 +235,7 @@ class ExactlyOnce:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             raise
         for outcome in outcomes:
-            _count(outcome, self._metrics)
+            _count(outcome, self._metrics, self._bad_share)
         self._metrics.commits.inc()
         self._pause_s = FIRST_PAUSE_S
         if self._clock() - self._failed_at > SILENT_S:
@@ -242,9 +252,10 @@ class ExactlyOnce:
         """Nothing is kept of any partition."""
 
 
-def _count(outcome: Outcome, metrics: Metrics) -> None:
+def _count(outcome: Outcome, metrics: Metrics, bad_share: BadShare) -> None:
     """Count what has landed."""
     message = outcome.message
+    bad_share.add(None if outcome.error is None else outcome.error.reason)
     if outcome.error is None:
         metrics.enriched.inc()
         metrics.decisions.labels(outcome.decision).inc()

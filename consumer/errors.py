@@ -7,6 +7,7 @@ OccustreamError
 ├── RegistryError     the registry cannot be read or written
 ├── ScorerFailed      no posting can be scored any more: the device or the model is broken
 ├── InvalidMessage    one message cannot be a posting; it becomes a dead letter
+├── TooManyDeadLetters  the share of bad messages is above its limit; what was read is delivered
 ├── BrokerError       Kafka refuses or cannot be reached
 │   └── DeliveryFailed   records were not taken; their offsets stay uncommitted, and they are tried again
 └── BackgroundFailed  a background thread died; the process follows it
@@ -45,6 +46,10 @@ class InvalidMessage(OccustreamError):
         self.reason = reason
         self.detail = detail
         self.error_class = type(cause or self).__name__  # the name alone: an exception would keep its frames alive
+
+
+class TooManyDeadLetters(OccustreamError):
+    """The share of bad messages is above its limit: the process ends, with all that it read delivered and committed."""
 
 
 class BrokerError(OccustreamError):

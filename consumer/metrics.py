@@ -30,6 +30,11 @@ class Metrics:
         self.dead_letters = Counter(
             "occustream_dead_letters_total", "Dead letters acknowledged by the broker.", ["reason"], registry=registry
         )
+        self.bad_share = Gauge(
+            "occustream_bad_share",
+            "Dead letters among the last bad_share_window messages, 0 to 1; above bad_share_limit the consumer ends.",
+            registry=registry,
+        )
         self.decisions = Counter(
             "occustream_decisions_total", "Enriched postings by what their confidence permits.", ["decision"], registry=registry
         )

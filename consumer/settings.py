@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     max_in_flight_messages: int = Field(4_096, ge=1, description="unacknowledged messages at which reading pauses")
     max_message_bytes: int = Field(1_000_000, ge=1, le=15_000_000, description="larger messages and records become dead letters")
     max_title_chars: int = Field(1_000, ge=1, description="postings with longer titles become dead letters")
+    bad_share_limit: float = Field(
+        0.5, gt=0, le=1, description="share of dead letters above which the consumer ends; 1: no limit"
+    )
+    bad_share_window: int = Field(1_000, ge=1, le=1_000_000, description="the last messages, of which that share is taken")
     title_cache_size: int = Field(50_000, ge=0, description="distinct titles whose answers are kept, per model version; 0: none")
     commit_interval_s: float = Field(1.0, gt=0, le=60, description="how often finished offsets are committed")
     reload_interval_s: float = Field(1.0, gt=0, le=5, description="how often the registry is looked at for a new version")

@@ -25,6 +25,7 @@ import pytest
 import torch
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
@@ -209,13 +210,14 @@ def make_pipeline(source: Source, sink: Sink | TransactionalSink, *, batch: Batc
     """Return a pipeline with the tiny model; `batch` messages make a batch, or whatever waits after 10 ms."""
     policy = BatchPolicy(batch, 1_000_000, 0.01) if isinstance(batch, int) else batch
     given = {"scorer": tiny_scorer(), "metrics": Metrics(), **options}
+    bad_share = given.pop("bad_share", BadShare())
     limits = {name: given.pop(name) for name in ("max_in_flight_messages", "commit_interval_s") if name in given}
     clock, metrics = given.get("clock", time.monotonic), given["metrics"]
     delivery: Delivery
     if isinstance(sink, MemoryTransactions | KafkaTransactions):
-        delivery = ExactlyOnce(source, sink, metrics, clock=clock)
+        delivery = ExactlyOnce(source, sink, metrics, bad_share=bad_share, clock=clock)
     else:
-        delivery = AtLeastOnce(source, sink, metrics, clock=clock, **limits)
+        delivery = AtLeastOnce(source, sink, metrics, bad_share=bad_share, clock=clock, **limits)
     return Pipeline(source=source, delivery=delivery, batcher=Batcher(policy), codec=make_codec(), **given)
 
 

@@ -1,0 +1,49 @@
+"""The share of dead letters among the last messages: above a limit the consumer ends rather than drain a topic into them."""
+
+from collections import Counter, deque
+
+from consumer.errors import TooManyDeadLetters
+
+
+class BadShare:
+    """Counts what has landed. Of a window that is not full yet, what is missing counts as good. One thread adds."""
+
+    def __init__(self, *, limit: float = 1.0, window: int = 1_000) -> None:
+        self._limit = limit
+        self._window = window
+        self._last: deque[str | None] = deque()
+        self._reasons: Counter[str] = Counter()
+        self._verdict: str | None = None
+
+    @property
+    def share(self) -> float:
+        """Dead letters among the last `window` messages, 0 to 1. Safe from any thread."""
+        return self._reasons.total() / self._window
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the share has been above the limit; it stays so."""
+        return self._verdict is not None
+
+    def add(self, reason: str | None) -> None:
+        """Note a message that has landed: as a dead letter for a reason, or enriched."""
+        self._last.append(reason)
+        if reason is not None:
+            self._reasons[reason] += 1
+        if len(self._last) > self._window and (gone := self._last.popleft()) is not None:
+            self._reasons[gone] -= 1
+        if self._verdict is None and self.share > self._limit:
+            self._verdict = self._told()
+
+    def check(self) -> None:
+        """Raise TooManyDeadLetters where the share has been above the limit."""
+        if self._verdict is not None:
+            raise TooManyDeadLetters(self._verdict)
+
+    def _told(self) -> str:
+        most = ", ".join(f"{count:,} {reason}" for reason, count in self._reasons.most_common(3))
+        return (
+            f"{self._reasons.total():,} of the last {self._window:,} messages (bad_share_window) became dead letters, "
+            f"above the limit of {self._limit:g} (bad_share_limit): {most}. All that was read is delivered and committed. "
+            "Mend the producer and replay them, or raise --bad-share-limit (1: no limit)"
+        )
