@@ -14,6 +14,7 @@ from pathlib import Path
 from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
+from consumer.dead_letters import add_commands
 from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from consumer.errors import ConfigError, OccustreamError
 from consumer.http import HttpServer
@@ -139,6 +140,13 @@ def score_file(options: argparse.Namespace) -> int:
     )
 
 
+def dead_letters(options: argparse.Namespace) -> int:
+    """List, show or replay dead letters."""
+    _start_logging("WARNING")
+    status: int = options.action(load_settings(vars(options)), options)
+    return status
+
+
 def _first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Event) -> Scorer | None:
     """Load the version in service; None when asked to stop before there was one."""
     version = wait_for_version(loader.registry.current, timeout_s=settings.registry_timeout_s, stop=stop)
@@ -207,6 +215,9 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check-config", help="validate and print the settings of 'run', start nothing")
     add_flags(check)
     check.set_defaults(run=check_config)
+    letters = commands.add_parser("dead-letters", help="list, show and replay messages that could not be enriched")
+    add_commands(letters)
+    letters.set_defaults(run=dead_letters)
     _add_score(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
     return parser
 

@@ -11,6 +11,8 @@ from consumer.messages import Headers, Message, Record
 
 PREFIX = "dead-letter."
 ATTEMPT = f"{PREFIX}attempt"
+REPLAY_OF = f"{PREFIX}replay-of"
+"""Of a message that a replay sent: the event id that its dead letter told."""
 STORY = (
     "reason",
     "error",
@@ -26,7 +28,7 @@ STORY = (
 )
 """The headers of a dead letter, after PREFIX, in the order in which they are written."""
 MAX_ERROR_CHARS = 1_000
-_STORY_HEADERS = frozenset(PREFIX + name for name in STORY)
+_STORY_HEADERS = frozenset((REPLAY_OF, *(PREFIX + name for name in STORY)))
 
 Stage = Literal["decode", "score", "encode", "deliver"]
 """Where a message failed."""

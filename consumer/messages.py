@@ -136,7 +136,7 @@ class TransactionalSink(Protocol):
     """Writes records and commits offsets together or not at all; one thread calls it. Records are placed as by a `Sink`."""
 
     def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
-        """Write the records and commit next-to-read offsets of `group`, which is what `Source.group` says.
+        """Write the records and commit next-to-read offsets, if any, of `group`, which is what `Source.group` says.
 
         Raises DeliveryFailed when nothing was written, or when that is not known: what is committed tells. BrokerError when
         it never can be again, another consumer having taken our place. Blocks for a bounded time.

@@ -5,7 +5,7 @@ import difflib
 import os
 import socket
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -145,10 +145,12 @@ OURS = frozenset(
 )
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` a flag for every setting, and `--config`."""
+def add_flags(parser: argparse.ArgumentParser, names: Collection[str] = Settings.model_fields) -> None:
+    """Give `parser` a flag for every setting, or for those of these names, and `--config`."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of these settings (OCCUSTREAM_CONFIG)")
     for name, field in Settings.model_fields.items():
+        if name not in names:
+            continue
         flag = f"--{name.replace('_', '-')}"
         if name == "kafka":
             parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)

@@ -8,7 +8,7 @@ ends whatever it left open. What is then committed is what counts.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import confluent_kafka as ck
@@ -37,8 +37,13 @@ FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PROD
 class KafkaTransactions:
     """A transactional producer; see `TransactionalSink`."""
 
-    def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], transactional_id: str) -> None:
-        """Check the properties; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
+    def __init__(
+        self, properties: Mapping[str, Any], *, topics: Sequence[str], transactional_id: str, renewed: bool = True
+    ) -> None:
+        """Check the properties; `topics` are all that records may go to. Raises ConfigError for a property it does not take.
+
+        Without `renewed`, a producer that had to be thrown away is not made anew, so that nobody else is shut out by it.
+        """
         self._properties = {**TRANSACTION_DEFAULTS, **properties, "transactional.id": transactional_id}
         self._servers = properties.get("bootstrap.servers", "")
         self._timeout_s = float(self._properties["transaction.timeout.ms"]) / 1_000
@@ -49,11 +54,17 @@ class KafkaTransactions:
         self._refusal: str | None = None
         self._producer: Any = self._client()
         self._open = False
+        self._renewed = renewed
+        self._given_up: str | None = None
 
     def start(self) -> None:
         """Look the output topics up and end what an earlier process left open. Raises BrokerError."""
-        self._partition_counts = {t: partition_count(self._producer, t, servers=self._servers) for t in self._topics}
+        self.look_up(self._topics)
         self._opened()
+
+    def look_up(self, topics: Iterable[str]) -> None:
+        """Learn of topics that records may go to, too. Raises BrokerError where one is not there or no broker answers."""
+        self._partition_counts |= {t: partition_count(self._producer, t, servers=self._servers) for t in topics}
 
     def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
         """See `TransactionalSink.transact`."""
@@ -66,7 +77,8 @@ class KafkaTransactions:
             producer.begin_transaction()
             for record in records:
                 self._produce(producer, record, until)
-            _patiently(lambda: producer.send_offsets_to_transaction(wanted, group, _left(until)), until)
+            if wanted:
+                _patiently(lambda: producer.send_offsets_to_transaction(wanted, group, _left(until)), until)
             _patiently(lambda: producer.commit_transaction(_left(until)), until)
         except (KafkaException, BufferError) as error:
             self._undo(error, time.monotonic() - started)
@@ -122,8 +134,8 @@ class KafkaTransactions:
             return
         if cause.code() in FENCED:
             raise BrokerError(
-                f"another consumer uses the transactional id {self._id!r} and has taken over ({cause.str()}); "
-                "give each consumer of the group an --instance-id of its own"
+                f"another consumer or replay uses the transactional id {self._id!r} and has taken over ({cause.str()}); "
+                "give each consumer of the group an --instance-id of its own, and run one replay at a time"
             )
         raise BrokerError(f"the producer of transactions failed for good: {cause.str()}")
 
@@ -139,14 +151,19 @@ class KafkaTransactions:
             self._discard("an abort was slow, or a connection broke meanwhile")
 
     def _discard(self, why: str) -> None:
-        log.info("making the producer of transactions anew: %s", why)
         self._open = False
+        if not self._renewed:
+            self._given_up = why
+            return
+        log.info("making the producer of transactions anew: %s", why)
         self._producer = self._client()
 
     def _opened(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
         """Return a producer that is ready for a transaction. Raises DeliveryFailed while there is none, BrokerError for good."""
         if self._open:
             return self._producer
+        if self._given_up is not None:
+            raise DeliveryFailed(f"the producer of transactions was given up: {self._given_up}")
         until = time.monotonic() + OPEN_TIMEOUT_S
         try:
             _patiently(lambda: self._producer.init_transactions(_left(until)), until)

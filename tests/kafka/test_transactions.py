@@ -112,7 +112,7 @@ def test_a_successor_ends_what_its_predecessor_left_open(work: Work) -> None:
 def test_of_two_consumers_with_one_name_the_older_is_shut_out_and_told_why(work: Work) -> None:
     older, newer = work.sink(), work.sink()
     messages = work.read(4)
-    with pytest.raises(BrokerError, match=r"another consumer uses the transactional id .* --instance-id"):
+    with pytest.raises(BrokerError, match=r"another consumer or replay uses the transactional id .* --instance-id"):
         work.transact(older, messages)
     work.transact(newer, messages)
     assert work.written() == [b"0", b"1", b"2", b"3"]
