@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench kafka kafka-stop schemas clean
+.PHONY: help setup demo test check format bench faults kafka kafka-stop schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ format: setup ## format the code
 
 bench: setup ## measure throughput on the memory broker, and on Kafka where one can be had
 	$(BIN)/python benchmarks/throughput.py
+
+faults: setup ## break brokers, consumers and networks on a real Kafka, and count what comes out (Java 17, Maven; an hour or two)
+	$(BIN)/python -m faults --output benchmarks/results/faults.jsonl
 
 kafka: setup ## start a real single-node Kafka in the background (Java 17, Maven); prints its address
 	$(BIN)/python deploy/kafka/local_kafka.py start

@@ -19,7 +19,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -75,6 +76,21 @@ LOG4J_SETTINGS = {
     "rootLogger.level": "info",
     "rootLogger.appenderRef.out.ref": "out",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A broker's part in a cluster; each of its brokers is a controller, too."""
+
+    number: int
+    cluster_id: str
+    controller_ports: Mapping[int, int]
+    """Of every node, by its number."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Broker properties beyond, or instead of, those of a single small node."""
+    detour: tuple[int, int] | None = None
+    """A second listener: the port it listens on, and the port clients are told to come back to."""
+    java_options: tuple[str, ...] = ("-Xms128m", "-Xmx512m")
 
 
 class LocalKafkaError(RuntimeError):
@@ -156,8 +172,10 @@ class LocalKafka:
         port: int | None = None,
         partitions_default: int = 1,
         start_timeout_s: float = START_TIMEOUT_S,
+        node: Node | None = None,
     ) -> None:
         self._dir = data_dir.expanduser().resolve()
+        self._node = node or Node(1, new_cluster_id(), {1: free_port()})
         self._partitions_default = partitions_default
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -281,34 +299,39 @@ class LocalKafka:
             raise
 
     def _write_settings(self) -> None:
-        controller_port = free_port()
+        node = self._node
+        listen = advertise = f"PLAINTEXT://{self.bootstrap_servers}"
+        if node.detour:
+            listen += f",DETOUR://{HOST}:{node.detour[0]}"
+            advertise += f",DETOUR://{HOST}:{node.detour[1]}"
         settings = {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+            "node.id": str(node.number),
+            "controller.quorum.voters": ",".join(f"{n}@{HOST}:{port}" for n, port in node.controller_ports.items()),
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{HOST}:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listeners": f"{listen},CONTROLLER://{HOST}:{node.controller_ports[node.number]}",
+            "advertised.listeners": advertise,
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": str(self._records_dir),
             "num.partitions": str(self._partitions_default),
             **SMALL_MACHINE_SETTINGS,
+            **node.settings,
         }
         _write_properties(self._config_path, settings)
         _write_properties(self._log4j_path, LOG4J_SETTINGS)
         self._bootstrap_path.write_text(f"{self.bootstrap_servers}\n", encoding="ascii")
 
     def _format(self, libs: Path) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
         # "=" keeps an id that begins with a dash from being read as an option.
-        arguments = ["format", f"--cluster-id={cluster_id}", "--config", str(self._config_path)]
+        arguments = ["format", f"--cluster-id={self._node.cluster_id}", "--config", str(self._config_path)]
         command = self._java(libs, "kafka.tools.StorageTool", options=["-Xmx128m", "-XX:TieredStopAtLevel=1"])
         done = _run([*command, *arguments], TOOL_TIMEOUT_S)
         if done.returncode != 0:
             raise LocalKafkaError(f"formatting {self._records_dir} failed:\n{_last_lines(done.stdout)}")
 
     def _spawn(self, libs: Path) -> subprocess.Popen[bytes]:
-        command = self._java(libs, "kafka.Kafka", options=["-Xms128m", "-Xmx512m"])
+        command = self._java(libs, "kafka.Kafka", options=[*self._node.java_options])
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
                 [*command, str(self._config_path)],
@@ -353,6 +376,11 @@ class LocalKafka:
         if self._process is not None and self._process.pid == pid:
             return self._process.poll() is not None  # this also reaps it
         return not self._is_this_broker(pid)
+
+
+def new_cluster_id() -> str:
+    """Return a random cluster id, in Kafka's form."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
 
 
 def _xdg_home(variable: str, default: str) -> Path:

@@ -1,0 +1,158 @@
+"""One or three real Kafka nodes on this machine, to be killed, stopped, frozen and started again."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # it is there
+
+sys.path.append(str(Path(__file__).parent.parent / "deploy" / "kafka"))
+
+from local_kafka import HOST, LocalKafka, Node, free_port, missing_tools, new_cluster_id
+
+__all__ = ["Cluster", "missing_tools", "wait_until"]
+
+WAIT_S = 60.0
+INTERNAL_PARTITIONS = 5
+"""Of the topics that hold offsets and transactions, see `local_kafka.SMALL_MACHINE_SETTINGS`."""
+QUICK_JAVA = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+"""Several brokers and consumers share few cores: what counts is how soon one is up."""
+GROUP_SETTINGS = {  # of group.protocol=consumer, whose timeouts are the broker's
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.min.heartbeat.interval.ms": "200",
+    "group.consumer.heartbeat.interval.ms": "500",
+}
+
+
+def wait_until(done: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
+    """Wait until `done`. Raises TimeoutError, naming `what` was waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"waited {timeout_s:.0f} s in vain until {what}")
+        time.sleep(0.05)
+
+
+class Cluster:
+    """`count` nodes, each broker and controller; topics have a replica on each, and all but one must have a record."""
+
+    def __init__(self, directory: Path, count: int) -> None:
+        self.count = count
+        self._detours = {number: (free_port(), free_port()) for number in range(1, count + 1)}
+        cluster_id, controllers = new_cluster_id(), {number: free_port() for number in range(1, count + 1)}
+        self.nodes = {
+            number: LocalKafka(
+                directory / f"node-{number}",
+                node=Node(number, cluster_id, controllers, _settings(count), self._detours[number], QUICK_JAVA),
+            )
+            for number in range(1, count + 1)
+        }
+
+    @property
+    def servers(self) -> str:
+        """The addresses for clients."""
+        return ",".join(node.bootstrap_servers for node in self.nodes.values())
+
+    @property
+    def detours(self) -> dict[int, int]:
+        """Ports to listen on, and for each the port to pass on to: clients that come by one come back by one."""
+        return {outer: inner for inner, outer in self._detours.values()}
+
+    @property
+    def detour_servers(self) -> str:
+        """The addresses for clients that take the detour."""
+        return ",".join(f"{HOST}:{port}" for port in self.detours)
+
+    def __enter__(self) -> Self:
+        try:
+            with ThreadPoolExecutor() as pool:  # none is ready before most are up
+                list(pool.map(LocalKafka.start, self.nodes.values()))
+        except BaseException:
+            self.end()
+            raise
+        self._admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 2})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End all nodes; their data are of no use any more."""
+        for node in self.nodes.values():
+            node.kill()
+
+    def create_topics(self, *names: str, partitions: int, **settings: str) -> None:
+        """Create topics and wait until each partition has a leader."""
+        config = {name.replace("_", "."): value for name, value in settings.items()}
+        topics = [NewTopic(name, partitions, self.count, config=config) for name in names]
+        for future in self._admin.create_topics(topics, operation_timeout=WAIT_S).values():
+            future.result(WAIT_S)
+        wait_until(lambda: all(self._has_leaders(name, partitions) for name in names), f"{', '.join(names)} are there")
+
+    def wait_in_sync(self) -> None:
+        """Wait until every replica of every partition has all its records."""
+        wait_until(self._in_sync, "all replicas are in sync")
+
+    def coordinator(self, topic: str, name: str) -> int:
+        """Return the node that leads `name`'s partition of `__consumer_offsets` or `__transaction_state`."""
+        partition = _java_hash(name) % INTERNAL_PARTITIONS
+        return int(self._admin.list_topics(topic, timeout=WAIT_S).topics[topic].partitions[partition].leader)
+
+    def freeze(self, number: int) -> None:
+        """Halt a node as it is, its connections open (SIGSTOP)."""
+        self._signal(number, signal.SIGSTOP)
+
+    def thaw(self, number: int) -> None:
+        """Let a frozen node go on."""
+        self._signal(number, signal.SIGCONT)
+
+    def pid(self, number: int) -> int:
+        """Return the process id of a running node."""
+        pid = self.nodes[number].pid
+        if pid is None:
+            raise RuntimeError(f"node {number} does not run")
+        return pid
+
+    def _signal(self, number: int, what: signal.Signals) -> None:
+        os.kill(self.pid(number), what)
+
+    def _has_leaders(self, topic: str, partitions: int) -> bool:
+        found = self._admin.list_topics(topic, timeout=WAIT_S).topics[topic]
+        return len(found.partitions) == partitions and all(p.leader > 0 for p in found.partitions.values())
+
+    def _in_sync(self) -> bool:
+        try:
+            topics = self._admin.list_topics(timeout=5).topics.values()
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT):  # noqa: SLF001 - librdkafka's own codes
+                return False
+            raise
+        return all(len(p.isrs) == self.count and p.leader > 0 for topic in topics for p in topic.partitions.values())
+
+
+def _settings(count: int) -> dict[str, str]:
+    copies, least = str(count), str(max(1, count - 1))
+    return {
+        **GROUP_SETTINGS,
+        "default.replication.factor": copies,
+        "min.insync.replicas": least,
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": least,
+        "replica.lag.time.max.ms": "5000",
+    }
+
+
+def _java_hash(text: str) -> int:
+    """Return `String.hashCode`, made positive as Kafka does."""
+    value = 0
+    for character in text:
+        value = (31 * value + ord(character)) & 0xFFFF_FFFF
+    return value & 0x7FFF_FFFF

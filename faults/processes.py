@@ -1,0 +1,139 @@
+"""Consumer processes: the real program, forked from a server that has imported it, so that one starts within a second."""
+
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from consumer.__main__ import main
+from faults.cluster import wait_until
+from faults.steps import Strike, watch
+
+READY_S = 60.0
+END_S = 40.0
+
+
+def serve(arguments: Sequence[str], log: str, strikes: Sequence[Strike]) -> None:
+    """Be a consumer, from its command line to its exit status. Runs in the forked process."""
+    descriptor = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.dup2(descriptor, sys.stderr.fileno())
+    torch.set_num_threads(1)  # several share the cores
+    watch(strikes)
+    sys.exit(main(arguments))
+
+
+class Process:
+    """A running consumer."""
+
+    def __init__(self, context: ForkServerContext, arguments: Sequence[str], log: Path, *, strikes: Sequence[Strike]) -> None:
+        self._log = log
+        self._process = context.Process(target=serve, args=(arguments, str(log), strikes), daemon=True)
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid or 0
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative after a signal; None while it runs."""
+        return self._process.exitcode
+
+    @property
+    def frozen(self) -> bool:
+        """Whether a SIGSTOP has halted it."""
+        return is_frozen(self.pid)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def stop(self) -> int:
+        """Ask it to drain and end; returns its exit status. Raises TimeoutError."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.join(END_S)
+
+    def wait(self, timeout_s: float = END_S) -> int:
+        """Wait for its end; returns its exit status. Raises TimeoutError."""
+        self._process.join(timeout_s)
+        if self._process.exitcode is None:
+            raise TimeoutError(f"the consumer {self._log.name} did not end within {timeout_s:.0f} s")
+        return self._process.exitcode
+
+    def wait_ready(self) -> Self:
+        """Wait until it says that it would enrich a posting now. Raises TimeoutError, or RuntimeError where it ended."""
+        wait_until(self._is_ready, f"the consumer {self._log.name} is ready", READY_S)
+        return self
+
+    def log(self) -> str:
+        """Return what it has logged."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._log.read_text(encoding="utf-8", errors="replace")
+        return ""
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric's samples."""
+        with urllib.request.urlopen(f"{self._address()}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[{{ ]", line))
+
+    def _address(self) -> str | None:
+        found = re.search(r"metrics at (http://\S+)/metrics", self.log())
+        return found[1] if found else None
+
+    def _is_ready(self) -> bool:
+        if self.status is not None:
+            raise RuntimeError(f"the consumer {self._log.name} ended with status {self.status}:\n{self.log()[-2_000:]}")
+        address = self._address()
+        if address is None:
+            return False
+        try:
+            with urllib.request.urlopen(f"{address}/readyz", timeout=10):
+                return True
+        except urllib.error.HTTPError:
+            return False
+
+
+class Processes:
+    """Starts consumers; whichever still run at the end are killed."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["faults.preload"])
+        self._started: list[Process] = []
+
+    def start(self, arguments: Sequence[str], log: Path, *, strikes: Sequence[Strike] = ()) -> Process:
+        """Start a consumer with these arguments of its command line, that logs to `log`."""
+        process = Process(self._context, arguments, log, strikes=strikes)
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what still runs."""
+        for process in self._started:
+            process.kill()
+        self._started.clear()
+
+
+def is_frozen(pid: int) -> bool:
+    """Return whether a process is halted by SIGSTOP."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
+    return False

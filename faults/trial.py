@@ -1,0 +1,110 @@
+"""One group of consumers over three topics of its own: fed, struck, and judged by what came out."""
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from consumer.messages import Message
+from faults.check import Findings, compare
+from faults.cluster import Cluster, wait_until
+from faults.feed import Feed
+from faults.processes import Process, Processes
+from faults.steps import Strike
+from faults.topics import Progress, read_topic
+
+PARTITIONS = 6
+SESSION_S = 4.0
+"""How long a consumer that says nothing stays in its group."""
+
+
+class Trial:
+    """Topics, a group, its consumers; a consumer is known by its slot, over restarts, too."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        processes: Processes,
+        *,
+        once: bool,
+        registry: Path,
+        directory: Path,
+        seed: float,
+        servers: str = "",
+    ) -> None:
+        """Create the topics; `servers` are for the consumers, if they are not to take the cluster's own addresses."""
+        name = uuid.uuid4().hex[:8]
+        self.cluster = cluster
+        self.once = once
+        self.group = f"group-{name}"
+        self.input, self.output, self.dead = (f"{kind}-{name}" for kind in ("raw", "enriched", "dead"))
+        cluster.create_topics(self.input, self.output, self.dead, partitions=PARTITIONS, max_message_bytes="8000000")
+        self.feed = Feed(cluster.servers, self.input, partitions=PARTITIONS, seed=seed)
+        self.progress = Progress(cluster.servers, self.group, self.input)
+        self.started: list[Process] = []
+        self._processes = processes
+        self._directory = directory
+        self._settings = {
+            "bootstrap-servers": servers or cluster.servers,
+            "input-topic": self.input,
+            "output-topic": self.output,
+            "dead-letter-topic": self.dead,
+            "group-id": self.group,
+            "registry": str(registry),
+            "delivery": "exactly-once" if once else "at-least-once",
+            "device": "cpu",
+            "http-host": "127.0.0.1",
+            "http-port": "0",
+            "batch-max-count": "100",
+            "commit-interval-s": "0.3",
+            "reload-interval-s": "0.2",
+        }
+
+    def transactional_id(self, slot: int) -> str:
+        """Return the transactional id of the consumer in a slot."""
+        return f"{self.group}-slot-{slot}"
+
+    def start(
+        self, slot: int, *flags: str, strikes: Sequence[Strike] = (), static: bool | None = None, classic: bool = True
+    ) -> Process:
+        """Start the consumer of a slot. `static`: it has its own name in the group; by default where transactions need one."""
+        named = [f"--instance-id=slot-{slot}"] if (self.once if static is None else static) else []
+        timeouts = [f"--kafka=session.timeout.ms={1_000 * SESSION_S:.0f}", "--kafka=heartbeat.interval.ms=500"] if classic else []
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
+        log = self._directory / f"{self.group}-{len(self.started)}-slot-{slot}.log"
+        process = self._processes.start(["run", *settings, *named, *timeouts, *flags], log, strikes=strikes)
+        self.started.append(process)
+        return process
+
+    @property
+    def running(self) -> list[Process]:
+        """The consumers that have not ended."""
+        return [process for process in self.started if process.status is None]
+
+    @property
+    def rebalances(self) -> int:
+        """How often a consumer was given partitions."""
+        return sum(process.log().count(": assigned ") for process in self.started)
+
+    def all_done(self) -> bool:
+        """Return whether all that was fed has been committed."""
+        return self.progress.done(self.feed.sent)
+
+    def finish(self, timeout_s: float = 180.0) -> tuple[Findings, list[str]]:
+        """Wait until all that was fed is done, stop the consumers, and return what came out and what is wrong with it."""
+        self.feed.flush()
+        problems = []
+        try:
+            wait_until(self.all_done, "all is committed", timeout_s)
+        except TimeoutError as error:
+            problems.append(f"{error}: {self.progress.committed()} of {self.feed.sent}")
+        statuses = [process.stop() for process in self.running]
+        if any(statuses):
+            problems.append(f"consumers ended with {statuses}, not 0")
+        findings = compare(*self.read())
+        self.progress.close()
+        return findings, problems + findings.problems(once=self.once)
+
+    def read(self) -> tuple[list[Message], list[Message], list[Message]]:
+        """Return what is in the three topics: inputs, enriched records, dead letters."""
+        inputs, enriched, dead = (read_topic(self.cluster.servers, topic) for topic in (self.input, self.output, self.dead))
+        return inputs, enriched, dead

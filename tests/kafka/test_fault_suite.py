@@ -1,0 +1,44 @@
+"""The short form of the fault suite: every scenario, on real Kafka brokers, in its shortest play."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.cluster import missing_tools
+from faults.scenarios import SCENARIOS
+from faults.stage import Delivery, Scenario, Stage
+from tests.conftest import Cli
+
+PLAYS = [
+    pytest.param(scenario, delivery, id=f"{scenario.name}-{delivery}")
+    for scenario in SCENARIOS
+    for delivery in scenario.parts("short")[1]
+]
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    if missing := missing_tools():
+        pytest.skip(f"no real Kafka to break: missing {', '.join(missing)}")
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as directory:
+        stage = Stage(Path(directory))
+        yield stage
+        stage.end()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(("scenario", "delivery"), PLAYS)
+def test_whatever_fails_nothing_is_lost_and_nothing_is_twice_where_that_is_promised(
+    stage: Stage, scenario: Scenario, delivery: Delivery
+) -> None:
+    line = stage.play(scenario, delivery, size="short", seed=1)
+    print(json.dumps(line))
+    assert line["passed"], line["reasons"]
+
+
+def test_the_command_names_what_it_does_not_know(cli: Cli) -> None:
+    wrong = cli("faults", "no-such", "kills")
+    assert (wrong.returncode, wrong.stderr) == (2, b"faults: no scenario is called no-such; --list shows them\n")

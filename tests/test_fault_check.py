@@ -1,0 +1,97 @@
+"""The judge of the fault suite sees what it is there to see."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from consumer.messages import Message
+from faults.check import compare
+from faults.feed import ENRICHED, EXPECT
+from faults.steps import Steps, Strike
+
+PARTITIONS = 2
+COUNT = 20
+Records = list[Message]
+
+
+def inputs() -> Records:
+    """Ten messages in each of two partitions; the fifth of each is no JSON."""
+    return [
+        Message("in", p, offset, b"key", b"value", ((EXPECT, b"not_json" if offset == 4 else ENRICHED.encode()),))
+        for p in range(PARTITIONS)
+        for offset in range(COUNT // PARTITIONS)
+    ]
+
+
+def record(origin: Message, reason: str | None = None) -> Message:
+    """What a consumer makes of a message."""
+    if reason is None:
+        story = [("occustream.event-id", origin.event_id)]
+    else:
+        told = {"reason": reason, "topic": origin.topic, "partition": origin.partition, "offset": origin.offset}
+        story = [(f"dead-letter.{name}", str(value)) for name, value in told.items()]
+    headers = (*origin.headers, *((name, text.encode()) for name, text in story))
+    return replace(origin, topic="out", offset=origin.offset, headers=headers)
+
+
+def perfect() -> tuple[Records, Records, Records]:
+    came = inputs()
+    return came, [record(m) for m in came if m.offset != 4], [record(m, "not_json") for m in came if m.offset == 4]
+
+
+def test_what_is_as_it_must_be_has_no_problems() -> None:
+    findings = compare(*perfect())
+    assert (findings.sent, findings.out, findings.distinct, findings.dead_letters_right) == (COUNT, COUNT, COUNT, 2)
+    assert findings.problems(once=True) == []
+
+
+def swapped(records: Records) -> Records:
+    return [records[1], records[0], *records[2:]]
+
+
+FAULTS: dict[str, tuple[Callable[[Records, Records], tuple[Records, Records]], str]] = {
+    "a record is not there": (lambda out, dead: (out[1:], dead), "1 lost"),
+    "a dead letter is not there": (lambda out, dead: (out, dead[1:]), "1 lost"),
+    "a record nobody sent": (lambda out, dead: ([*out, record(replace(out[0], topic="in", offset=99))], dead), "1 invented"),
+    "two records in the wrong order": (lambda out, dead: (swapped(out), dead), "1 out of order"),
+    "another key": (lambda out, dead: ([replace(out[0], key=b"other"), *out[1:]], dead), "1 changed"),
+    "another partition": (lambda out, dead: ([replace(out[0], partition=1), *out[1:]], dead), "1 changed"),
+    "a dead letter's bytes": (lambda out, dead: (out, [replace(dead[0], value=b"valu"), dead[1]]), "1 changed"),
+    "another reason": (lambda out, dead: (out, [record(inputs()[4], "not_utf8"), dead[1]]), "1 dead letters wrong"),
+    "a good one among the dead letters": (
+        lambda out, dead: (out[1:], [record(inputs()[0], "not_json"), *dead]),
+        "1 dead letters wrong",
+    ),
+    "a bad one enriched": (lambda out, dead: ([*out[:4], record(inputs()[4]), *out[4:]], dead[1:]), "1 dead letters wrong"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_told_by_its_name(fault: str) -> None:
+    spoil, problem = FAULTS[fault]
+    came, out, dead = perfect()
+    assert compare(came, *spoil(out, dead)).problems(once=False) == [problem]
+
+
+def test_a_duplicate_is_a_problem_only_where_each_record_is_promised_once() -> None:
+    came, out, dead = perfect()
+    findings = compare(came, [*out[:3], *out[1:]], dead)
+    assert findings.duplicates == 2
+    assert findings.problems(once=False) == []
+    assert findings.problems(once=True) == ["2 duplicates"]
+
+
+def test_a_strike_comes_once_after_as_many_steps_of_its_kind_as_told_and_never_before_a_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    struck: list[Strike] = []
+    monkeypatch.setattr(Strike, "strike", lambda strike: struck.append(strike))
+    strike = Strike("score", 2)
+    steps = Steps([strike])
+    for step in ("score", "score", "poll", "score", "commit"):
+        steps.done(step)  # type: ignore[arg-type]
+    assert struck == []
+    steps.done("score")
+    steps.done("score")
+    assert struck == [strike]
