@@ -79,7 +79,7 @@ class Process:
 
     def wait_ready(self) -> Self:
         """Wait until it says that it would enrich a posting now. Raises TimeoutError, or RuntimeError where it ended."""
-        wait_until(self._is_ready, f"the consumer {self._log.name} is ready", READY_S)
+        wait_until(lambda: self.ready, f"the consumer {self._log.name} is ready", READY_S)
         return self
 
     def log(self) -> str:
@@ -88,27 +88,37 @@ class Process:
             return self._log.read_text(encoding="utf-8", errors="replace")
         return ""
 
+    @property
+    def serves(self) -> str | None:
+        """The model version that it says it serves."""
+        found = re.search(r'occustream_model_info\{[^}]*\bversion="([^"]+)"', self._metrics())
+        return found[1] if found else None
+
     def metric(self, name: str) -> float:
-        """Return the sum of a metric's samples."""
+        """Return the sum of a metric's samples, or one of them where `name` has labels."""
+        samples = [line.rpartition(" ") for line in self._metrics().splitlines()]
+        return sum(float(value) for sample, _, value in samples if sample == name or sample.startswith(f"{name}{{"))
+
+    def _metrics(self) -> str:
         with urllib.request.urlopen(f"{self._address()}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[{{ ]", line))
+            return str(answer.read().decode())
 
     def _address(self) -> str | None:
         found = re.search(r"metrics at (http://\S+)/metrics", self.log())
         return found[1] if found else None
 
-    def _is_ready(self) -> bool:
+    @property
+    def ready(self) -> bool:
+        """Whether it says that it would enrich a posting now. Raises RuntimeError where it has ended."""
         if self.status is not None:
             raise RuntimeError(f"the consumer {self._log.name} ended with status {self.status}:\n{self.log()[-2_000:]}")
         address = self._address()
         if address is None:
             return False
-        try:
-            with urllib.request.urlopen(f"{address}/readyz", timeout=10):
-                return True
-        except urllib.error.HTTPError:
-            return False
+        with contextlib.suppress(urllib.error.HTTPError, TimeoutError):
+            urllib.request.urlopen(f"{address}/readyz", timeout=2).close()
+            return True
+        return False
 
 
 class Processes:

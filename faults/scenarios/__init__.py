@@ -1,6 +1,13 @@
 """All scenarios, in the order in which they are played: those of one node first, so that each cluster starts once."""
 
-from faults.scenarios import bounces, kills
+from faults.scenarios import bounces, kills, poison, reloads, sigterm, stall
 from faults.stage import Scenario
 
-SCENARIOS: tuple[Scenario, ...] = (*kills.SCENARIOS, *bounces.SCENARIOS)
+SCENARIOS: tuple[Scenario, ...] = (
+    *kills.SCENARIOS,
+    *sigterm.SCENARIOS,
+    *stall.SCENARIOS,
+    *poison.SCENARIOS,
+    *reloads.SCENARIOS,
+    *bounces.SCENARIOS,
+)

@@ -1,0 +1,35 @@
+"""The scorer stalls for twice max.poll.interval.ms: the group goes on without the consumer, and it comes back."""
+
+from faults.cluster import wait_until
+from faults.stage import Outcome, Scenario, Scene
+from faults.steps import Strike
+
+PER_S = 200
+
+
+def _play(scene: Scene) -> Outcome:
+    trial = scene.trial()
+    max_poll_s = scene.size(6, 10)
+    flags = (
+        f"--kafka=max.poll.interval.ms={max_poll_s * 1_000}",
+        f"--kafka=transaction.timeout.ms={max_poll_s * 500}",
+        f"--drain-timeout-s={max_poll_s / 2}",
+    )
+    stalls = scene.size(1, 3)
+    trial.start(1, *flags).wait_ready()
+    stalled = trial.start(0, *flags, strikes=[Strike("decode", 20 * n, stall_s=2 * max_poll_s) for n in range(1, stalls + 1)])
+    stalled.wait_ready()
+    with trial.feed.flowing(PER_S):
+        wait_until(lambda: _evictions(stalled.log()) >= stalls, "the group has done without it each time")
+        wait_until(lambda: stalled.ready, "it is back")
+    findings, problems = trial.finish()
+    done = {"stalls": stalls, "stall_s": 2 * max_poll_s, "max_poll_interval_s": max_poll_s}
+    found = {**findings.as_dict(), "evictions": _evictions(stalled.log()), "rebalances": trial.rebalances}
+    return Outcome(done, found, problems)
+
+
+def _evictions(log: str) -> int:
+    return log.count(": lost ")
+
+
+SCENARIOS = (Scenario("stall", "a scorer that takes twice max.poll.interval.ms", _play, short_deliveries=("exactly-once",)),)
