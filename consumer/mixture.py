@@ -109,7 +109,7 @@ def weighted(mix: Mix, said: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the weighted mean `(n, categories)` of what parts say; the weights of those that are missing fall to the others."""
     weights = {name: getattr(mix, name) for name in said}
     total = sum(weights.values())
-    return torch.stack([weight / total * said[name] for name, weight in weights.items()]).sum(dim=0)
+    return sum((weight / total * said[name] for name, weight in weights.items()), torch.zeros(()))
 
 
 def blend(mix: Mix, parts: Parts) -> torch.Tensor:

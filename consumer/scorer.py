@@ -5,33 +5,22 @@ import logging
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
+from consumer.answer import Answers, Row, Scored
 from consumer.encoder import Encoder
 from consumer.errors import ArtifactError, ScorerFailed
-from consumer.mixture import LEVELS, Mixture, Nearest, Parts, Queries, blend
-from schemas.artifact import Category, Decide, Manifest
-from schemas.events import Decision, Evidence, Group, KnownExample, ModelInfo, OccupationMatch, soc_major
+from consumer.mixture import Mixture, Nearest, Parts, Queries, blend
+from schemas.artifact import Category, Manifest
+from schemas.events import Decision, ModelInfo
 from schemas.text import TEMPLATE_ID, body_text, model_text, plain_text
 
 log = logging.getLogger(__name__)
 
 GOLDEN_TOLERANCE = 0.02
 """How far a golden title's cosine may lie from the manifest's: room for half precision on other hardware."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The answer for one title."""
-
-    occupations: tuple[OccupationMatch, ...]
-    decision: Decision
-    groups: tuple[Group, ...]
-    backoff: Group | None
-    evidence: Evidence
 
 
 class _Asked(NamedTuple):
@@ -48,19 +37,6 @@ class _Asked(NamedTuple):
 
 _Key = tuple[str, bytes]
 """A line and a digest of its body; two fields, for a title may hold any character, and so would pass for both."""
-
-
-class _Row(NamedTuple):
-    """What is kept of one posting: categories, groups and exemplars as numbers, a tenth of an answer's size."""
-
-    flags: list[int]
-    ids: list[int]
-    group_members: list[int]
-    nearest: list[int]
-    cosines: list[float]
-    probabilities: list[float]
-    group_probabilities: list[float]
-    similarities: list[float]
 
 
 class Scorer:
@@ -89,14 +65,10 @@ class Scorer:
         self._body_encoder = body_encoder
         self.mixture = mixture
         self._top_n = top_n
-        self._ranks = range(1, top_n + 1)
-        codes = [category.onet_code for category in mixture.categories]
-        self._names = [
-            {"onet_code": code, "onet_title": category.onet_title, "soc_major": soc_major(code)}
-            for code, category in zip(codes, mixture.categories, strict=True)
-        ]
-        self._group_codes = [{width: group_code(code, width) for _digits, width in LEVELS} for code in codes]
-        self._cache: OrderedDict[_Key, _Row] = OrderedDict()  # least recently used first
+        self._answers = Answers(
+            mixture.categories, mixture.titles, manifest.calibration, top_n=top_n, uses_body=mixture.uses_body
+        )
+        self._cache: OrderedDict[_Key, Row] = OrderedDict()  # least recently used first
         self._cache_size = cache_size
         self._at_once = sys.maxsize
 
@@ -116,23 +88,25 @@ class Scorer:
         Each distinct text is computed at most once. Raises ValueError where there are not as many bodies as titles.
         """
         asked = [self._asked(*posting) for posting in zip(titles, bodies or [None] * len(titles), strict=True)]
-        known = {posting.key: self._cache[posting.key] for posting in asked if posting.key in self._cache}
-        new = {posting.key: posting for posting in asked if posting.key not in known}
+        keys = [posting.key for posting in asked]
+        known = {key: self._cache[key] for key in keys if key in self._cache}
+        new = {key: posting for key, posting in zip(keys, asked, strict=True) if key not in known}
         known.update(zip(new, self._compute(list(new.values())), strict=True))
         self._remember(known)
-        answers = {key: self._scored(row) for key, row in known.items()}
-        return [answers[posting.key] for posting in asked]
+        answers = {key: self._answers.answer(row) for key, row in known.items()}
+        return [answers[key] for key in keys]
 
     def queries(self, lines: Sequence[str], bodies: Sequence[str] = ()) -> Queries:
         """Return the vectors of titles, and of as many bodies; the transformer sees each distinct cleaned title once."""
         clean = [model_text(line) for line in lines]
-        distinct = dict.fromkeys(clean)
-        vectors = self.encoder.encode(list(distinct))
-        place = {text: row for row, text in enumerate(distinct)}
-        title = vectors[[place[text] for text in clean]]
+        line_encoder = self._line_encoder if self.mixture.uses_line else None
         line = body = None
-        if self.mixture.uses_line and self._line_encoder is not None:
-            line = self._line_encoder.encode(list(lines))
+        if line_encoder is self.encoder:  # a static model reads both spellings, which are often one, in one go
+            both = _encoded(self.encoder, [*clean, *lines])
+            title, line = both[: len(clean)], both[len(clean) :]
+        else:
+            title = _encoded(self.encoder, clean)
+            line = line_encoder.encode(list(lines)) if line_encoder is not None else None
         if self.mixture.uses_body and self._body_encoder is not None and any(bodies):
             body = self._body_encoder.encode(list(bodies))  # no token, no body: a row of zeros
         return Queries(title, line, [text.casefold() for text in clean], body)  # keys as `schemas.text.normalise_title`
@@ -144,7 +118,7 @@ class Scorer:
         leads = best[:, 0] - best[:, 1:].sum(dim=1)
         columns = (best[:, 0], leads, parts.known, parts.with_body)
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        return probabilities, [self._decision(*row) for row in rows]
+        return probabilities, [self._answers.decision(*row) for row in rows]
 
     def _said(self, queries: Queries) -> tuple[Nearest | None, Parts, torch.Tensor]:
         """Return the nearest exemplars, what each part says, and what all of them come to, calibrated `(n, categories)`."""
@@ -168,9 +142,9 @@ class Scorer:
         line = plain_text(title) if self.mixture.uses_line else model_text(title)
         return _Asked(line, body_text(body) if body and self.mixture.uses_body else "")
 
-    def _compute(self, asked: Sequence[_Asked]) -> list[_Row]:
+    def _compute(self, asked: Sequence[_Asked]) -> list[Row]:
         """Return the rows, at most `self._at_once` computed at a time; that is halved where the device's memory runs out."""
-        rows: list[_Row] = []
+        rows: list[Row] = []
         while left := asked[len(rows) : len(rows) + self._at_once]:
             try:
                 rows += self._computed(left)
@@ -183,7 +157,7 @@ class Scorer:
                 )
         return rows
 
-    def _computed(self, asked: Sequence[_Asked]) -> list[_Row]:
+    def _computed(self, asked: Sequence[_Asked]) -> list[Row]:
         mixture, queries = self.mixture, self.queries([a.line for a in asked], [a.body for a in asked])
         nearest, parts, probabilities = self._said(queries)
         best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
@@ -192,52 +166,10 @@ class Scorer:
         ids, cosines = (nearest.ids, nearest.cosines) if nearest else (none, none)
         # Two copies to the host per batch.
         numbers = _on_host([flags, best.indices, members, ids], torch.int64)
-        shares = _on_host([parts.title.gather(1, best.indices), best.values, sums, cosines], torch.float32)
-        return [_Row(*row) for row in zip(*numbers, *shares, strict=True)]
+        shares = _on_host([parts.title.gather(1, best.indices), best.values, sums.clamp(max=1.0), cosines], torch.float64)
+        return [Row(*row) for row in zip(*numbers, *shares, strict=True)]
 
-    def _scored(self, row: _Row) -> Scored:
-        chosen = zip(row.ids, row.cosines, row.probabilities, self._ranks, strict=False)  # two of each at least, for the lead
-        matches = tuple(
-            OccupationMatch(**self._names[i], rank=rank, score=round(score, 6), probability=round(probability, 6))
-            for i, score, probability, rank in chosen
-        )
-        lead = row.probabilities[0] - sum(row.probabilities[1:2])
-        known, with_body = row.flags
-        decision = self._decision(row.probabilities[0], lead, bool(known), bool(with_body))
-        groups = self._groups(row, matches[0])
-        # The whole code is for `accept` alone: the decision is about it, and a backoff to it would say the opposite.
-        sure = [group for group in groups[:-1] if group.probability >= self.manifest.calibration.precision]
-        backoff = groups[-1] if decision == "accept" else next(reversed(sure), None)
-        return Scored(matches, decision, groups, backoff, self._evidence(row, known=bool(known)))
-
-    def _groups(self, row: _Row, best: OccupationMatch) -> tuple[Group, ...]:
-        found = zip(LEVELS, row.group_members, row.group_probabilities, strict=True)
-        coarser = [
-            Group(digits=digits, code=self._group_codes[member][width], probability=round(min(total, 1.0), 6))
-            for (digits, width), member, total in found
-        ]
-        return (*coarser, Group(digits=8, code=best.onet_code, probability=best.probability))
-
-    def _evidence(self, row: _Row, *, known: bool) -> Evidence:
-        titles = self.mixture.titles
-        nearest = tuple(
-            KnownExample(
-                title=titles[i].title, onet_code=self.categories[titles[i].category].onet_code, similarity=round(cosine, 6)
-            )
-            for i, cosine in zip(row.nearest, row.similarities, strict=True)
-        )
-        return Evidence(exact_title=known, nearest=nearest)
-
-    def _decision(self, probability: float, lead: float, known: bool, with_body: bool) -> Decision:  # noqa: FBT001 - columns
-        calibration = self.manifest.calibration
-        decide: Decide = calibration.known if known else calibration.new
-        if with_body and self.mixture.uses_body:
-            decide = calibration.body or decide
-        if probability >= decide.accept_at and lead >= decide.accept_margin:
-            return "accept"
-        return "review" if probability >= decide.review_at else "unclassified"
-
-    def _remember(self, rows: dict[_Key, _Row]) -> None:
+    def _remember(self, rows: dict[_Key, Row]) -> None:
         if not self._cache_size:
             return
         for text, row in rows.items():
@@ -247,15 +179,18 @@ class Scorer:
             self._cache.popitem(last=False)
 
 
+def _encoded(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:
+    """Return the vectors of texts, each distinct one computed once."""
+    place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    return encoder.encode(list(place))[[place[text] for text in texts]]
+
+
 def _on_host(columns: Sequence[torch.Tensor], dtype: torch.dtype) -> list[list[list[Any]]]:
-    """Return matrices `(n, ...)` as lists, copied from the device together."""
+    """Return matrices `(n, ...)` as lists, copied from the device together; what is no whole number, rounded to six digits."""
     host = torch.cat([column.to(dtype) for column in columns], dim=1).cpu()
+    if dtype.is_floating_point:
+        host = host.round(decimals=6)
     return [part.tolist() for part in torch.split(host, [column.shape[1] for column in columns], dim=1)]
-
-
-def group_code(onet_code: str, width: int) -> str:
-    """Return how the SOC writes the group of a code's first `width` characters: `29-1000` for 4 of `29-1141.00`."""
-    return f"{onet_code[:width]:0<7}" if width > 2 else f"{onet_code[:2]}-0000"  # noqa: PLR2004 - no dash in two characters
 
 
 def check_serveable(scorer: Scorer) -> None:

@@ -132,6 +132,8 @@ def _job_words(folded: list[str], *, therapy: bool) -> tuple[int, int]:
 
 
 def _expand(words: list[str], folded: list[str], *, first: bool, whole: str) -> str:
+    if noise.SHORT_FORMS.isdisjoint(folded):
+        return " ".join(words)
     full = [_full_form(words, folded, at, whole) or word for at, word in enumerate(words)]
     if len(words) > 1:
         return " ".join(word if long.casefold() in whole else long for word, long in zip(words, full, strict=True))

@@ -167,6 +167,8 @@ PT: physical therapist | OT: occupational therapist | PA: physician assistant | 
 CSR: customer service representative | SDR: sales development representative
 """
 )
+SHORT_FORMS = frozenset(word.casefold() for table in (ABBREVIATIONS, CAPITALS, LAST, ALONE) for word in table)
+"""Every word that a long form may take the place of."""
 CLINICAL = _words(
     "travel outpatient inpatient pediatric licensed certified staff school acute rehab snf surgical orthopedic dermatology"
 )

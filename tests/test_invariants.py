@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from consumer.answer import Scored
 from consumer.background import Background
 from consumer.batcher import BatchPolicy
 from consumer.errors import BackgroundFailed
@@ -26,7 +27,7 @@ from consumer.mixture import Queries, Tensors
 from consumer.pipeline import Pipeline
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader
-from consumer.scorer import Scored, Scorer
+from consumer.scorer import Scorer
 from consumer.settings import Settings
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
 from schemas.events import Decision, EnrichedPosting

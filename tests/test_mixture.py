@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
+from consumer.answer import Scored, group_code
 from consumer.mixture import AS_TRAINED, LEVELS, Mixture, Part, Parts, Queries, Switches, Tensors, blend
-from consumer.scorer import Scored, group_code
 from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
 from tests.factories import (
     CALIBRATION,

@@ -1,0 +1,52 @@
+"""Token numbers of titles from the memory of their words: tokenising is most of what a static model costs."""
+
+from collections.abc import Sequence
+from itertools import accumulate, chain
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+MAX_WORDS = 200_000
+"""Words remembered, some 100 bytes each; then it begins anew."""
+MAX_WORD_CHARS = 40
+"""A longer one is not remembered."""
+
+
+class WordTokens:
+    """What a StaticEmbedding's `preprocess` returns, for a tokenizer that never looks across a space."""
+
+    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int) -> None:
+        """Take a tokenizer that `splits_at_spaces`; of each text its first `max_tokens` tokens count."""
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._known: dict[str, list[int]] = {"": []}
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the token numbers of all texts, `(tokens,)`, and where each text's begin, `(texts,)`, both int64."""
+        words = [text.split(" ") for text in texts]
+        known = self._of(set(chain.from_iterable(words)))
+        tokens = [list(chain.from_iterable(map(known.__getitem__, each)))[: self._max_tokens] for each in words]
+        offsets = accumulate(map(len, tokens[:-1]), initial=0) if tokens else ()
+        return {
+            "input_ids": torch.tensor(list(chain.from_iterable(tokens)), dtype=torch.long),
+            "offsets": torch.tensor(list(offsets), dtype=torch.long),
+        }
+
+    def _of(self, words: set[str]) -> dict[str, list[int]]:
+        """Return the tokens of words, from memory as far as they are there."""
+        new = list(words - self._known.keys())
+        if not new:
+            return self._known
+        found = dict(zip(new, (e.ids for e in self._tokenizer.encode_batch(new, add_special_tokens=False)), strict=True))
+        if len(self._known) + len(found) > MAX_WORDS:
+            found |= {word: self._known[word] for word in words if word in self._known}
+            self._known = {"": []}
+        self._known |= {word: ids for word, ids in found.items() if len(word) <= MAX_WORD_CHARS}
+        return self._known | found if any(len(word) > MAX_WORD_CHARS for word in new) else self._known
+
+
+def splits_at_spaces(tokenizer: Tokenizer) -> bool:
+    """Return whether the tokens of a text are those of its words, one after the other, as BERT's are."""
+    parts = (tokenizer.normalizer, tokenizer.pre_tokenizer)
+    return [type(part).__name__ for part in parts] == ["BertNormalizer", "BertPreTokenizer"]
