@@ -383,6 +383,20 @@ def test_a_row_is_on_the_disk_before_its_offset_is_committed_and_is_stored_once(
     assert empty.shown("labelled_total", outcome="again") == 2
 
 
+def test_a_message_is_read_as_a_row_of_a_file_is(empty: Place) -> None:
+    broker = MemoryBroker({TOPIC.topic: 1})
+    for fields in (
+        {"title": "Job fair", "ONET_NAME": "Unclassified"},
+        {"ID": 7, "title": "RN", "ONET": "29-1141.00", "BODY": None},
+    ):
+        broker.append(TOPIC, json.dumps(fields).encode())
+    intake(broker, empty).drain(lambda: False)
+    rows = [json.loads(line) for line in (empty.root / "state" / "labelled.jsonl").read_bytes().splitlines()]
+    assert [(row["title"], row["onet_code"]) for row in rows] == [("Job fair", "Unclassified"), ("RN", "29-1141.00")]
+    assert rows[1]["posting_id"] == "7"
+    assert not empty.shown("labelled_total", outcome="invalid")
+
+
 def test_rows_from_the_topic_are_trained_on(place: Place) -> None:
     broker = MemoryBroker({TOPIC.topic: 1})
     for title, code in NEW:

@@ -110,7 +110,7 @@ def _understood(
     """Yield the rows that can be learned from, under the code that they are learned as."""
     for name in paths:
         for row, fields in _rows(name):
-            posting = _posting(fields)
+            posting = labelled_posting(fields)
             if isinstance(posting, str):
                 left_out.add(posting, (name, row))
                 continue
@@ -126,7 +126,7 @@ def _understood(
             yield posting.model_copy(update=update), (name, row)
 
 
-def _posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
+def labelled_posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
     """Return the posting, or why there is none. A number is taken as its text, as in a CSV file.
 
     A body is cut before it is looked at: the checks would copy it.

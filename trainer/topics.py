@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from consumer.background import Background
 from consumer.messages import Message, Source, TopicPartition
 from schemas.events import EnrichedPosting, LabelledPosting
-from schemas.text import MAX_BODY_CHARS, model_text
+from schemas.text import model_text
+from trainer.datasets import labelled_posting
 from trainer.drift import DriftMonitor, Reference
 from trainer.metrics import Metrics
 
@@ -81,15 +80,10 @@ class LabelledIntake:
             os.fsync(file.fileno())
 
     def _line(self, message: Message, refused: list[str]) -> bytes | None:
-        try:
-            posting = LabelledPosting.model_validate(json.loads(message.value or b""))
-            if not model_text(posting.title):
-                raise ValueError("the title is empty")  # noqa: TRY301 - one place for all that is wrong with a message
-        except (ValueError, RecursionError) as error:
-            what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            refused.append(f"{message.event_id}: {what}")
+        posting = _labelled(message.value or b"")
+        if isinstance(posting, str):
+            refused.append(f"{message.event_id}: {posting}")
             return None
-        posting = posting.model_copy(update={"body": (posting.body or "")[:MAX_BODY_CHARS]})
         fields = {name: value for name in KEPT if (value := getattr(posting, name)) not in (None, "")}
         line = json.dumps({**fields, "event_id": message.event_id}).encode() + b"\n"
         known = (digest := hashlib.sha256(line).digest()[:16]) in self._stored
@@ -191,11 +185,27 @@ def next_offsets(messages: Sequence[Message]) -> dict[TopicPartition, int]:
     return {message.topic_partition: message.offset + 1 for message in messages}
 
 
+def _labelled(value: bytes) -> LabelledPosting | str:
+    """Return the labelled posting in a message, read as a row of a file is; or why there is none."""
+    try:
+        fields = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {error}"
+    if not isinstance(fields, dict):
+        return "a JSON object is expected"
+    posting = labelled_posting(fields)
+    return "the title is empty" if isinstance(posting, LabelledPosting) and not model_text(posting.title) else posting
+
+
 def _mended(path: Path) -> set[bytes]:
     """Cut an unfinished last line off the file, if there is one; return the digests of the others."""
     path.touch()
-    whole = path.read_bytes()
-    end = whole.rfind(b"\n") + 1
-    if end < len(whole):
-        os.truncate(path, end)
-    return {hashlib.sha256(line).digest()[:16] for line in whole[:end].splitlines(keepends=True)}
+    digests, end = set(), 0
+    with path.open("r+b") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                file.truncate(end)
+                break
+            digests.add(hashlib.sha256(line).digest()[:16])
+            end += len(line)
+    return digests
