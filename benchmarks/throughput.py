@@ -32,7 +32,8 @@ from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce
-from consumer.encoder import DEFAULT_ENCODER, Precision, find_encoder, resolve_device
+from consumer.encoder import Precision, resolve_device
+from consumer.encoder_files import DEFAULT_ENCODER, find_encoder
 from consumer.kafka import KafkaSource
 from consumer.kafka_sink import KafkaSink
 from consumer.memory import MemoryBroker, MemorySink, MemorySource

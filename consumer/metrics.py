@@ -9,10 +9,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 
 from consumer.batcher import Trigger
 from consumer.codec import REASONS
+from consumer.errors import REASONS as REFUSALS
 from consumer.messages import TopicPartition
 from schemas.events import Decision, ModelInfo
 
 STAGES = ("decode", "score", "encode", "produce")
+RELOADS = (
+    ("loaded", "none"),
+    *(("refused", reason) for reason in REFUSALS if reason != "pointer"),
+    ("unavailable", "pointer"),
+    ("unavailable", "unreadable"),
+)
+"""Outcome and reason of a look at the registry."""
 FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 END_TO_END_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -70,7 +78,12 @@ class Metrics:
         self.model_trained_at = Gauge(
             "occustream_model_trained_at_timestamp_seconds", "When the model in service was trained.", registry=registry
         )
-        self.reloads = Counter("occustream_reloads_total", "Attempts to take up a model version.", ["outcome"], registry=registry)
+        self.reloads = Counter(
+            "occustream_reloads_total",
+            "Attempts to take up a model version; why one failed.",
+            ["outcome", "reason"],
+            registry=registry,
+        )
         self.revokes = Counter("occustream_revokes_total", "Partitions taken away.", ["kind"], registry=registry)
         self.undelivered = Counter(
             "occustream_undelivered_total", "Records that the broker did not take, each time it did not.", registry=registry
@@ -89,11 +102,12 @@ class Metrics:
             (self.decisions, get_args(Decision)),
             (self.batches, get_args(Trigger)),
             (self.stage_seconds, STAGES),
-            (self.reloads, ("loaded", "refused", "unavailable")),
             (self.revokes, ("revoked", "lost")),
         ):
             for value in values:
                 metric.labels(value)
+        for outcome, reason in RELOADS:
+            self.reloads.labels(outcome, reason)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

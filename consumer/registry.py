@@ -16,47 +16,26 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from consumer.encoder import file_sha256, weights_sha256
+from consumer.artifact import Artifact, fsync, read_artifact, read_manifest, write_artifact
+from consumer.encoder_files import weights_sha256
 from consumer.errors import ArtifactError, RegistryError
+from consumer.files import inside, read
 from consumer.mixture import Tensors
-from schemas.artifact import (
-    CATEGORIES,
-    EMBEDDINGS,
-    FORMAT,
-    MANIFEST,
-    TITLES,
-    VERSION_PATTERN,
-    Category,
-    KnownTitle,
-    Manifest,
-    write_json,
-)
+from schemas.artifact import VERSION_PATTERN, Manifest
 
 CURRENT = "CURRENT"
-FILES = (CATEGORIES, TITLES, EMBEDDINGS)
+MAX_POINTER_BYTES = 1 << 16
 VERSION = re.compile(VERSION_PATTERN)
 SHA256 = re.compile("[0-9a-f]{64}")
 KEPT_PROMOTIONS = 20
 """How many earlier versions the pointer remembers for `rollback`."""
 YOUNG_S = 3_600.0
 """How long an encoder that no version names is kept: a version naming it may be about to come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A loaded, checksummed artifact, in host memory."""
-
-    manifest: Manifest
-    tensors: Tensors
 
 
 class ModelRegistry(Protocol):
@@ -91,17 +70,23 @@ class FolderRegistry:
         manifests = []
         for folder in sorted((self.root / "versions").glob("*")):
             with contextlib.suppress(ArtifactError):
-                manifests.append(read_manifest(folder))
+                manifests.append(read_manifest(folder, within=self.root))
         return sorted(manifests, key=lambda m: (m.trained_at, m.version))
 
     def load(self, version: str) -> Artifact:
         """Return a version, its files checked against the manifest. Raises ArtifactError."""
-        return read_artifact(self._folder(version))
+        return read_artifact(self._folder(version), within=self.root)
 
     def encoder_folder(self, sha256: str) -> Path | None:
-        """Return where the registry keeps the encoder with these weights, None if it does not."""
+        """Return where the registry keeps the encoder with these weights, None if it does not. Raises ArtifactError for links."""
         folder = self.root / "encoders" / sha256
-        return folder if SHA256.fullmatch(sha256) and folder.is_dir() else None
+        if not SHA256.fullmatch(sha256) or not folder.is_dir():
+            return None
+        inside(folder, self.root)
+        for path in folder.rglob("*"):
+            if path.is_symlink():  # `add_encoder` stores none
+                raise ArtifactError("path", f"{path} is a link; an encoder in a registry is a folder of files")
+        return folder
 
     def add_encoder(self, source: Path) -> str:
         """Keep a copy of an encoder that no other place has; returns the sha256 of its weights. Raises RegistryError."""
@@ -113,9 +98,9 @@ class FolderRegistry:
                 shutil.copytree(source, staging, dirs_exist_ok=True)
                 for path in (staging, *staging.rglob("*")):
                     path.chmod(0o755 if path.is_dir() else 0o644)
-                    _fsync(path)
+                    fsync(path)
                 staging.rename(self.root / "encoders" / sha256)
-                _fsync(self.root / "encoders")
+                fsync(self.root / "encoders")
             else:
                 os.utime(self.root / "encoders" / sha256)  # asked for again: not to be pruned before its version is there
         return sha256
@@ -137,13 +122,13 @@ class FolderRegistry:
             target.parent.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self.root))
             try:
-                complete = _write_artifact(staging, manifest, tensors)
+                complete = write_artifact(staging, manifest, tensors)
                 staging.chmod(0o755)
                 staging.rename(target)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
-            _fsync(target.parent)
+            fsync(target.parent)
         return complete
 
     def promote(self, version: str) -> None:
@@ -154,6 +139,8 @@ class FolderRegistry:
                 pointer = self._pointer() or ()
             except ArtifactError:
                 pointer = ()  # promoting is how a broken pointer is mended
+                if (self.root / CURRENT).is_dir():
+                    self._remove(self.root / CURRENT)
             self._point([version, *(v for v in pointer if v != version)])
 
     def rollback(self) -> str:
@@ -201,26 +188,21 @@ class FolderRegistry:
 
     def _folder(self, version: str) -> Path:
         if not VERSION.fullmatch(version):
-            raise ArtifactError(f"{version!r} is no version name")
+            raise ArtifactError("path", f"{version!r} is no version name")
         return self.root / "versions" / version
 
     def _pointer(self) -> tuple[str, ...] | None:
-        """Return the current version and those before it, newest first."""
+        """Return the current version and those before it, newest first. Raises ArtifactError (pointer), RegistryError."""
         path = self.root / CURRENT
         try:
-            raw = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RegistryError(f"{path} cannot be read: {error}") from error
-        try:
-            parsed = json.loads(raw)
-            versions = (parsed["version"], *parsed.get("previous", ()))
-            well_named = all(VERSION.fullmatch(version) for version in versions)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            well_named = False
-        if not well_named:
-            raise ArtifactError(f"{path} is no pointer; put it right with 'occustream-trainer promote VERSION'")
+            versions = _versions(read(path, within=self.root, limit=MAX_POINTER_BYTES))
+        except ArtifactError as error:
+            if error.reason == "missing":
+                return None
+            if error.reason == "unreadable":
+                raise RegistryError(str(error)) from error
+            text = f"{path} is no pointer ({error}); put it right with 'occustream-trainer promote VERSION'"
+            raise ArtifactError("pointer", text) from error
         return versions
 
     def _point(self, versions: list[str]) -> None:
@@ -230,115 +212,32 @@ class FolderRegistry:
             os.fsync(file.fileno())
         Path(file.name).chmod(0o644)
         Path(file.name).replace(self.root / CURRENT)
-        _fsync(self.root)
+        fsync(self.root)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the writers' lock; turn any refusal of the file system into a RegistryError."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with (self.root / ".lock").open("w") as lock:
+            lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+            try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
+            finally:
+                os.close(lock)
         except OSError as error:
             raise RegistryError(f"registry {self.root} cannot be written: {error.strerror or error}") from error
         except SafetensorError as error:  # what a full disk is called while the embeddings are written
             raise RegistryError(f"registry {self.root} cannot be written: {error}") from error
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest of an artifact folder. Raises ArtifactError."""
-    path = folder / MANIFEST
+def _versions(raw: bytes) -> tuple[str, ...]:
+    """Return the versions that a pointer names. Raises ArtifactError."""
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise ArtifactError(f"no artifact at {folder}: {MANIFEST} is not there") from None
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ArtifactError(f"{path} is no manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if manifest.format != FORMAT:
-        raise ArtifactError(f"{path} has format {manifest.format}; this program reads format {FORMAT}")
-    if manifest.version != folder.name:
-        raise ArtifactError(f"{path} says it is version {manifest.version!r}, but lies in folder {folder.name!r}")
-    return manifest
-
-
-def read_artifact(folder: Path) -> Artifact:
-    """Return an artifact after checking digests, shapes and contents. Raises ArtifactError."""
-    manifest = read_manifest(folder)
-    for name in FILES:
-        _check_digest(folder / name, manifest.files.get(name))
-    try:
-        categories = tuple(Category.model_validate(row) for row in json.loads((folder / CATEGORIES).read_bytes()))
-        titles = _read_titles(folder / TITLES)
-        stored = load_file(folder / EMBEDDINGS)
-        others = (stored.get("line"), stored.get("exemplars"), titles, stored.get("body"))
-        tensors = Tensors(categories, stored["title"].float(), *others)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
-        raise ArtifactError(f"artifact {folder} cannot be read: {error}") from error
-    if not categories:
-        raise ArtifactError(f"artifact {folder} has no categories")
-    if max((title.category for title in titles), default=0) >= len(categories):
-        raise ArtifactError(f"artifact {folder} knows a title of a category that it does not have")
-    for name, tensor, rows, dim in _expected_shapes(manifest, tensors):
-        if (None if tensor is None else tuple(tensor.shape)) != (rows, dim):
-            found = "none" if tensor is None else f"embeddings of shape {tuple(tensor.shape)}"
-            raise ArtifactError(f"artifact {folder}: {name}: {found}, not {(rows, dim)}")
-    return Artifact(manifest, tensors)
-
-
-def _expected_shapes(manifest: Manifest, tensors: Tensors) -> Iterator[tuple[str, torch.Tensor | None, int, int]]:
-    """Yield the name, the tensor, and the rows and columns it must have, of every part that the manifest names."""
-    yield "title", tensors.title, len(tensors.categories), manifest.encoder.dim
-    if manifest.line_encoder:
-        yield "line", tensors.line, len(tensors.categories), manifest.line_encoder.dim
-    if manifest.body_encoder:
-        yield "body", tensors.body, len(tensors.categories), manifest.body_encoder.dim
-    if manifest.exemplars:
-        yield "exemplars", tensors.exemplars, manifest.exemplars.count, manifest.encoder.dim
-        if len(tensors.titles) < manifest.exemplars.count:
-            raise ArtifactError(f"version {manifest.version} has fewer known titles than exemplars")
-
-
-def _read_titles(path: Path) -> tuple[KnownTitle, ...]:
-    """Read the rows `[title, category, weight]`: three times smaller than objects, and there are tens of thousands."""
-    rows = json.loads(path.read_bytes())
-    return tuple(KnownTitle(title=title, category=category, weight=weight) for title, category, weight in rows)
-
-
-def _write_artifact(folder: Path, manifest: Manifest, tensors: Tensors) -> Manifest:
-    stored = {"title": tensors.title, "line": tensors.line, "exemplars": tensors.exemplars, "body": tensors.body}
-    save_file({name: tensor.contiguous().cpu() for name, tensor in stored.items() if tensor is not None}, folder / EMBEDDINGS)
-    (folder / EMBEDDINGS).chmod(0o644)  # safetensors writes for its owner only; a consumer is often somebody else
-    write_json(folder / CATEGORIES, [category.model_dump() for category in tensors.categories])
-    (folder / TITLES).write_text(
-        json.dumps([[t.title, t.category, round(t.weight, 3)] for t in tensors.titles], ensure_ascii=False), encoding="utf-8"
-    )
-    digests = {name: file_sha256(folder / name) for name in FILES}
-    complete = manifest.model_copy(update={"files": digests})
-    write_json(folder / MANIFEST, complete.model_dump(mode="json"))
-    for name in (*FILES, MANIFEST):
-        _fsync(folder / name)
-    _fsync(folder)
-    return complete
-
-
-def _check_digest(path: Path, expected: str | None) -> None:
-    if expected is None:
-        raise ArtifactError(f"the manifest beside {path} does not list it")
-    try:
-        found = file_sha256(path)
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
-    if found != expected:
-        raise ArtifactError(f"{path} is damaged: its sha256 is not the manifest's")
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        parsed = json.loads(raw)
+        versions = (parsed["version"], *parsed.get("previous", ()))
+        if all(VERSION.fullmatch(version) for version in versions):
+            return versions
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise ArtifactError("pointer", "it names no versions")

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from consumer.artifact import Artifact
 from consumer.background import Background
 from consumer.encoder import Encoder, Precision, load_encoder
-from consumer.errors import ArtifactError, EncoderError, RegistryError
+from consumer.errors import ArtifactError, EncoderError, Reason, RegistryError
 from consumer.metrics import Metrics
 from consumer.mixture import AS_TRAINED, Mixture, Switches
-from consumer.registry import Artifact, ModelRegistry
+from consumer.registry import ModelRegistry
 from consumer.scorer import Scorer, check_serveable
 from schemas.artifact import EncoderRef
 
@@ -65,7 +66,7 @@ class ScorerLoader:
         try:
             mixture = Mixture(artifact.tensors, manifest.mix, manifest.exemplars, encoder.device, switches=switches)
         except ValueError as error:
-            raise ArtifactError(f"version {manifest.version}: {error}") from error
+            raise ArtifactError("shape", f"version {manifest.version}: {error}") from error
         return Scorer(
             manifest,
             encoder,
@@ -104,7 +105,7 @@ def _leave_alone() -> None:
 
 def _of_dim(version: str, encoder: Encoder, ref: EncoderRef) -> Encoder:
     if encoder.ref.dim != ref.dim:
-        raise ArtifactError(f"version {version} says its encoder has {ref.dim} dimensions; it has {encoder.ref.dim}")
+        raise ArtifactError("encoder", f"version {version} says its encoder has {ref.dim} dimensions; it has {encoder.ref.dim}")
     return encoder
 
 
@@ -142,23 +143,26 @@ class Reloader:
         try:
             version = self._loader.registry.current()
         except (ArtifactError, RegistryError) as error:
-            self._report("unavailable", f"the registry cannot be read, the model in service stays: {error}")
+            reason = error.reason if isinstance(error, ArtifactError) else "unreadable"
+            self._report("unavailable", reason, f"the registry cannot be read, the model in service stays: {error}")
             return
         if version is None or version == self._serving or (version == self._refused and self._too_soon()):
             return
         try:
             scorer = self._loader.load(version)
         except RegistryError as error:
-            self._report("unavailable", f"version {version} cannot be read yet, the model in service stays: {error}")
+            self._report(
+                "unavailable", "unreadable", f"version {version} cannot be read yet, the model in service stays: {error}"
+            )
             return
         except (ArtifactError, EncoderError) as error:
             self._refused = version
             self._refused_at = time.monotonic()
-            self._report("refused", f"version {version} is refused, the model in service stays: {error}")
+            self._report("refused", error.reason, f"version {version} is refused, the model in service stays: {error}")
             return
         self._serving = version
         self._ready = scorer
-        self._metrics.reloads.labels("loaded").inc()
+        self._metrics.reloads.labels("loaded", "none").inc()
 
     def _too_soon(self) -> bool:
         """Return whether to wait on: a refused version is tried again later, a shared folder may have shown half of it."""
@@ -168,8 +172,8 @@ class Reloader:
         while not self._stop.wait(self._interval_s):
             self.look()
 
-    def _report(self, outcome: str, text: str) -> None:
-        self._metrics.reloads.labels(outcome).inc()
+    def _report(self, outcome: str, reason: Reason, text: str) -> None:
+        self._metrics.reloads.labels(outcome, reason).inc()
         log.error(text)
 
 

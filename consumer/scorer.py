@@ -198,29 +198,32 @@ def check_serveable(scorer: Scorer) -> None:
     manifest = scorer.manifest
     if manifest.template != TEMPLATE_ID:
         raise ArtifactError(
+            "format",
             f"version {manifest.version} was trained on text template {manifest.template!r}; this program makes {TEMPLATE_ID!r}. "
-            "Train it again with this version of occustream"
+            "Train it again with this version of occustream",
         )
     if not manifest.golden:
-        raise ArtifactError(f"version {manifest.version} has no golden titles to check it by")
+        raise ArtifactError("golden", f"version {manifest.version} has no golden titles to check it by")
     for golden, scored in zip(manifest.golden, _golden_answers(scorer), strict=True):
         best = scored.occupations[0]
         if best.onet_code != golden.onet_code or not abs(best.score - golden.score) <= GOLDEN_TOLERANCE:
             raise ArtifactError(
+                "golden",
                 f"version {manifest.version} fails on golden title {golden.title!r}: "
-                f"{best.onet_code} at {best.score:.3f}, not {golden.onet_code} at {golden.score:.3f}"
+                f"{best.onet_code} at {best.score:.3f}, not {golden.onet_code} at {golden.score:.3f}",
             )
 
 
 def _golden_answers(scorer: Scorer) -> list[Scored]:
     """Return the answers for the golden titles, asked with bodies, too, where those are looked at: that there are answers is all.
 
-    Raises ArtifactError where a probability is no number.
+    Raises ArtifactError where a probability is no number, or anything else goes wrong: a version that cannot answer is refused.
     """
     titles = [golden.title for golden in scorer.manifest.golden]
     try:
         if scorer.mixture.uses_body:
             scorer.score(titles, titles)
         return scorer.score(titles)
-    except ValueError as error:
-        raise ArtifactError(f"version {scorer.manifest.version} gives its golden titles no probabilities") from error
+    except Exception as error:  # the model in service must outlive whatever a bad one does
+        text = f"version {scorer.manifest.version} gives its golden titles no probabilities ({type(error).__name__}: {error})"
+        raise ArtifactError("golden", text) from error

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from consumer.encoder import file_sha256
+from consumer.artifact import CHECKSUM, checksum
+from consumer.encoder_files import file_sha256
 from consumer.registry import CURRENT
 from faults.model import Versions
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES
@@ -52,16 +53,21 @@ def _manifest(change: Callable[[dict[str, Any]], None]) -> Break:
     def spoil(folder: Path) -> None:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         change(manifest)
-        (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        _write(folder, manifest)
 
     return _in_a_version(spoil)
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    """Store a manifest with the checksum that it has then."""
+    (folder / MANIFEST).write_text(json.dumps({**manifest, CHECKSUM: checksum(manifest)}), encoding="utf-8")
 
 
 def _own_up(folder: Path, name: str) -> None:
     """Have the manifest name the digest of what a file is now."""
     manifest = json.loads((folder / MANIFEST).read_bytes())
     manifest["files"][name] = file_sha256(folder / name)
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    _write(folder, manifest)
 
 
 def _truncated(folder: Path) -> None:

@@ -1,15 +1,14 @@
 """The artifact: what the trainer publishes and the consumer loads. A folder of a manifest and the files it lists."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from schemas.events import OnetCode
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 CATEGORIES = "categories.json"
 EMBEDDINGS = "embeddings.safetensors"
@@ -19,6 +18,9 @@ VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """What a version may be called: never a path."""
 Finite = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 """A number that single precision can still be multiplied by."""
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Name = Annotated[str, Field(max_length=1_000)]
+"""What goes into every event, or names a thing: never long."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -28,8 +30,8 @@ class Category(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     onet_code: OnetCode
-    onet_title: str
-    postings: int = Field(0, ge=0, description="How many labelled postings it was trained on.")
+    onet_title: Name
+    postings: Count = Field(0, description="How many labelled postings it was trained on.")
 
 
 class KnownTitle(BaseModel):
@@ -38,7 +40,7 @@ class KnownTitle(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     title: str
-    category: int = Field(ge=0, description="Row of the category matrix.")
+    category: Count = Field(description="Row of the category matrix.")
     weight: Finite = Field(gt=0)
 
 
@@ -47,10 +49,10 @@ class EncoderRef(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    id: str
-    sha256: str = Field(description="Of the weights: see `consumer.encoder.weights_sha256`.")
-    dim: int = Field(gt=0)
-    max_seq_length: int = Field(gt=0, description="In word pieces; longer texts are cut.")
+    id: Name
+    sha256: Name = Field(description="Of the weights: see `consumer.encoder_files.weights_sha256`.")
+    dim: Count = Field(gt=0)
+    max_seq_length: Count = Field(gt=0, description="In word pieces; longer texts are cut.")
 
 
 class Exemplars(BaseModel):
@@ -58,8 +60,8 @@ class Exemplars(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    count: int = Field(gt=0, description="How many known titles, from the first on, have a vector.")
-    neighbours: int = Field(gt=0)
+    count: Count = Field(gt=0, description="How many known titles, from the first on, have a vector.")
+    neighbours: Count = Field(gt=0)
     temperature: Finite = Field(gt=0)
 
 
@@ -122,16 +124,16 @@ class Manifest(BaseModel):
 
     format: int = FORMAT
     version: str = Field(pattern=VERSION_PATTERN)
-    trained_at: datetime
+    trained_at: AwareDatetime
     encoder: EncoderRef
     line_encoder: EncoderRef | None = Field(None, description="Of the second view: the title as posted, not cleaned.")
     body_encoder: EncoderRef | None = Field(None, description="Of the third view, the posting's body.")
-    taxonomy_version: str
-    template: str
+    taxonomy_version: Name
+    template: Name
     mix: Mix = Mix()
     exemplars: Exemplars | None = None
     calibration: Calibration
-    golden: tuple[GoldenTitle, ...]
+    golden: tuple[GoldenTitle, ...] = Field(max_length=1_000)
     training: dict[str, Any] = Field(default_factory=dict, description="Method, seed, rows: enough to repeat it.")
     metrics: dict[str, float] = Field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = Field(

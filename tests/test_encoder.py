@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from consumer.encoder import (
-    DEFAULT_ENCODER,
-    DEFAULT_ENCODER_SHA256,
-    SentenceEncoder,
-    file_sha256,
-    find_encoder,
-    load_encoder,
-    resolve_device,
-    weights_sha256,
-)
+from consumer.encoder import SentenceEncoder, load_encoder, resolve_device
+from consumer.encoder_files import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256, file_sha256, find_encoder, weights_sha256
 from consumer.errors import EncoderError
 from schemas.artifact import EncoderRef
 from tests import factories as _  # noqa: F401 - sets the pace of hypothesis
@@ -91,7 +83,7 @@ def test_one_weights_file_is_known_by_its_own_digest_and_several_by_their_names_
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(EncoderError, match=r"holds no \.safetensors weights"):
         load_encoder(str(tmp_path))
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from consumer.encoder import DEFAULT_ENCODER, SentenceEncoder, load_encoder, weights_sha256
+from consumer.encoder import SentenceEncoder, load_encoder
+from consumer.encoder_files import DEFAULT_ENCODER, weights_sha256
 from consumer.errors import ConfigError, EncoderError
 from tests.conftest import needs_model
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from consumer.codec import REASONS
+from consumer.errors import REASONS as REFUSALS
 from consumer.messages import TopicPartition
-from consumer.metrics import STAGES, Metrics
+from consumer.metrics import RELOADS, STAGES, Metrics
 from schemas.events import ModelInfo
 
 
@@ -21,7 +22,6 @@ def series(metrics: Metrics, name: str) -> list[dict[str, str]]:
         ("occustream_decisions_total", "decision", ("accept", "review", "unclassified")),
         ("occustream_batches_total", "trigger", ("count", "bytes", "age", "drain")),
         ("occustream_stage_seconds_count", "stage", STAGES),
-        ("occustream_reloads_total", "outcome", ("loaded", "refused", "unavailable")),
         ("occustream_revokes_total", "kind", ("revoked", "lost")),
     ],
 )
@@ -31,6 +31,12 @@ def test_a_rate_misses_no_first_increase_because_every_series_starts_at_zero(
     metrics = Metrics()
     assert series(metrics, name) == [{label: value} for value in values]
     assert all(metrics.registry.get_sample_value(name, {label: value}) == 0 for value in values)
+
+
+def test_every_outcome_of_a_reload_starts_at_zero_with_each_of_its_reasons() -> None:
+    metrics = Metrics()
+    assert series(metrics, "occustream_reloads_total") == [{"outcome": outcome, "reason": reason} for outcome, reason in RELOADS]
+    assert {reason for outcome, reason in RELOADS if outcome != "loaded"} == set(REFUSALS)
 
 
 def test_every_metric_has_our_prefix_a_unit_and_a_help_text() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from consumer.encoder import weights_sha256
+from consumer.encoder_files import weights_sha256
 from consumer.errors import ArtifactError
 from consumer.mixture import Tensors
 from consumer.registry import FolderRegistry

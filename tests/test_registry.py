@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from consumer.encoder import weights_sha256
+from consumer.encoder_files import weights_sha256
 from consumer.errors import ArtifactError, RegistryError
 from consumer.registry import FolderRegistry
 from schemas.artifact import Category

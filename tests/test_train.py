@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from consumer.encoder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
+from consumer.encoder_files import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
 from consumer.registry import Artifact, FolderRegistry
 from consumer.reloader import ScorerLoader
 from schemas.artifact import Category

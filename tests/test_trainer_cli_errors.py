@@ -45,7 +45,7 @@ def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         ("--registry jobs.csv", "registry jobs.csv cannot be written: File exists"),
         ("--registry jobs.csv/registry", "registry jobs.csv/registry cannot be written: Not a directory"),
         ("--encoder empty", "empty holds no .safetensors weights; save the encoder with SentenceTransformer.save_pretrained"),
-        ("--encoder pickle", "pickle holds no .safetensors weights"),
+        ("--encoder pickle", "pickle/pytorch_model.bin may be a pickle, which can run any code; remove it"),
         ("--encoder broken", "broken cannot be loaded as a SentenceTransformer"),
         ("--encoder ./no/such", "encoder './no/such' is no folder and the hub does not give it"),
     ],

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from consumer.encoder import DEFAULT_ENCODER, Precision, load_encoder
+from consumer.encoder import Precision, load_encoder
+from consumer.encoder_files import DEFAULT_ENCODER
 from consumer.errors import EncoderError
 from schemas.events import LabelledPosting
 from schemas.text import body_text, plain_text

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
-from consumer.encoder import DEFAULT_ENCODER, find_encoder
+from consumer.encoder_files import DEFAULT_ENCODER, find_encoder
 from consumer.errors import EncoderError
 from trainer.methods import Progress, Rows, weighted_sums
 

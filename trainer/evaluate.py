@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.encoder import DEFAULT_ENCODER
+from consumer.encoder_files import DEFAULT_ENCODER
 from schemas.text import plain_text
 from trainer.data import Data, TrainOptions, prepare
 from trainer.figures import everything, intervals

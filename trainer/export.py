@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from consumer.artifact import Artifact
 from consumer.errors import ConfigError
-from consumer.registry import Artifact
 
 TABLE, INDEX = "vectors.parquet", "vectors.faiss"
 

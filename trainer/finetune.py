@@ -15,9 +15,9 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, TrainerCallback
-from transformers.utils import logging as transformers_logging
 
-from consumer.encoder import find_encoder, resolve_device, weights_sha256
+from consumer.encoder import load_model
+from consumer.encoder_files import find_encoder, weights_sha256
 from consumer.errors import ConfigError
 from trainer.category_loss import BATCH, BucketSampler, CategoryLoss, Task
 from trainer.methods import Progress
@@ -147,8 +147,7 @@ def _make_trainer(
 
 
 def _load(encoder: str, device: str, task: Task, max_seq_length: int) -> SentenceTransformer:
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = SentenceTransformer(str(find_encoder(encoder)), device=resolve_device(device), local_files_only=True)
+    model: SentenceTransformer = load_model(find_encoder(encoder), device)
     model.max_seq_length = min(max_seq_length, model.max_seq_length or max_seq_length)
     if model.get_embedding_dimension() != task.categories.shape[1]:
         raise ValueError(

@@ -48,7 +48,8 @@ def _lasting(seconds: float) -> Iterator[None]:
 
 
 def _failed(process: Process) -> float:
-    return sum(process.metric(f'occustream_reloads_total{{outcome="{outcome}"}}') for outcome in ("refused", "unavailable"))
+    loaded = process.metric('occustream_reloads_total{outcome="loaded",reason="none"}')
+    return process.metric("occustream_reloads_total") - loaded
 
 
 def _play(scene: Scene) -> Outcome:

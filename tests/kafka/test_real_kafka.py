@@ -137,7 +137,7 @@ def test_a_published_version_serves_within_five_seconds_under_load_and_no_partit
 def test_a_broken_version_is_refused_counted_and_the_old_one_goes_on_serving(service: Service) -> None:
     old = service.registry.current() or ""
     good_pointer = (service.registry.root / "CURRENT").read_bytes()
-    refused_before = service.worker.metric("occustream_reloads_total", outcome="refused")
+    refused_before = service.worker.metric("occustream_reloads_total", outcome="refused", reason="digest")
     folder = service.publish("broken")
     raw = bytearray((folder / EMBEDDINGS).read_bytes())
     raw[len(raw) // 2] ^= 0xFF
@@ -147,7 +147,7 @@ def test_a_broken_version_is_refused_counted_and_the_old_one_goes_on_serving(ser
     broken_pointer.replace(service.registry.root / "CURRENT")
 
     def refused() -> bool:
-        return service.worker.metric("occustream_reloads_total", outcome="refused") == refused_before + 1
+        return service.worker.metric("occustream_reloads_total", outcome="refused", reason="digest") == refused_before + 1
 
     wait_until(refused, "the refusal is counted")
     at_refusal_ms, before = now_ms(), service.job.records()

@@ -1,0 +1,181 @@
+"""One artifact's files: written once, and read as if an enemy had written them. Which version is in service: `registry.py`.
+
+Every byte is covered: the manifest holds the other files' digests, and its own as `checksum`.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+
+from consumer.errors import ArtifactError
+from consumer.files import read
+from consumer.mixture import Tensors
+from schemas.artifact import CATEGORIES, EMBEDDINGS, FORMAT, MANIFEST, TITLES, Category, KnownTitle, Manifest, write_json
+
+MAX_BYTES = {MANIFEST: 16 << 20, CATEGORIES: 16 << 20, TITLES: 128 << 20, EMBEDDINGS: 4 << 30}
+"""Of each file; real ones have 0.1, 0.1, 4 and 50 MB."""
+FILES = (CATEGORIES, TITLES, EMBEDDINGS)
+CHECKSUM = "checksum"
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+UNIT_TOLERANCE = 0.01
+"""How far from 1 the length of a row may be: room for half precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A loaded, checksummed artifact, in host memory."""
+
+    manifest: Manifest
+    tensors: Tensors
+
+
+def write_artifact(folder: Path, manifest: Manifest, tensors: Tensors) -> Manifest:
+    """Write all files, to the disk; returns the manifest with their digests."""
+    stored = {"title": tensors.title, "line": tensors.line, "exemplars": tensors.exemplars, "body": tensors.body}
+    save_file({name: tensor.contiguous().cpu() for name, tensor in stored.items() if tensor is not None}, folder / EMBEDDINGS)
+    (folder / EMBEDDINGS).chmod(0o644)  # safetensors writes for its owner only; a consumer is often somebody else
+    write_json(folder / CATEGORIES, [category.model_dump() for category in tensors.categories])
+    (folder / TITLES).write_text(
+        json.dumps([[t.title, t.category, round(t.weight, 3)] for t in tensors.titles], ensure_ascii=False), encoding="utf-8"
+    )
+    digests = {name: _sha256((folder / name).read_bytes()) for name in FILES}
+    complete = manifest.model_copy(update={"files": digests})
+    fields = complete.model_dump(mode="json")
+    write_json(folder / MANIFEST, {**fields, CHECKSUM: checksum(fields)})
+    for name in (*FILES, MANIFEST):
+        fsync(folder / name)
+    fsync(folder)
+    return complete
+
+
+def read_manifest(folder: Path, *, within: Path) -> Manifest:
+    """Return the manifest of an artifact folder of the registry `within`. Raises ArtifactError."""
+    path = folder / MANIFEST
+    try:
+        raw = read(path, within=within, limit=MAX_BYTES[MANIFEST])
+    except ArtifactError as error:
+        if error.reason == "missing":
+            raise ArtifactError("missing", f"no artifact at {folder}: {MANIFEST} is not there") from None
+        raise
+    _check_whole(path, raw)
+    try:
+        manifest = Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        text = f"{path} is no manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ArtifactError("manifest", text) from error
+    if manifest.version != folder.name:
+        text = f"{path} says it is version {manifest.version!r}, but lies in folder {folder.name!r}"
+        raise ArtifactError("manifest", text)
+    return manifest
+
+
+def read_artifact(folder: Path, *, within: Path) -> Artifact:
+    """Return an artifact of the registry `within` after checking digests, shapes and contents. Raises ArtifactError."""
+    manifest = read_manifest(folder, within=within)
+    raw = {name: _listed(folder / name, manifest.files.get(name), within) for name in FILES}
+    try:
+        categories = tuple(Category.model_validate(row) for row in json.loads(raw[CATEGORIES]))
+        titles = _titles(raw[TITLES])
+        stored = load(raw[EMBEDDINGS])
+    except (ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
+        raise ArtifactError("content", f"artifact {folder} cannot be read: {error}") from error
+    _check_rows(folder, categories, titles)
+    for name, rows, dim in _expected(manifest, len(categories), len(titles)):
+        _check_matrix(f"artifact {folder}: {name}", stored.get(name), rows, dim)
+    line = stored.get("line") if manifest.line_encoder else None
+    body = stored.get("body") if manifest.body_encoder else None
+    exemplars = stored.get("exemplars") if manifest.exemplars else None
+    return Artifact(manifest, Tensors(categories, stored["title"].float(), line, exemplars, titles, body))
+
+
+def checksum(fields: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a manifest's fields, however they are spaced and ordered."""
+    return _sha256(json.dumps({name: fields[name] for name in fields if name != CHECKSUM}, sort_keys=True).encode())
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_whole(path: Path, raw: bytes) -> None:
+    """Refuse a manifest of another format, and one in which anything was changed after it was written."""
+    try:
+        fields = json.loads(raw)
+        found = checksum(fields) if isinstance(fields, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError("manifest", f"{path} is no manifest: {error}") from error
+    if found is None:
+        raise ArtifactError("manifest", f"{path} is no manifest: it holds no JSON object")
+    if fields.get("format") != FORMAT:
+        text = f"{path} has format {fields.get('format')!r:.20}; this program reads format {FORMAT}: train it again"
+        raise ArtifactError("format", text)
+    if fields.get(CHECKSUM) != found:
+        raise ArtifactError("digest", f"{path} is damaged: its checksum is not that of its fields")
+
+
+def _listed(path: Path, expected: str | None, within: Path) -> bytes:
+    if expected is None:
+        raise ArtifactError("manifest", f"the manifest beside {path} does not list it")
+    raw = read(path, within=within, limit=MAX_BYTES[path.name])
+    if _sha256(raw) != expected:
+        raise ArtifactError("digest", f"{path} is damaged: its sha256 is not the manifest's")
+    return raw
+
+
+def _titles(raw: bytes) -> tuple[KnownTitle, ...]:
+    """Read the rows `[title, category, weight]`: three times smaller than objects, and there are tens of thousands."""
+    return tuple(KnownTitle(title=title, category=category, weight=weight) for title, category, weight in json.loads(raw))
+
+
+def _check_rows(folder: Path, categories: tuple[Category, ...], titles: tuple[KnownTitle, ...]) -> None:
+    if not categories:
+        raise ArtifactError("content", f"artifact {folder} has no categories")
+    if len({category.onet_code for category in categories}) < len(categories):
+        raise ArtifactError("content", f"artifact {folder} has two categories of one code")
+    if max((title.category for title in titles), default=0) >= len(categories):
+        raise ArtifactError("content", f"artifact {folder} knows a title of a category that it does not have")
+
+
+def _expected(manifest: Manifest, categories: int, titles: int) -> Iterator[tuple[str, int, int]]:
+    """Yield the name, rows and columns of every matrix that the manifest names."""
+    yield "title", categories, manifest.encoder.dim
+    if manifest.line_encoder:
+        yield "line", categories, manifest.line_encoder.dim
+    if manifest.body_encoder:
+        yield "body", categories, manifest.body_encoder.dim
+    if manifest.exemplars:
+        yield "exemplars", manifest.exemplars.count, manifest.encoder.dim
+        if titles < manifest.exemplars.count:
+            raise ArtifactError("shape", f"version {manifest.version} has fewer known titles than exemplars")
+
+
+def _check_matrix(what: str, matrix: torch.Tensor | None, rows: int, dim: int) -> None:
+    if matrix is None or tuple(matrix.shape) != (rows, dim) or matrix.dtype not in DTYPES:
+        found = "none" if matrix is None else f"embeddings of shape {tuple(matrix.shape)} in {matrix.dtype}"
+        raise ArtifactError("shape", f"{what}: {found}, not {(rows, dim)} floats")
+    lengths = matrix.float().norm(dim=1)
+    if not bool(torch.isfinite(lengths).all()):
+        raise ArtifactError("not_finite", f"{what}: a row holds NaN or infinite numbers")
+    if bool((lengths < UNIT_TOLERANCE).any()):
+        raise ArtifactError("zero_row", f"{what}: a row has length zero")
+    if bool(((lengths - 1).abs() > UNIT_TOLERANCE).any()):
+        raise ArtifactError("not_unit", f"{what}: a row has not length 1")
+
+
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,103 @@
+"""What an enemy of the registry may do to a version: damage its files, with or without making the digests agree again."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from consumer.artifact import CHECKSUM, FILES, checksum
+from consumer.encoder_files import file_sha256
+from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES
+
+Damage = Callable[[Path], object]
+
+
+def point(root: Path, version: object) -> None:
+    """Move the pointer with none of the checks that `promote` makes."""
+    (root / "CURRENT").write_text(json.dumps({"version": version, "previous": []}))
+
+
+def sign(folder: Path, **changes: Any) -> None:
+    """Change the manifest and make every digest agree with what is there, so that only the change itself is wrong."""
+    fields = json.loads((folder / MANIFEST).read_text())
+    fields["files"] = {name: file_sha256(folder / name) for name in FILES}
+    fields |= changes
+    (folder / MANIFEST).write_text(json.dumps({**fields, CHECKSUM: checksum(fields)}))
+
+
+def lie(**changes: Any) -> Damage:
+    """A manifest that says something else, consistently."""
+    return lambda folder: sign(folder, **changes)
+
+
+def tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Damage:
+    """Another matrix under `name`, or none, consistently."""
+
+    def damage(folder: Path) -> None:
+        stored = load_file(folder / EMBEDDINGS)
+        changed = {**stored, name: change(stored[name])}
+        save_file({key: value.contiguous() for key, value in changed.items() if value is not None}, folder / EMBEDDINGS)
+        sign(folder)
+
+    return damage
+
+
+def content(name: str, raw: str | bytes) -> Damage:
+    """Other bytes in a file, consistently."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(raw.encode() if isinstance(raw, str) else raw)
+        sign(folder)
+
+    return damage
+
+
+def cut(name: str, keep: float) -> Damage:
+    """A file of which only a share is left."""
+    return lambda folder: os.truncate(folder / name, int((folder / name).stat().st_size * keep))
+
+
+def flip(path: Path, bit: int) -> None:
+    """Turn one bit."""
+    raw = bytearray(path.read_bytes())
+    raw[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(raw)
+
+
+def replaced(name: str, make: Callable[[Path], object]) -> Damage:
+    """Something else in a file's place, made by `make`."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        make(folder / name)
+
+    return damage
+
+
+def moved_out(name: str) -> Damage:
+    """A link in a file's place, to the very same bytes elsewhere."""
+
+    def damage(folder: Path) -> None:
+        elsewhere = folder.parents[1].with_name("elsewhere")
+        elsewhere.mkdir(exist_ok=True)
+        (folder / name).rename(elsewhere / name)
+        (folder / name).symlink_to(elsewhere / name)
+
+    return damage
+
+
+def sparse(size: int) -> Callable[[Path], object]:
+    """Make a file that says it has `size` bytes, and takes no room."""
+
+    def make(path: Path) -> None:
+        path.touch()
+        os.truncate(path, size)
+
+    return make
+
+
+ALL_FILES = (MANIFEST, CATEGORIES, TITLES, EMBEDDINGS)
