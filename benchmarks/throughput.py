@@ -154,6 +154,7 @@ def run_pipeline(
 ) -> float:
     """Run the real loop until `count` records are acknowledged; returns the seconds since its first message."""
     metrics = Metrics()
+    codec = Codec(output_topic=output, dead_letter_topic=dead, max_message_bytes=1_000_000, max_title_chars=1_000)
     stamped = Stamped(source)
     finished: list[float] = []
 
@@ -164,9 +165,9 @@ def run_pipeline(
 
     Pipeline(
         source=cast("Source", stamped),
-        delivery=AtLeastOnce(source, sink, metrics, bad_share=BadShare()),
+        delivery=AtLeastOnce(source, sink, metrics, codec=codec, bad_share=BadShare()),
         batcher=Batcher(BatchPolicy(256, 4_000_000, 0.02)),
-        codec=Codec(output_topic=output, dead_letter_topic=dead, max_message_bytes=1_000_000, max_title_chars=1_000),
+        codec=codec,
         scorer=scorer,
         metrics=metrics,
         stop=stop,

@@ -167,13 +167,14 @@ def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: B
     if settings.delivery == "exactly-once":
         transactions = KafkaTransactions(settings.kafka_properties(), topics=topics, transactional_id=settings.transactional_id)
         transactions.start()
-        return ExactlyOnce(source, transactions, metrics, bad_share=bad_share)
+        return ExactlyOnce(source, transactions, metrics, codec=_codec(settings), bad_share=bad_share)
     sink = KafkaSink(settings.kafka_properties(), topics=topics)
     sink.start()
     return AtLeastOnce(
         source,
         sink,
         metrics,
+        codec=_codec(settings),
         bad_share=bad_share,
         max_in_flight_messages=settings.max_in_flight_messages,
         commit_interval_s=settings.commit_interval_s,

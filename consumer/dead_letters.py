@@ -147,6 +147,8 @@ def replay_letters(settings: Settings, options: argparse.Namespace) -> int:
         ) from error
     finally:
         progress.close()
+    if larger := planned.sends.total() - sent:
+        planned.kept["larger than their topic takes (max.message.bytes)"] = larger
     return _tell(planned, sent, "sent back")
 
 

@@ -7,17 +7,17 @@ from functools import partial
 from typing import Protocol
 
 from consumer.bad_share import BadShare
-from consumer.enrich import Outcome
-from consumer.errors import DeliveryFailed
+from consumer.codec import Codec
+from consumer.enrich import Outcome, too_large
+from consumer.errors import DeliveryFailed, RecordTooLarge
 from consumer.in_flight import InFlight
 from consumer.messages import Sink, Source, TopicPartition, TransactionalSink
 from consumer.metrics import Metrics
+from consumer.refused import FIRST_PAUSE_S, LONGEST_PAUSE_S, Refused
 
 log = logging.getLogger(__name__)
 
 SLICE_S = 0.05
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
-"""Between a failure and the next try; each pause is twice the one before."""
 SILENT_S = 10.0
 """A record that is not acknowledged for so long is trouble."""
 
@@ -60,8 +60,9 @@ class Delivery(Protocol):
 class AtLeastOnce:
     """Records first, offsets once all records up to them are acknowledged.
 
-    A record that the broker refuses is sent again, with a pause, until it is taken; meanwhile nothing more is read. One that
-    it only does not answer stays with the client, which tries for as long as it takes.
+    A record that the broker refuses is sent again, with a pause, until it is taken; meanwhile nothing more is read. An enriched
+    posting that is too large for its topic becomes a dead letter, which may come to stand behind those of later messages. A
+    record that the broker only does not answer stays with the client, which tries for as long as it takes.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class AtLeastOnce:
         sink: Sink,
         metrics: Metrics,
         *,
+        codec: Codec,
         bad_share: BadShare,
         max_in_flight_messages: int = 4_096,
         max_in_flight_bytes: int = 33_554_432,
@@ -86,10 +88,7 @@ class AtLeastOnce:
         self._clock = clock
         self._in_flight = InFlight()
         self._bytes = 0
-        self._refused: list[Outcome] = []
-        self._why: str | None = None
-        self._pause_s = FIRST_PAUSE_S
-        self._again_at = 0.0
+        self._refused = Refused(partial(too_large, codec=codec), clock=clock)
         self._committed_at = self._moved_at = clock()
 
     @property
@@ -106,8 +105,8 @@ class AtLeastOnce:
     @property
     def trouble(self) -> str | None:
         """See `Delivery`."""
-        if self._why is not None:
-            return self._why
+        if self._refused.why is not None:
+            return self._refused.why
         silent_s = self._clock() - self._moved_at
         if self.waiting and silent_s > SILENT_S:
             return f"the broker has acknowledged none of {self.waiting} records for {silent_s:.0f} s"
@@ -137,43 +136,37 @@ class AtLeastOnce:
     def forget(self, partitions: set[TopicPartition]) -> None:
         """See `Delivery`."""
         self._in_flight.forget(partitions)
-        self._refused = [outcome for outcome in self._refused if outcome.message.topic_partition not in partitions]
+        self._refused.forget(partitions)
 
-    def _acknowledged(self, outcome: Outcome, error: str | None) -> None:
+    def _acknowledged(self, outcome: Outcome, error: DeliveryFailed | None) -> None:
         message = outcome.message
         self._bytes -= outcome.record.size_bytes
         self._moved_at = self._clock()
         if error is not None:
             if self._in_flight.has(message):
                 where = f"the record of {message.event_id} was not delivered to {outcome.record.topic!r}"
-                self._refuse([outcome], f"{where}: {error}")
+                self._refuse([outcome], error, f"{where}: {error}")
             return
         self._in_flight.land(message)
         _count(outcome, self._metrics, self._bad_share)
-        if not self._refused:
-            self._why, self._pause_s = None, FIRST_PAUSE_S
+        self._refused.through()
 
     def _send_refused_again(self) -> None:
         """Send them in reading order, once everything else has been answered: what was refused together stays in order."""
-        if not self._refused or self._clock() < self._again_at or self.waiting > len(self._refused):
-            return
-        again, self._refused = self._refused, []
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-        self._produce(again)
+        if self._refused.due and self.waiting <= len(self._refused):
+            self._produce(self._refused.take())
 
     def _produce(self, outcomes: Sequence[Outcome]) -> None:
         for number, outcome in enumerate(outcomes):
             try:
                 self._sink.produce(outcome.record, partial(self._acknowledged, outcome))
             except DeliveryFailed as error:
-                self._refuse(outcomes[number:], str(error))
+                self._refuse(outcomes[number:], error, str(error))
                 return
             self._bytes += outcome.record.size_bytes
 
-    def _refuse(self, outcomes: Sequence[Outcome], why: str) -> None:
-        self._why = why
-        self._refused += outcomes
-        self._again_at = self._clock() + self._pause_s
+    def _refuse(self, outcomes: Sequence[Outcome], error: DeliveryFailed, why: str) -> None:
+        self._refused.add(outcomes, error, why=why)
         self._metrics.undelivered.inc(len(outcomes))
 
     def _commit(self, *, wait: bool) -> None:
@@ -195,16 +188,19 @@ class ExactlyOnce:
         sink: TransactionalSink,
         metrics: Metrics,
         *,
+        codec: Codec,
         bad_share: BadShare,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._sink = sink
         self._metrics = metrics
+        self._codec = codec
         self._bad_share = bad_share
         self._clock = clock
         self._why: str | None = None
         self._failed_at = 0.0
+        self._recovered = True
         self._pause_s = FIRST_PAUSE_S
         self._again_at = 0.0
 
@@ -221,25 +217,41 @@ class ExactlyOnce:
     @property
     def trouble(self) -> str | None:
         """See `Delivery`. It outlasts a success for a while: only some batches may have what cannot be written."""
-        return self._why
+        over = self._recovered and self._clock() - self._failed_at > SILENT_S
+        return None if over else self._why
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None:
-        """See `Delivery`."""
-        offsets = {outcome.message.topic_partition: outcome.message.offset + 1 for outcome in outcomes}
+        """See `Delivery`. Halves of a batch that is too large are tried, each with its offsets, until the guilty one is alone."""
         try:
-            self._sink.transact([outcome.record for outcome in outcomes], offsets, self._source.group())
+            self._transact(outcomes)
+        except RecordTooLarge as error:
+            if len(outcomes) > 1:
+                middle = len(outcomes) // 2
+                self.deliver(outcomes[:middle])
+                self.deliver(outcomes[middle:])
+            elif outcomes[0].error is None:
+                self.deliver([too_large(outcomes[0], self._codec)])
+            else:
+                raise self._failed(error, len(outcomes)) from None
         except DeliveryFailed as error:
-            self._metrics.undelivered.inc(len(outcomes))
-            self._why, self._failed_at = str(error), self._clock()
-            self._again_at = self._clock() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-            raise
+            raise self._failed(error, len(outcomes)) from None
+
+    def _failed(self, error: DeliveryFailed, records: int) -> DeliveryFailed:
+        """Note a failure; returns it."""
+        self._metrics.undelivered.inc(records)
+        self._why, self._failed_at, self._recovered = str(error), self._clock(), False
+        self._again_at = self._clock() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return error
+
+    def _transact(self, outcomes: Sequence[Outcome]) -> None:
+        offsets = {outcome.message.topic_partition: outcome.message.offset + 1 for outcome in outcomes}
+        self._sink.transact([outcome.record for outcome in outcomes], offsets, self._source.group())
         for outcome in outcomes:
             _count(outcome, self._metrics, self._bad_share)
         self._metrics.commits.inc()
         self._pause_s = FIRST_PAUSE_S
-        if self._clock() - self._failed_at > SILENT_S:
-            self._why = None
+        self._recovered = True
 
     def serve(self, timeout_s: float) -> None:
         """See `Delivery`."""

@@ -22,6 +22,7 @@ class Outcome:
     record: Record
     decision: str | None
     error: InvalidMessage | None
+    model_version: str
 
 
 def enrich(messages: Sequence[Message], scorer: Scorer, codec: Codec, metrics: Metrics) -> list[Outcome]:
@@ -83,10 +84,20 @@ def _encode(message: Message, posting: JobPosting, scored: Scored, scorer: Score
         enriched_at=now,
     )
     try:
-        return Outcome(message, codec.encode(message, enriched), scored.decision, None)
+        return Outcome(message, codec.encode(message, enriched), scored.decision, None, scorer.version)
     except InvalidMessage as error:
         return _dead(message, codec, error, "encode", scorer)
 
 
+def too_large(outcome: Outcome, codec: Codec) -> Outcome:
+    """Return the dead letter of a message whose enriched posting its topic does not take."""
+    size, topic = outcome.record.size_bytes, outcome.record.topic
+    error = InvalidMessage("too_large", f"{topic!r} does not take the enriched posting of {size:,} bytes (max.message.bytes)")
+    version = outcome.model_version
+    letter = codec.dead_letter(outcome.message, error, stage="deliver", model_version=version)
+    return Outcome(outcome.message, letter, None, error, version)
+
+
 def _dead(message: Message, codec: Codec, error: InvalidMessage, stage: Stage, scorer: Scorer) -> Outcome:
-    return Outcome(message, codec.dead_letter(message, error, stage=stage, model_version=scorer.version), None, error)
+    letter = codec.dead_letter(message, error, stage=stage, model_version=scorer.version)
+    return Outcome(message, letter, None, error, scorer.version)

@@ -10,6 +10,7 @@ OccustreamError
 ├── TooManyDeadLetters  the share of bad messages is above its limit; what was read is delivered
 ├── BrokerError       Kafka refuses or cannot be reached
 │   └── DeliveryFailed   records were not taken; their offsets stay uncommitted, and they are tried again
+│       └── RecordTooLarge  one of them is larger than its topic takes
 └── BackgroundFailed  a background thread died; the process follows it
 """
 
@@ -86,6 +87,10 @@ class BrokerError(OccustreamError):
 
 class DeliveryFailed(BrokerError):
     """Records were not taken: their offsets stay uncommitted, and they are tried again."""
+
+
+class RecordTooLarge(DeliveryFailed):
+    """Records were not taken because one of them, or all together, are larger than their topic takes. None was written."""
 
 
 class BackgroundFailed(OccustreamError):

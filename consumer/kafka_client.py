@@ -11,7 +11,7 @@ from typing import Any, cast
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.errors import BrokerError, ConfigError
+from consumer.errors import BrokerError, ConfigError, DeliveryFailed, RecordTooLarge
 from consumer.messages import Message, TopicPartition
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,12 @@ def make_client(
         raise ConfigError(f"Kafka property refused: {error.args[0].str()}") from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Kafka property refused: {error}") from error
+
+
+def failure(error: KafkaError, what: str) -> DeliveryFailed:
+    """Return what a producer's error means for a record, to be raised or handed on; `what` begins its message."""
+    too_large = error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+    return (RecordTooLarge if too_large else DeliveryFailed)(f"{what}: {error.str()}")
 
 
 def raise_if_hopeless(error: KafkaError, topic: str) -> None:

@@ -8,7 +8,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka_client import make_client, partition_count
+from consumer.kafka_client import failure, make_client, partition_count
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
@@ -47,7 +47,7 @@ class KafkaSink:
                     key=record.key,
                     headers=list(record.headers),
                     partition=record.input_partition % self._partition_counts[record.topic],
-                    on_delivery=lambda error, _message: on_ack(None if error is None else error.str()),
+                    on_delivery=lambda error, _message: on_ack(None if error is None else failure(error, "refused")),
                 )
             except BufferError as error:
                 if time.monotonic() >= deadline:
@@ -56,7 +56,7 @@ class KafkaSink:
             except KafkaException as error:
                 if error.args[0].fatal():
                     raise BrokerError(f"the producer failed for good: {error.args[0].str()}") from error
-                raise DeliveryFailed(f"{record.topic!r} refuses a record: {error.args[0].str()}") from error
+                raise failure(error.args[0], f"{record.topic!r} refuses a record") from error
             else:
                 return
 

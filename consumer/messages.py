@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from consumer.errors import DeliveryFailed
+
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
@@ -61,8 +63,8 @@ class Record:
 OnRevoke = Callable[[set[TopicPartition], bool], None]
 """Called with the partitions taken away, and whether they are already lost (then nothing may be committed)."""
 
-OnAck = Callable[[str | None], None]
-"""Called once per record: None when the broker has it, else why it has not."""
+OnAck = Callable[[DeliveryFailed | None], None]
+"""Called once per record: None when the broker has it, else why it has not; RecordTooLarge where it or its company is."""
 
 
 class Source(Protocol):
@@ -119,7 +121,7 @@ class Sink(Protocol):
     def produce(self, record: Record, on_ack: OnAck) -> None:
         """Queue a record; `on_ack` is called exactly once, later. Blocks for a bounded time when the queue is full.
 
-        Raises DeliveryFailed when the record can never be sent or the queue stays full.
+        Raises DeliveryFailed when the record can never be sent or the queue stays full, RecordTooLarge where that is why.
         """
         ...
 
@@ -138,7 +140,8 @@ class TransactionalSink(Protocol):
     def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
         """Write the records and commit next-to-read offsets, if any, of `group`, which is what `Source.group` says.
 
-        Raises DeliveryFailed when nothing was written, or when that is not known: what is committed tells. BrokerError when
+        Raises DeliveryFailed when nothing was written, or when that is not known: what is committed tells. RecordTooLarge when
+        nothing was written because a record, or several together, are larger than their topic takes. BrokerError when
         it never can be again, another consumer having taken our place. Blocks for a bounded time.
         """
         ...

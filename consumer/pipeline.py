@@ -141,7 +141,7 @@ class Pipeline:
             with self._metrics.stage("produce"):
                 self._delivery.deliver(outcomes)
         except DeliveryFailed as error:
-            log.warning("nothing of %d messages was delivered, they are read again: %s", len(outcomes), error)
+            log.warning("of %d messages not all were delivered; what is not committed is read again: %s", len(outcomes), error)
             self._batcher.clear()
             self._source.rewind()
 

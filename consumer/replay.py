@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from consumer.errors import RecordTooLarge
 from consumer.letter import ATTEMPT, REPLAY_OF, Letter
 from consumer.letters import Filter, Letters, receipt
 from consumer.messages import Record, TransactionalSink
@@ -75,7 +76,7 @@ def replay(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Send what `plan` says; returns how many letters. `on_sent` is told the number so far.
+    """Send what `plan` says, less what is larger than its topic takes; returns how many letters. `on_sent` is told so far.
 
     Raises DeliveryFailed, BrokerError: what was sent until then has its receipts and is not sent again.
     """
@@ -83,10 +84,19 @@ def replay(
     for batch in _batches(_chosen(letters, options), options.rate):
         if (early_s := started + sent / options.rate - clock()) > 0:
             sleep(early_s)
-        sink.transact([*(_again(letter, options) for letter in batch), *_receipts(batch, options)], {}, None)
-        sent += len(batch)
+        sent += _send(batch, sink, options)
         on_sent(sent)
     return sent
+
+
+def _send(batch: list[Letter], sink: TransactionalSink, options: ReplayOptions) -> int:
+    """Send letters in one transaction; where they are too large, halves of them, and none that is so alone."""
+    try:
+        sink.transact([*(_again(letter, options) for letter in batch), *_receipts(batch, options)], {}, None)
+    except RecordTooLarge:
+        middle = len(batch) // 2
+        return sum(_send(half, sink, options) for half in (batch[:middle], batch[middle:])) if middle else 0
+    return len(batch)
 
 
 def _chosen(letters: Letters, options: ReplayOptions) -> Iterator[Letter]:

@@ -14,8 +14,8 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka_client import make_client, partition_count
+from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
+from consumer.kafka_client import failure, make_client, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
 from consumer.messages import Record, TopicPartition
 
@@ -51,9 +51,10 @@ class KafkaTransactions:
         self._id = transactional_id
         self._partition_counts: dict[str, int] = {}
         self._disturbed = False
-        self._refusal: str | None = None
+        self._refusal: DeliveryFailed | None = None
         self._producer: Any = self._client()
         self._open = False
+        self._gap = False
         self._renewed = renewed
         self._given_up: str | None = None
 
@@ -67,7 +68,24 @@ class KafkaTransactions:
         self._partition_counts |= {t: partition_count(self._producer, t, servers=self._servers) for t in topics}
 
     def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
-        """See `TransactionalSink.transact`."""
+        """See `TransactionalSink.transact`.
+
+        librdkafka counts refused records in its sequence numbers. The next transaction then fails on the gap, and only the end of
+        that one lets it count anew: so it is tried twice.
+        """
+        again, self._gap = self._gap, False
+        try:
+            self._transact(records, offsets, group)
+        except RecordTooLarge:
+            self._gap = True
+            raise
+        except DeliveryFailed as error:
+            if not again:
+                raise
+            log.info("tried once more after a record that was too large: %s", error)
+            self.transact(records, offsets, group)
+
+    def _transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
         producer = self._opened()
         self._disturbed, self._refusal = False, None
         started = time.monotonic()
@@ -110,8 +128,11 @@ class KafkaTransactions:
                 return
 
     def _delivered(self, error: KafkaError | None, message: ck.Message) -> None:
-        if error is not None and self._refusal is None:
-            self._refusal = f"{message.topic()!r} does not take a record: {error.str()}"
+        if error is None or isinstance(self._refusal, RecordTooLarge):
+            return
+        found = failure(error, f"{message.topic()!r} does not take a record")
+        if self._refusal is None or isinstance(found, RecordTooLarge):  # which may have taken others with it
+            self._refusal = found
 
     def _undo(self, error: KafkaException | BufferError, took_s: float) -> None:
         """Abort, so that nothing of the transaction remains. Raises DeliveryFailed, or BrokerError where we are replaced."""
@@ -126,7 +147,7 @@ class KafkaTransactions:
             self._abort()
         else:
             self._discard(cause.str())
-        raise DeliveryFailed(self._refusal or f"the transaction was broken off: {cause.str()}") from error
+        raise (self._refusal or failure(cause, "the transaction was broken off")) from error
 
     def _raise_if_replaced(self, cause: KafkaError, took_s: float) -> None:
         """Tell another consumer's fencing from the coordinator's own, of a transaction that outlived its time."""

@@ -29,6 +29,7 @@ from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
+from consumer.errors import DeliveryFailed
 from consumer.kafka import KafkaSource
 from consumer.kafka_sink import KafkaSink
 from consumer.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
@@ -149,10 +150,12 @@ class HeldSink:
         self.polls = 0
         self._clock = clock
         self._lets_through: Callable[[Record], bool] = lambda _record: False
-        self._error: Callable[[Record], str | None] = lambda _record: None
+        self._error: Callable[[Record], str | DeliveryFailed | None] = lambda _record: None
 
     def let_through(
-        self, which: Callable[[Record], bool] = lambda _: True, error: Callable[[Record], str | None] = lambda _: None
+        self,
+        which: Callable[[Record], bool] = lambda _: True,
+        error: Callable[[Record], str | DeliveryFailed | None] = lambda _: None,
     ) -> None:
         """From now on acknowledge the records that `which` chooses, with the `error` it has."""
         self._lets_through, self._error = which, error
@@ -168,7 +171,8 @@ class HeldSink:
         if not due and self._clock:
             self._clock.now_s += timeout_s
         for record, on_ack in due:
-            on_ack(self._error(record))
+            error = self._error(record)
+            on_ack(DeliveryFailed(error) if isinstance(error, str) else error)
 
     def flush(self, timeout_s: float) -> None:
         self.poll(timeout_s)
@@ -215,9 +219,9 @@ def make_pipeline(source: Source, sink: Sink | TransactionalSink, *, batch: Batc
     clock, metrics = given.get("clock", time.monotonic), given["metrics"]
     delivery: Delivery
     if isinstance(sink, MemoryTransactions | KafkaTransactions):
-        delivery = ExactlyOnce(source, sink, metrics, bad_share=bad_share, clock=clock)
+        delivery = ExactlyOnce(source, sink, metrics, codec=make_codec(), bad_share=bad_share, clock=clock)
     else:
-        delivery = AtLeastOnce(source, sink, metrics, bad_share=bad_share, clock=clock, **limits)
+        delivery = AtLeastOnce(source, sink, metrics, codec=make_codec(), bad_share=bad_share, clock=clock, **limits)
     return Pipeline(source=source, delivery=delivery, batcher=Batcher(policy), codec=make_codec(), **given)
 
 

@@ -18,6 +18,7 @@ from consumer.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransa
 from consumer.messages import Headers, Message, TopicPartition
 from consumer.replay import MAX_BYTES, MAX_COUNT, ReplayOptions, plan, replay
 from tests.brokers import DEAD, IN, OUT, Clock, event_id, make_codec, make_pipeline, memory_broker, posting
+from tests.test_too_large import LimitedTransactions
 
 ALL = Filter({})
 
@@ -235,6 +236,16 @@ def test_a_transaction_has_no_more_than_it_can_write_in_time() -> None:
     assert max(count for count, _ in sink.sizes) <= MAX_COUNT + 1
     assert max(size for _, size in sink.sizes) <= MAX_BYTES + 10_000
     assert len(sink.sizes) == 4
+
+
+def test_what_is_larger_than_its_topic_takes_is_left_and_the_rest_is_sent() -> None:
+    broker = memory_broker(1)
+    for number in range(20):
+        bury(broker, Message(IN, 0, number, None, b"v" * (4_000 if number in (7, 19) else 10)))
+    sink = LimitedTransactions(broker)
+    assert replay(letters(broker), sink, options(to=OUT)) == 18
+    assert len(broker.messages(OUT)) == 18
+    assert plan(letters(broker), options()).sends.total() == 2
 
 
 # ---- printing -------------------------------------------------------------------------------------------------------

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from consumer.delivery import FIRST_PAUSE_S, LONGEST_PAUSE_S, SILENT_S
+from consumer.delivery import SILENT_S
 from consumer.errors import DeliveryFailed
 from consumer.memory import MemorySink, MemoryTransactions
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
+from consumer.refused import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from tests.brokers import DEAD, IN, OUT, Clock, HeldSink, event_id, make_pipeline, memory_broker, posting
 from tests.test_pipeline import P0, WatchedSource, committed, filled, turns
 
@@ -150,3 +151,4 @@ def test_what_one_transaction_cannot_write_is_read_again_after_ever_longer_pause
     assert order(broker.messages(OUT)) == [f"{IN}:0:{i}" for i in (0, 2, 3)]
     assert order(broker.messages(DEAD)) == [f"{IN}:0:1"]
     assert committed(broker) == {0: 4}
+    assert pipeline.ready() is None, "though nothing more came"

@@ -18,7 +18,7 @@ import torch
 from consumer.answer import Scored
 from consumer.background import Background
 from consumer.batcher import BatchPolicy
-from consumer.errors import BackgroundFailed
+from consumer.errors import BackgroundFailed, DeliveryFailed
 from consumer.http import HttpServer
 from consumer.memory import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
@@ -141,7 +141,7 @@ class AcknowledgingSink(StutteringSink):
     def produce(self, record: Record, on_ack: OnAck) -> None:
         identity = event_id(Message(record.topic, 0, 0, record.key, record.value, record.headers))
 
-        def noted(error: str | None) -> None:
+        def noted(error: DeliveryFailed | None) -> None:
             self._acknowledged.add(identity)
             on_ack(error)
 

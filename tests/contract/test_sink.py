@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from consumer.errors import BrokerError
+from consumer.errors import BrokerError, DeliveryFailed
 from consumer.messages import Record, Sink
 from tests.brokers import WAIT_S, Broker, Kafka, MockCluster, unique, wait_until
 
@@ -15,12 +15,12 @@ class Acks:
 
     def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
-        self.errors: list[str] = []
+        self.errors: list[DeliveryFailed] = []
         self.threads: set[int] = set()
         self.serving = False
         self.out_of_turn = 0
 
-    def of(self, number: int, error: str | None) -> None:
+    def of(self, number: int, error: DeliveryFailed | None) -> None:
         self.counts[number] += 1
         self.threads.add(threading.get_ident())
         self.out_of_turn += not self.serving

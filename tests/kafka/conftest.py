@@ -179,6 +179,18 @@ class Worker:
     def runs(self) -> bool:
         return self._process.poll() is None
 
+    def trouble(self) -> str:
+        """Return what /readyz says is wrong; nothing where it is ready."""
+        try:
+            urllib.request.urlopen(f"{self._address()}/readyz", timeout=WAIT_S).close()
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        return ""
+
+    def wait_ended(self, timeout_s: float = WAIT_S) -> int:
+        """Wait until it ends by itself; returns its exit status."""
+        return self._process.wait(timeout_s)
+
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
 

@@ -1,6 +1,8 @@
 """Dead letters on a real Kafka: listed, shown, sent back once however it is interrupted, and never lost."""
 
+import base64
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -8,12 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from consumer.__main__ import main
 from consumer.errors import InvalidMessage
 from consumer.letter import Letter
 from consumer.messages import Message
-from tests.brokers import ROOT, WAIT_S, make_codec, posting, wait_until
+from tests.brokers import ROOT, WAIT_S, event_id, make_codec, posting, wait_until
+from tests.conftest import Cli
 from tests.kafka.conftest import PARTITIONS, Job, Workers
 
 pytestmark = pytest.mark.kafka
@@ -101,6 +105,69 @@ def test_bad_messages_are_listed_shown_sent_back_and_at_last_kept(
         assert {(letter.message.key, letter.message.value, letter.headers) for letter in story} == {
             (b"k%d" % number, value, (("n", b"%d" % number),))
         }
+
+
+def limit(job: Job, topic: str, max_message_bytes: int) -> None:
+    """Let a topic take messages up to so many bytes."""
+    entry = ConfigEntry("max.message.bytes", str(max_message_bytes), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    job.kafka.admin.incremental_alter_configs([resource])[resource].result(WAIT_S)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    "flags", [["--kafka=batch.size=4000"], ["--delivery=exactly-once"]], ids=["at-least-once", "exactly-once"]
+)
+def test_while_dead_letters_cannot_be_written_it_says_so_and_goes_on_once_they_can_with_nothing_lost(
+    job: Job, starter_registry: Path, workers: Workers, flags: list[str]
+) -> None:
+    limit(job, job.output, 5_000)
+    limit(job, job.dead, 100)
+    worker = workers.start(job, starter_registry, *flags).wait_ready()
+    special = {
+        17: b"nonsense",
+        31: posting("Registered Nurse", body=base64.b64encode(random.Random(1).randbytes(6_000)).decode()),
+    }
+    for number in range(60):
+        value = special.get(number, posting("Registered Nurse", posting_id=number))
+        job.kafka.append(Message(job.input, number % PARTITIONS, -1, b"k%d" % number, value))
+    job.kafka.flush()
+    wait_until(lambda: job.dead in worker.trouble(), "/readyz names the dead-letter topic")
+    assert worker.metric("occustream_blocked") == 1
+    assert worker.metric("occustream_undelivered_total") > 0
+    assert not job.all_committed()
+    assert letters(job) == []
+
+    limit(job, job.dead, 1_000_000)
+    wait_until(job.all_committed, "all is delivered")
+    wait_until(lambda: worker.trouble() == "", "it is ready again")
+    assert worker.stop() == 0
+    inputs, enriched, _dead = job.read()
+    found = {letter.event_id: (letter.reason, letter.stage) for letter in letters(job)}
+    places = {number: f"{job.input}:{number % PARTITIONS}:{number // PARTITIONS}" for number in special}
+    assert found == {places[17]: ("not_json", "decode"), places[31]: ("too_large", "deliver")}
+    assert [event_id(record) for record in enriched] == [name for name in inputs if name not in found], "each once, in order"
+
+
+@pytest.mark.model
+def test_a_stream_gone_bad_ends_the_consumer_with_status_1_and_the_reason(
+    job: Job, starter_registry: Path, workers: Workers
+) -> None:
+    worker = workers.start(job, starter_registry, "--bad-share-window=20", "--batch-max-count=8").wait_ready()
+    for number in range(2_000):
+        job.kafka.append(Message(job.input, number % PARTITIONS, -1, None, b"nonsense"))
+    job.kafka.flush()
+    assert worker.wait_ended() == 1
+    assert "of the last 20 messages (bad_share_window) became dead letters, above the limit of 0.5" in worker.log()
+    assert "Traceback" not in worker.log()
+    assert sum(job.committed().values()) == len(letters(job)) < 2_000
+
+
+def test_a_dead_letter_topic_that_is_not_there_is_named_before_anything_is_read(job: Job, cli: Cli) -> None:
+    topics = ("--input-topic", job.input, "--output-topic", job.output, "--dead-letter-topic", "no-such-topic")
+    ended = cli("consumer", "run", "--bootstrap-servers", job.servers, *topics)
+    assert ended.returncode == 1
+    assert "topic 'no-such-topic' cannot be used" in ended.stderr.decode()
 
 
 def test_a_replay_that_is_killed_is_run_again_and_each_letter_is_sent_once(job: Job, run: Run) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import confluent_kafka as ck
 import pytest
 
-from consumer.errors import BrokerError, DeliveryFailed
+from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.messages import Message, Record, TopicPartition
 from consumer.transactions import KafkaTransactions
 from tests.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
@@ -89,6 +89,16 @@ def test_what_cannot_be_written_takes_the_rest_of_its_transaction_with_it_and_is
     assert numbers(again) == list(range(2, 10))
     work.transact(sink, again)
     assert work.written() == [b"%d" % n for n in range(10)]
+
+
+def test_after_a_record_that_was_too_large_the_next_transaction_goes_through(work: Work) -> None:
+    sink, messages = work.sink(), work.read(4)
+    work.transact(sink, messages[:2])
+    for _ in range(2):
+        with pytest.raises(RecordTooLarge):
+            sink.transact([Record(work.out, None, os.urandom(2_000_000), (), 0)], {}, None)
+    work.transact(sink, messages[2:])
+    assert (work.written(), work.committed()) == ([b"0", b"1", b"2", b"3"], 4)
 
 
 def test_a_source_that_committed_nothing_goes_back_to_where_it_began(work: Work) -> None:
