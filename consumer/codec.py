@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import chain
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -27,6 +28,8 @@ REASONS = (
     "not_scored",
 )
 """Why a message may become a dead letter."""
+MAX_DEPTH = 100
+"""How deep a posting's objects and lists may nest, itself included."""
 
 
 class Codec:
@@ -102,9 +105,21 @@ def _json_object(value: bytes) -> dict[str, Any]:
         raise InvalidMessage("not_json", str(error), cause=error) from None
     if not isinstance(parsed, dict):
         raise InvalidMessage("not_an_object", f"a JSON object is expected, not {type(parsed).__name__}")
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(parsed)
     if "\\u" in text:  # only an escape can smuggle in a lone surrogate, which no UTF-8 record could carry
         _check_encodable(parsed)
     return parsed
+
+
+def _check_depth(parsed: dict[str, Any]) -> None:
+    """Refuse what could be written, but not read again: many parsers go no deeper than 128."""
+    level: list[Any] = [parsed]
+    for _ in range(MAX_DEPTH):
+        inner = (value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list))
+        level = list(chain.from_iterable(inner))
+    if any(isinstance(value, dict | list) for value in level):
+        raise InvalidMessage("not_json", f"nested too deeply: the limit is {MAX_DEPTH}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

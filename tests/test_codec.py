@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.codec import INPUT_NAMES, REASONS
+from consumer.codec import INPUT_NAMES, MAX_DEPTH, REASONS
 from consumer.enrich import enrich
 from consumer.errors import InvalidMessage
 from consumer.metrics import Metrics
@@ -133,6 +133,19 @@ def test_whatever_decodes_encodes_with_all_unknown_fields_unchanged(fields: dict
     assert written["title"] == title
     assert (record.key, record.input_partition) == (source.key, source.partition)
     assert record.headers == (("a", None), ("occustream.event-id", b"postings.raw:0:0"), ("occustream.model-version", b"v1"))
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a": ', "}"), ('[{"a": ', "}]")])
+def test_what_nests_deeper_than_its_readers_go_is_no_posting(opened: str, closed: str) -> None:
+    def nested(depth: int) -> bytes:
+        times = (depth - 1) // len(closed)  # the posting itself is one
+        return f'{{"title": "Cook {{[", "x": {opened * times}1{closed * times}}}'.encode()
+
+    source = message(nested(MAX_DEPTH))
+    posting = codec().decode(source)
+    written = codec().encode(source, enriched(posting)).value or b""
+    assert EnrichedPosting.model_validate_json(written).posting == posting
+    assert outcome(nested(MAX_DEPTH + 2)) == "not_json"
 
 
 @pytest.mark.parametrize("depth", [100, 250, 300, 900])
