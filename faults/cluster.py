@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # it is there
 
@@ -19,8 +20,9 @@ from local_kafka import HOST, LocalKafka, Node, free_port, missing_tools, new_cl
 __all__ = ["Cluster", "missing_tools", "wait_until"]
 
 WAIT_S = 60.0
+INTERNAL = ("__consumer_offsets", "__transaction_state")
 INTERNAL_PARTITIONS = 5
-"""Of the topics that hold offsets and transactions, see `local_kafka.SMALL_MACHINE_SETTINGS`."""
+"""Of each, see `local_kafka.SMALL_MACHINE_SETTINGS`."""
 QUICK_JAVA = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 """Several brokers and consumers share few cores: what counts is how soon one is up."""
 GROUP_SETTINGS = {  # of group.protocol=consumer, whose timeouts are the broker's
@@ -78,6 +80,7 @@ class Cluster:
             self.end()
             raise
         self._admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 2})
+        self._create_internal_topics()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,6 +123,17 @@ class Cluster:
             raise RuntimeError(f"node {number} does not run")
         return pid
 
+    def _create_internal_topics(self) -> None:
+        """Use offsets and transactions once: only then are the topics there that hold them."""
+        own = {"bootstrap.servers": self.servers, "log_level": 2}
+        producer, reader = ck.Producer({**own, "transactional.id": "first"}), ck.Consumer({**own, "group.id": "first"})
+        wait_until(lambda: _succeeds(lambda: producer.init_transactions(5)), "transactions are taken")
+        wait_until(lambda: _succeeds(lambda: reader.committed([ck.TopicPartition("none", 0)], timeout=5)), "groups are known")
+        reader.close()
+        wait_until(
+            lambda: all(self._has_leaders(topic, INTERNAL_PARTITIONS) for topic in INTERNAL), "Kafka's own topics are there"
+        )
+
     def _signal(self, number: int, what: signal.Signals) -> None:
         os.kill(self.pid(number), what)
 
@@ -135,6 +149,14 @@ class Cluster:
                 return False
             raise
         return all(len(p.isrs) == self.count and p.leader > 0 for topic in topics for p in topic.partitions.values())
+
+
+def _succeeds(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except KafkaException:
+        return False
+    return True
 
 
 def _settings(count: int) -> dict[str, str]:

@@ -21,6 +21,8 @@ from faults.steps import Strike, watch
 
 READY_S = 60.0
 END_S = 40.0
+MOVED = r": (assigned|revoked|lost) (\S.*)"
+"""In a log."""
 
 
 def serve(arguments: Sequence[str], log: str, strikes: Sequence[Strike]) -> None:
@@ -94,10 +96,26 @@ class Process:
         found = re.search(r'occustream_model_info\{[^}]*\bversion="([^"]+)"', self._metrics())
         return found[1] if found else None
 
-    def metric(self, name: str) -> float:
-        """Return the sum of a metric's samples, or one of them where `name` has labels."""
+    @property
+    def moves(self) -> int:
+        """How often it was given partitions or had to let go of some."""
+        return len(re.findall(MOVED, self.log()))
+
+    @property
+    def holds(self) -> set[str]:
+        """The partitions that it has by its log."""
+        held: set[str] = set()
+        for move, partitions in re.findall(MOVED, self.log()):
+            named = set(partitions.split(", ")) - {"nothing"}
+            held = held | named if move == "assigned" else held - named
+        return held
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
         samples = [line.rpartition(" ") for line in self._metrics().splitlines()]
-        return sum(float(value) for sample, _, value in samples if sample == name or sample.startswith(f"{name}{{"))
+        named = [(sample, value) for sample, _, value in samples if sample == name or sample.startswith(f"{name}{{")]
+        return sum(float(value) for sample, value in named if all(label in sample for label in wanted))
 
     def _metrics(self) -> str:
         with urllib.request.urlopen(f"{self._address()}/metrics", timeout=10) as answer:

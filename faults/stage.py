@@ -8,6 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+from confluent_kafka import KafkaException
+
 from faults.cluster import Cluster
 from faults.model import Versions
 from faults.processes import Processes
@@ -110,7 +112,7 @@ class Stage:
         started = time.monotonic()
         try:
             outcome = scenario.play(scene)
-        except (TimeoutError, RuntimeError) as error:
+        except (TimeoutError, RuntimeError, KafkaException) as error:
             outcome = Outcome({}, {}, [f"{type(error).__name__}: {error}"])
         finally:
             self.processes.end()

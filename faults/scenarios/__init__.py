@@ -1,6 +1,6 @@
 """All scenarios, in the order in which they are played: those of one node first, so that each cluster starts once."""
 
-from faults.scenarios import bounces, kills, poison, reloads, sigterm, stall
+from faults.scenarios import bounces, kills, network, poison, reloads, sigterm, soak, stall, stops
 from faults.stage import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -9,5 +9,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     *stall.SCENARIOS,
     *poison.SCENARIOS,
     *reloads.SCENARIOS,
+    *soak.SCENARIOS,
+    *network.SCENARIOS,
+    *stops.SCENARIOS,
     *bounces.SCENARIOS,
 )

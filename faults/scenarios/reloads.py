@@ -17,6 +17,7 @@ from faults.stage import Outcome, Scenario, Scene
 
 PER_S = 300
 EVERY_S = 2.0
+RELOADS = "occustream_reloads_total"
 TRAINERS = 2
 """That publish at the same time."""
 
@@ -48,8 +49,7 @@ def _lasting(seconds: float) -> Iterator[None]:
 
 
 def _failed(process: Process) -> float:
-    loaded = process.metric('occustream_reloads_total{outcome="loaded",reason="none"}')
-    return process.metric("occustream_reloads_total") - loaded
+    return process.metric(RELOADS) - process.metric(RELOADS, outcome="loaded")
 
 
 def _play(scene: Scene) -> Outcome:

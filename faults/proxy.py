@@ -1,0 +1,120 @@
+"""A TCP proxy on a thread of its own, that delays, cuts and half-opens the connections passing through it."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import Future
+from random import Random
+from typing import Any, Literal, Self
+
+HOST = "127.0.0.1"
+CHUNK = 65_536
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: a closed connection is reset, and what is in it lost."""
+Weather = Literal["fair", "slow", "cut", "silent"]
+
+
+class Proxy:
+    """Listens on each port of `ways` and passes on to the port it is mapped to, under the weather of the moment.
+
+    `slow`: every chunk is late by up to `delay_s`. `cut`: all connections are reset, and new ones as soon as they carry
+    anything. `silent`: connections stay open, also new ones, and nothing passes.
+    """
+
+    def __init__(self, ways: Mapping[int, int], *, rng: Random, delay_s: float = 0.3) -> None:
+        self._ways = ways
+        self._rng = rng
+        self._delay_s = delay_s
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._weather: Weather = "fair"
+        self._cleared = asyncio.Event()
+        self._open: set[asyncio.StreamWriter] = set()
+        self.counts: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._do(self._listen()).result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._close()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def weather(self, weather: Weather) -> None:
+        """Change it, for connections that are open, too."""
+        self._do(self._change(weather)).result()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> "Future[None]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _listen(self) -> None:
+        self._servers = [
+            await asyncio.start_server(lambda reader, writer, inner=inner: self._serve(reader, writer, inner), HOST, outer)  # type: ignore[misc]
+            for outer, inner in self._ways.items()
+        ]
+
+    async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._reset_all()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _change(self, weather: Weather) -> None:
+        self.counts[weather] += 1
+        self._weather = weather
+        if weather == "silent":
+            self._cleared.clear()
+        else:
+            self._cleared.set()
+        if weather == "cut":
+            self._reset_all()
+
+    def _reset_all(self) -> None:
+        for writer in self._open:
+            _reset(writer)
+            self.counts["connections reset"] += 1
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, inner: int) -> None:
+        self.counts["connections"] += 1
+        with contextlib.suppress(OSError):
+            far_reader, far_writer = await asyncio.open_connection(HOST, inner)
+            pair = {writer, far_writer}
+            self._open |= pair
+            try:
+                await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
+            finally:
+                self._open -= pair
+                for each in pair:
+                    each.close()
+        writer.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on until one side has ended; then the other is closed, too."""
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(CHUNK):
+                if self._weather == "slow":
+                    await asyncio.sleep(self._rng.uniform(0, self._delay_s))
+                if self._weather == "silent":
+                    await self._cleared.wait()
+                if self._weather == "cut":
+                    _reset(writer)
+                    break
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.transport.abort()

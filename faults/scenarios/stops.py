@@ -1,0 +1,80 @@
+"""SIGSTOP: a consumer, or the coordinator, halts in the midst of its work with all connections open, and later goes on."""
+
+import signal
+import time
+from collections.abc import Sequence
+
+from faults.cluster import wait_until
+from faults.processes import is_frozen
+from faults.stage import Outcome, Scenario, Scene
+from faults.steps import Step, Strike
+from faults.trial import SESSION_S, Trial
+
+PER_S = 200
+FULL_S = 20.0
+COUNT = 20
+"""Of steps before the halt."""
+
+
+def _consumer(scene: Scene) -> Outcome:
+    """Halt a consumer until long after the group has given its partitions away; in exactly-once mode also in a transaction."""
+    trial = scene.trial()
+    steps: Sequence[Step] = ("offsets", "poll", "produced") if trial.once else ("produced", "poll", "produce")
+    steps, frozen_s = steps[: scene.size(1, 3)], FULL_S if scene.full else 2 * SESSION_S
+    other = trial.start(1).wait_ready()
+    moved = 0
+    with trial.feed.flowing(PER_S):
+        for step in steps:
+            halted = trial.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP)])
+            _wait_frozen(halted.pid, step)
+            before, until = other.moves, time.monotonic() + frozen_s
+            time.sleep(frozen_s)
+            moved += other.moves > before
+            scene.say(f"halted after {step} for {time.monotonic() - until + frozen_s:.0f} s")
+            halted.signal(signal.SIGCONT)
+            wait_until(lambda halted=halted: halted.ready, "the consumer is back")  # type: ignore[misc]
+            halted.stop()
+    findings, problems = trial.finish()
+    if moved < len(steps):
+        problems.append(f"the group went on without the halted consumer {moved} of {len(steps)} times")
+    done = {"stops": len(steps), "stop_s": frozen_s, "after": list(steps)}
+    return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances}, problems)
+
+
+def _coordinator(scene: Scene) -> Outcome:
+    """Halt the broker that coordinates a commit, at the moment of the commit."""
+    trial, stops = scene.trial(), scene.size(1, 3)
+    frozen_s = FULL_S if scene.full else 8.0
+    with trial.feed.flowing(PER_S):
+        for _ in range(stops):
+            node = _coordinating(trial)
+            pid = scene.cluster.pid(node)
+            step: Step = "offsets" if trial.once else "produced"
+            process = trial.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP, pid=pid)])
+            _wait_frozen(pid, step)
+            scene.say(f"node {node}, which coordinates, is halted for {frozen_s:.0f} s")
+            time.sleep(frozen_s)
+            scene.cluster.thaw(node)
+            scene.cluster.wait_in_sync()
+            wait_until(lambda process=process: process.ready, "the consumer is at work")  # type: ignore[misc]
+            process.stop()
+    trial.start(0)
+    findings, problems = trial.finish()
+    done = {"stops": stops, "stop_s": frozen_s}
+    return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances}, problems)
+
+
+def _coordinating(trial: Trial) -> int:
+    if trial.once:
+        return trial.cluster.coordinator("__transaction_state", trial.transactional_id(0))
+    return trial.cluster.coordinator("__consumer_offsets", trial.group)
+
+
+def _wait_frozen(pid: int, step: str) -> None:
+    wait_until(lambda: is_frozen(pid), f"SIGSTOP after {step}")
+
+
+SCENARIOS = (
+    Scenario("stop-consumer", "SIGSTOP of a consumer that is at work, in a transaction too", _consumer),
+    Scenario("stop-coordinator", "SIGSTOP of the coordinator during a commit", _coordinator, nodes=3, short_nodes=3),
+)
