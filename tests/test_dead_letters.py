@@ -201,6 +201,13 @@ def test_letters_that_come_in_meanwhile_are_left_for_the_next_time() -> None:
     assert plan(letters(broker), options()).sends.total() == 3
 
 
+def test_letters_that_came_in_since_they_were_looked_through_are_left_too() -> None:
+    broker = buried(2, partitions=1)
+    read = letters(broker)
+    bury(broker, Message(IN, 0, 999, None, b"v"))
+    assert [each.offset for each in read] == [100, 101]
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [(10.0, 9.0), (0.5, 198.0), (1_000.0, 0.0), (1e300, 0.0)])
 def test_no_more_than_the_rate_is_sent(rate: float, seconds: float) -> None:
     broker, clock = buried(100), Clock()

@@ -101,6 +101,21 @@ def test_after_a_record_that_was_too_large_the_next_transaction_goes_through(wor
     assert (work.written(), work.committed()) == ([b"0", b"1", b"2", b"3"], 4)
 
 
+def test_a_producer_that_must_not_shut_others_out_is_given_up_after_a_slow_transaction(work: Work) -> None:
+    sink = KafkaTransactions(
+        {"bootstrap.servers": work.kafka.servers}, topics=[work.out], transactional_id=work.id, renewed=False
+    )
+    sink.start()
+    messages = work.read(4)
+    work.transact(sink, messages[:2])
+    sink._discard("it was slow")
+    newer = work.sink()
+    with pytest.raises(DeliveryFailed, match="given up: it was slow"):
+        work.transact(sink, messages[2:])
+    work.transact(newer, messages[2:])
+    assert work.written() == [b"0", b"1", b"2", b"3"]
+
+
 def test_a_source_that_committed_nothing_goes_back_to_where_it_began(work: Work) -> None:
     work.read(5)
     work.source.rewind()
