@@ -5,6 +5,7 @@ OccustreamError
 ├── EncoderError      the encoder cannot be found, or is not the one the artifact was made with
 ├── ArtifactError     an artifact is missing, broken or lies; the model in service stays
 ├── RegistryError     the registry cannot be read or written
+│   └── CurrentMoved     another version was promoted meanwhile
 ├── ScorerFailed      no posting can be scored any more: the device or the model is broken
 ├── InvalidMessage    one message cannot be a posting; it becomes a dead letter
 ├── TooManyDeadLetters  the share of bad messages is above its limit; what was read is delivered
@@ -61,6 +62,10 @@ class ArtifactError(OccustreamError):
 
 class RegistryError(OccustreamError):
     """The registry cannot be read or written."""
+
+
+class CurrentMoved(RegistryError):
+    """Another version was promoted while one was judged against the one before it."""
 
 
 class ScorerFailed(OccustreamError):

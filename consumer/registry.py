@@ -9,7 +9,6 @@ A version appears by one rename and never changes after it; the pointer moves by
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -23,17 +22,16 @@ from safetensors import SafetensorError
 
 from consumer.artifact import Artifact, fsync, read_artifact, read_manifest, write_artifact
 from consumer.encoder_files import weights_sha256
-from consumer.errors import ArtifactError, RegistryError
-from consumer.files import inside, read
+from consumer.errors import ArtifactError, CurrentMoved, RegistryError
+from consumer.files import inside
 from consumer.mixture import Tensors
-from schemas.artifact import VERSION_PATTERN, Manifest
+from consumer.pointer import CURRENT, POINTING, VERSION, read_pointer, write_pointer
+from schemas.artifact import Manifest
 
-CURRENT = "CURRENT"
-MAX_POINTER_BYTES = 1 << 16
-VERSION = re.compile(VERSION_PATTERN)
+STAGING, REMOVED = ".staging-", ".removed-"
+ANY = "*"
+"""What `instead_of` is where it does not matter; no version is called so."""
 SHA256 = re.compile("[0-9a-f]{64}")
-KEPT_PROMOTIONS = 20
-"""How many earlier versions the pointer remembers for `rollback`."""
 YOUNG_S = 3_600.0
 """How long an encoder that no version names is kept: a version naming it may be about to come."""
 
@@ -62,8 +60,7 @@ class FolderRegistry:
 
     def current(self) -> str | None:
         """Return the promoted version, None when there is none yet."""
-        pointer = self._pointer()
-        return pointer[0] if pointer else None
+        return next(iter(read_pointer(self.root)), None)
 
     def versions(self) -> list[Manifest]:
         """Return the manifests of all versions that can be read, oldest first."""
@@ -94,7 +91,7 @@ class FolderRegistry:
         with self._writing():
             if self.encoder_folder(sha256) is None:
                 (self.root / "encoders").mkdir(exist_ok=True)
-                staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self.root))
+                staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.root))
                 shutil.copytree(source, staging, dirs_exist_ok=True)
                 for path in (staging, *staging.rglob("*")):
                     path.chmod(0o755 if path.is_dir() else 0o644)
@@ -116,41 +113,34 @@ class FolderRegistry:
         Raises RegistryError when the folder cannot be written or the version exists.
         """
         with self._writing():
-            target = self._folder(manifest.version)
-            if target.exists():
-                raise RegistryError(f"version {manifest.version} is already in {self.root}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self.root))
-            try:
-                complete = write_artifact(staging, manifest, tensors)
-                staging.chmod(0o755)
-                staging.rename(target)
-            except BaseException:
-                shutil.rmtree(staging, ignore_errors=True)
-                raise
-            fsync(target.parent)
+            return self._store(manifest, tensors)
+
+    def release(self, manifest: Manifest, tensors: Tensors, *, instead_of: str | None = ANY) -> Manifest:
+        """Store a version and put it in service in one step, as `publish` and `promote` do.
+
+        `instead_of` is the version that this one was found no worse than, None where there was none: raises CurrentMoved, with
+        nothing stored, when another is in service by now.
+        """
+        with self._writing():
+            if instead_of != ANY and (current := self.current()) != instead_of:
+                raise CurrentMoved(f"version {current} is in service by now, not {instead_of}")
+            complete = self._store(manifest, tensors)
+            self._promote(complete.version)
         return complete
 
     def promote(self, version: str) -> None:
         """Put a version in service, after checking its files. Raises ArtifactError, RegistryError."""
         with self._writing():
-            self.load(version)
-            try:
-                pointer = self._pointer() or ()
-            except ArtifactError:
-                pointer = ()  # promoting is how a broken pointer is mended
-                if (self.root / CURRENT).is_dir():
-                    self._remove(self.root / CURRENT)
-            self._point([version, *(v for v in pointer if v != version)])
+            self._promote(version)
 
     def rollback(self) -> str:
         """Put the version before the current one back in service and return it. Raises RegistryError when there is none."""
         with self._writing():
-            pointer = self._pointer() or ()
+            pointer = read_pointer(self.root)
             if len(pointer) < 2:  # noqa: PLR2004 - the current one and one before it
                 raise RegistryError(f"{self.root / CURRENT} knows no earlier version to roll back to")
             self.load(pointer[1])
-            self._point(list(pointer[1:]))
+            write_pointer(self.root, pointer[1:])
             return pointer[1]
 
     def prune(self, keep: int) -> list[str]:
@@ -160,15 +150,37 @@ class FolderRegistry:
         ArtifactError for a pointer that cannot be read: then nothing is removed.
         """
         with self._writing():
-            pointer, manifests = self._pointer() or (), self.versions()
+            pointer, manifests = read_pointer(self.root), self.versions()
             spare = [m.version for m in manifests if m.version not in pointer[:2]]
             removed = spare[: max(0, len(manifests) - keep)]
             if kept := [version for version in pointer if version not in removed]:
-                self._point(kept)
+                write_pointer(self.root, kept)
             for version in removed:
                 self._remove(self._folder(version))
             self._remove_unnamed_encoders()
         return removed
+
+    def _store(self, manifest: Manifest, tensors: Tensors) -> Manifest:
+        target = self._folder(manifest.version)
+        if target.exists():
+            raise RegistryError(f"version {manifest.version} is already in {self.root}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.root))
+        complete = write_artifact(staging, manifest, tensors)
+        staging.chmod(0o755)
+        staging.rename(target)
+        fsync(target.parent)
+        return complete
+
+    def _promote(self, version: str) -> None:
+        self.load(version)
+        try:
+            pointer = read_pointer(self.root)
+        except ArtifactError:
+            pointer = ()  # promoting is how a broken pointer is mended
+            if (self.root / CURRENT).is_dir():
+                self._remove(self.root / CURRENT)
+        write_pointer(self.root, [version, *(v for v in pointer if v != version)])
 
     def _remove_unnamed_encoders(self) -> None:
         """Remove encoders that no version names, except young ones: a trainer stores them before the version is there."""
@@ -182,7 +194,7 @@ class FolderRegistry:
 
     def _remove(self, folder: Path) -> None:
         """Remove a folder, from under its name at once: no reader finds half of it."""
-        going = Path(tempfile.mkdtemp(prefix=".removed-", dir=self.root))
+        going = Path(tempfile.mkdtemp(prefix=REMOVED, dir=self.root))
         folder.rename(going / folder.name)
         shutil.rmtree(going, ignore_errors=True)
 
@@ -191,38 +203,23 @@ class FolderRegistry:
             raise ArtifactError("path", f"{version!r} is no version name")
         return self.root / "versions" / version
 
-    def _pointer(self) -> tuple[str, ...] | None:
-        """Return the current version and those before it, newest first. Raises ArtifactError (pointer), RegistryError."""
-        path = self.root / CURRENT
-        try:
-            versions = _versions(read(path, within=self.root, limit=MAX_POINTER_BYTES))
-        except ArtifactError as error:
-            if error.reason == "missing":
-                return None
-            if error.reason == "unreadable":
-                raise RegistryError(str(error)) from error
-            text = f"{path} is no pointer ({error}); put it right with 'occustream-trainer promote VERSION'"
-            raise ArtifactError("pointer", text) from error
-        return versions
-
-    def _point(self, versions: list[str]) -> None:
-        with tempfile.NamedTemporaryFile("w", dir=self.root, prefix=".current-", delete=False, encoding="utf-8") as file:
-            json.dump({"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(self.root / CURRENT)
-        fsync(self.root)
-
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the writers' lock; turn any refusal of the file system into a RegistryError."""
+        """Hold the writers' lock; turn any refusal of the file system into a RegistryError.
+
+        Whatever is half made when nobody else writes is of a writer that failed or was killed, and is removed.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
+                self._clear()
+                try:
+                    yield
+                except BaseException:
+                    self._clear()
+                    raise
             finally:
                 os.close(lock)
         except OSError as error:
@@ -230,14 +227,9 @@ class FolderRegistry:
         except SafetensorError as error:  # what a full disk is called while the embeddings are written
             raise RegistryError(f"registry {self.root} cannot be written: {error}") from error
 
-
-def _versions(raw: bytes) -> tuple[str, ...]:
-    """Return the versions that a pointer names. Raises ArtifactError."""
-    try:
-        parsed = json.loads(raw)
-        versions = (parsed["version"], *parsed.get("previous", ()))
-        if all(VERSION.fullmatch(version) for version in versions):
-            return versions
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        pass
-    raise ArtifactError("pointer", "it names no versions")
+    def _clear(self) -> None:
+        for prefix in (STAGING, REMOVED):
+            for left in self.root.glob(f"{prefix}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        for left in self.root.glob(f"{POINTING}*"):
+            left.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from consumer.artifact import CHECKSUM, checksum
 from consumer.encoder_files import file_sha256
-from consumer.registry import CURRENT
+from consumer.pointer import CURRENT
 from faults.model import Versions
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES
 

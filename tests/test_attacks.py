@@ -19,7 +19,8 @@ from consumer.artifact import CHECKSUM, MAX_BYTES, checksum
 from consumer.errors import REASONS, ArtifactError
 from consumer.metrics import RELOADS, Metrics
 from consumer.mixture import Switches, Tensors
-from consumer.registry import MAX_POINTER_BYTES, FolderRegistry
+from consumer.pointer import MAX_POINTER_BYTES
+from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTitle
 from tests.brokers import wait_until

@@ -37,6 +37,7 @@ from trainer.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
 from trainer.gate import GateLimits
 from trainer.labels import LabelRules
 from trainer.metrics import Metrics
+from trainer.publish import publish
 from trainer.reference import read_reference, write_reference
 from trainer.service import RefreshPolicy, RefreshService
 from trainer.topics import EnrichedWatch, LabelledIntake, Reading
@@ -297,6 +298,27 @@ def test_old_versions_go_and_rollback_still_works(place: Place) -> None:
     assert [place.registry.rollback(), place.registry.rollback()] == [kept[1], kept[0]]
     with pytest.raises(RegistryError, match="no earlier version"):
         place.registry.rollback()
+
+
+def test_a_candidate_is_judged_again_where_another_version_was_promoted_meanwhile(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, service = place.registry, place.service()
+    artifact = registry.load(registry.current() or "")
+    registry.publish(artifact.manifest.model_copy(update={"version": "other", "files": {}}), artifact.tensors)
+    others = iter(("other",))
+
+    def another_trainer_comes_first(*told: Any, **options: Any) -> Manifest:
+        for version in others:
+            registry.promote(version)
+        return publish(*told, **options)
+
+    monkeypatch.setattr("trainer.candidate.publish", another_trainer_comes_first)
+    place.write(NEW, "new.csv")
+    assert service.turn() == "promoted"
+    promoted = registry.load(registry.current() or "").manifest
+    assert promoted.training["compared_with"] == "other"
+    assert len(registry.versions()) == 3, "nothing is stored of the judgement that came too late"
 
 
 def test_pruning_spares_what_serves_the_one_before_it_and_encoders_in_use(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

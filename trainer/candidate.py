@@ -4,15 +4,21 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from consumer.errors import CurrentMoved
 from consumer.registry import FolderRegistry
-from schemas.artifact import Manifest
+from schemas.artifact import GoldenTitle, Manifest
 from trainer.data import Report, TrainOptions, prepare
 from trainer.figures import curves
-from trainer.gate import GateLimits, Verdict, from_manifest, judge, lost_golden_titles, measured
+from trainer.gate import GateLimits, Measured, Verdict, from_manifest, judge, lost_golden_titles, measured
+from trainer.model import Model
 from trainer.publish import make_manifest, make_scorer, publish
 from trainer.train import described
 from trainer.trial import final_fit, measure
+
+TURNS = 5
+"""How often a candidate is judged at most, where other trainers promote theirs in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +45,79 @@ def refresh(options: TrainOptions, limits: GateLimits, report: Report, *, trigge
     options = replace(options, split="digest")
     registry = FolderRegistry(options.registry)
     registry.check_writable()
-    current = _in_service(registry)
+    _in_service(registry)  # one that cannot be compared with is found out before hours of training, not after
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), report)
         report("measuring on titles held out")
         trial = measure(data, options)
-        figures = trial.summary(options.fit.accept_precision) if trial else {}
-        outcome = measured(trial.predictions, trial.keys) if trial else None
         report("fitting on all rows")
         model, golden = final_fit(data, options, trial.model if trial else None)
-        verdict = judge(
-            outcome,
+        report("publishing")
+        candidate = _Candidate(
+            model=model,
+            golden=golden,
+            figures=trial.summary(options.fit.accept_precision) if trial else {},
+            outcome=measured(trial.predictions, trial.keys) if trial else None,
+            curves=curves(trial.predictions) if trial else {},
+            training=described(options, data) | {"triggers": list(triggers)},
+        )
+        manifest, verdict = _judged(candidate, registry, limits, report)
+    return Refreshed(manifest, verdict, len(data.postings), data.embedded_titles)
+
+
+def _judged(candidate: "_Candidate", registry: FolderRegistry, limits: GateLimits, report: Report) -> tuple[Manifest, Verdict]:
+    """Publish a candidate by what the gate says of it and the version in service; again if that one is replaced meanwhile."""
+    for turn in range(TURNS):
+        current = _in_service(registry)
+        verdict = candidate.verdict(current, limits)
+        try:
+            manifest = publish(
+                registry,
+                candidate.model,
+                candidate.manifest(current, verdict),
+                promote=verdict.passed,
+                instead_of=current.version if current else None,
+            )
+        except CurrentMoved as moved:
+            if turn + 1 == TURNS:
+                raise
+            report(f"judging again: {moved}")
+        else:
+            break
+    return manifest, verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """A fitted model and what its trial said of it, before anybody judged it."""
+
+    model: Model
+    golden: tuple[GoldenTitle, ...]
+    figures: dict[str, float]
+    outcome: Measured | None
+    curves: dict[str, list[dict[str, float]]]
+    training: dict[str, Any]
+
+    def verdict(self, current: Manifest | None, limits: GateLimits) -> Verdict:
+        """Return whether it may replace the version in service."""
+        return judge(
+            self.outcome,
             from_manifest(current.training) if current else None,
             limits=limits,
             in_service=current is not None,
-            lost=lost_golden_titles(make_scorer(model), current.golden) if current else (),
+            lost=lost_golden_titles(make_scorer(self.model), current.golden) if current else (),
         )
-        training = described(options, data) | {
-            "triggers": list(triggers),
+
+    def manifest(self, current: Manifest | None, verdict: Verdict) -> Manifest:
+        """Return its manifest, with what it was compared with and what came of that."""
+        training = self.training | {
             "verdict": "passed" if verdict.passed else "rejected",
             "reasons": list(verdict.reasons),
             "compared_with": current.version if current else None,
         }
-        if outcome is not None:
-            training["gate"] = outcome.stored()
-        report("publishing")
-        shapes = curves(trial.predictions) if trial else {}
-        manifest = make_manifest(model, golden=golden, training=training, metrics=figures, curves=shapes)
-        published = publish(registry, model, manifest, promote=verdict.passed)
-    return Refreshed(published, verdict, len(data.postings), data.embedded_titles)
+        if self.outcome is not None:
+            training["gate"] = self.outcome.stored()
+        return make_manifest(self.model, golden=self.golden, training=training, metrics=self.figures, curves=self.curves)
 
 
 def _in_service(registry: FolderRegistry) -> Manifest | None:

@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.registry import FolderRegistry
+from consumer.registry import ANY, FolderRegistry
 from consumer.scorer import Scorer, check_serveable
 from schemas.artifact import GoldenTitle, Manifest
 from schemas.text import TEMPLATE_ID
@@ -52,12 +52,16 @@ def make_manifest(
     )
 
 
-def publish(registry: FolderRegistry, model: Model, manifest: Manifest, *, promote: bool) -> Manifest:
-    """Check a version as a consumer will, store it, and put it in service if asked. Raises ArtifactError, RegistryError."""
+def publish(
+    registry: FolderRegistry, model: Model, manifest: Manifest, *, promote: bool, instead_of: str | None = ANY
+) -> Manifest:
+    """Check a version as a consumer will, store it, and put it in service if asked.
+
+    Raises ArtifactError, RegistryError; CurrentMoved where it is to be promoted and another than `instead_of` is in service.
+    """
     check_serveable(make_scorer(model, manifest=manifest))
     for folder in model.encoders.folders:
         registry.add_encoder(folder)
-    published = registry.publish(manifest, model.tensors)
     if promote:
-        registry.promote(published.version)
-    return published
+        return registry.release(manifest, model.tensors, instead_of=instead_of)
+    return registry.publish(manifest, model.tensors)

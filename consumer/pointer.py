@@ -1,0 +1,59 @@
+"""The pointer of a registry: which version is in service, and which were before it. Replaced by one rename."""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from consumer.artifact import fsync
+from consumer.errors import ArtifactError, RegistryError
+from consumer.files import read
+from schemas.artifact import VERSION_PATTERN
+
+CURRENT = "CURRENT"
+POINTING = ".current-"
+VERSION = re.compile(VERSION_PATTERN)
+MAX_POINTER_BYTES = 1 << 16
+KEPT_PROMOTIONS = 20
+"""How many earlier versions the pointer remembers for `rollback`."""
+
+
+def read_pointer(root: Path) -> tuple[str, ...]:
+    """Return the version in service and those before it, newest first; none when nothing was promoted yet.
+
+    Raises ArtifactError (pointer) for what is no pointer, RegistryError where the system does not give it.
+    """
+    path = root / CURRENT
+    try:
+        return _versions(read(path, within=root, limit=MAX_POINTER_BYTES))
+    except ArtifactError as error:
+        if error.reason == "missing":
+            return ()
+        if error.reason == "unreadable":
+            raise RegistryError(str(error)) from error
+        text = f"{path} is no pointer ({error}); put it right with 'occustream-trainer promote VERSION'"
+        raise ArtifactError("pointer", text) from error
+
+
+def write_pointer(root: Path, versions: Sequence[str]) -> None:
+    """Replace the pointer; `versions` as `read_pointer` returns them. Raises OSError."""
+    with tempfile.NamedTemporaryFile("w", dir=root, prefix=POINTING, delete=False, encoding="utf-8") as file:
+        json.dump({"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(root / CURRENT)
+    fsync(root)
+
+
+def _versions(raw: bytes) -> tuple[str, ...]:
+    try:
+        parsed = json.loads(raw)
+        versions = (parsed["version"], *parsed.get("previous", ()))
+        if all(VERSION.fullmatch(version) for version in versions):
+            return versions
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise ArtifactError("pointer", "it names no versions")
