@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
     metrics = Metrics()
-    source = KafkaSource(settings.consumer_properties(), topic=settings.input_topic)
+    source = KafkaSource(settings.consumer_properties(), topic=settings.input_topic, events=metrics)
     bad_share = BadShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
     metrics.bad_share.set_function(lambda: bad_share.share)
     delivery = _delivery(settings, source, metrics, bad_share)

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
-from consumer.errors import BrokerError
 from consumer.kafka_client import (
-    METADATA_TIMEOUT_S,
     as_message,
     ck_partitions,
     listed,
@@ -19,7 +17,10 @@ from consumer.kafka_client import (
     partition_count,
     raise_if_hopeless,
 )
+from consumer.membership import member_properties, stays
 from consumer.messages import Message, OnRevoke, TopicPartition
+from consumer.offsets import Membership, OffsetEvents, Offsets
+from consumer.topic_identity import TopicIdentity
 
 log = logging.getLogger(__name__)
 
@@ -27,32 +28,46 @@ LEAVE_TIMEOUT_S = 5.0
 HEARTBEAT_AFTER_S = 1.0
 """How long after the last poll a heartbeat starts to matter; before that it would only cost the fetched messages."""
 
-CONSUMER_DEFAULTS: Mapping[str, Any] = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "earliest",
-    "partition.assignment.strategy": "cooperative-sticky",
-    "fetch.queue.backoff.ms": 10,  # the default second would show as latency
-    "queued.max.messages.kbytes": 16_384,
-    "statistics.interval.ms": 0,
-}
+SLICE_S = 0.1
+RETRY_S = 1.0
+"""Between two tries to look offsets up, or to commit what was refused."""
 
 
 class KafkaSource:
     """A consumer-group member over one topic; see `Source`."""
 
-    def __init__(self, properties: Mapping[str, Any], *, topic: str) -> None:
-        """Create the client; connects later. Raises ConfigError for a property that librdkafka does not take."""
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        *,
+        topic: str,
+        begin: Mapping[TopicPartition, int] | None = None,
+        events: OffsetEvents | None = None,
+    ) -> None:
+        """Create the client; connects later. `begin`: where to begin what has no committed offset, instead of as configured.
+
+        Raises ConfigError for a property that librdkafka does not take, or that would break a promise of ours.
+        """
         self._topic = topic
         self._servers = properties.get("bootstrap.servers", "")
-        self._consumer = make_client(ck.Consumer, {**CONSUMER_DEFAULTS, **properties})
+        given = member_properties(properties)
+        reset = given.pop("auto.offset.reset", "earliest")
+        self._stays = stays(given)
+        self._offsets: Offsets
+        self._consumer = make_client(
+            ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": lambda *answer: self._offsets.on_commit(*answer)}
+        )
+        self._identity = TopicIdentity(properties, topic)
+        self._offsets = Offsets(
+            self._consumer, str(given.get("group.id", "")), self._identity, reset=reset, begin=begin, events=events
+        )
         self._assigned: set[TopicPartition] = set()
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
-        self._unplaced: set[TopicPartition] = set()  # gained, and where reading begins is not looked up yet
-        self._starts: dict[TopicPartition, int] = {}  # where it begins; librdkafka tells no position before a message
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
         self._paused: set[TopicPartition] = set()
-        self._astray: set[TopicPartition] = set()  # to be set back to what is committed before anything of them is read
+        self._astray: set[TopicPartition] = set()  # to be placed where reading goes on before anything of them is read
+        self._beyond: dict[TopicPartition, int] = {}  # those whose position the broker does not have
+        self._again_at = 0.0
         self._joined = False
         self._polled_at = time.monotonic()
 
@@ -63,7 +78,7 @@ class KafkaSource:
 
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
-        partition_count(self._consumer, self._topic, servers=self._servers)
+        self._offsets.start(partition_count(self._consumer, self._topic, servers=self._servers))
         self._on_revoke = on_revoke
         self._consumer.subscribe([self._topic], on_assign=self._gain, on_revoke=self._revoke, on_lost=self._lose)
         self._joined = True
@@ -71,20 +86,12 @@ class KafkaSource:
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
         self._polled_at = time.monotonic()
-        if self._paused:
-            self._consumer.resume(ck_partitions(self._paused & self._assigned))
-            self._paused = set()
-        # poll returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
-        if self._astray:
-            self._set_back()
         raw, self._stash = self._stash, []
-        first = self._consumer.poll(0.0 if raw else timeout_s)
-        if first is not None:
+        # This returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
+        if (first := self._first(0.0 if raw else timeout_s)) is not None:
             raw.append(first)
         if raw and len(raw) < max_count:
             raw += self._consumer.consume(max_count - len(raw), 0.0)
-        if self._unplaced:  # not in the callback: while the group is being left, it would wait in vain
-            self._place()
         # Filtered after the calls: a callback inside them may just have taken a partition away.
         ours = self._assigned - self._astray
         return [m for m in map(self._message, raw) if m is not None and m.topic_partition in ours]
@@ -96,36 +103,32 @@ class KafkaSource:
         if reading := self._assigned - self._paused:
             self._consumer.pause(ck_partitions(reading))
             self._paused |= reading
-        if (message := self._consumer.poll(0.0)) is not None:
+        if (message := self._consumer.poll(0.0)) is not None and _place_of(message) not in self._astray:
             self._stash.append(message)
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
         """See `Source.commit`."""
-        wanted = [ck.TopicPartition(p.topic, p.partition, offset) for p, offset in offsets.items()]
-        try:
-            self._consumer.commit(offsets=wanted, asynchronous=not wait)
-        except KafkaException as error:
-            if error.args[0].fatal():
-                raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
-            log.warning("commit failed, its messages may be read again: %s", error.args[0].str())
+        self._offsets.commit(offsets, wait=wait)
 
     def rewind(self) -> None:
         """See `Source.rewind`. Done by the next `poll`, or the first that can: the broker may not answer now."""
         self._stash.clear()
+        self._beyond.clear()
         self._astray |= self._assigned
+        self._again_at = 0.0
 
     def group(self) -> object:
         """See `Source.group`."""
-        return self._consumer.consumer_group_metadata()
+        return Membership(self._consumer.consumer_group_metadata(), self._identity.id)
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
         lags = {}
-        for position in self._consumer.position(ck_partitions(self._assigned)):
+        for position in self._consumer.position(ck_partitions(self._assigned - self._astray)):
             partition = TopicPartition(position.topic, position.partition)
-            low, high = self._consumer.get_watermark_offsets(position, cached=True)
-            if high >= 0:
-                at = position.offset if position.offset >= 0 else max(self._starts.get(partition, 0), low, 0)
+            _low, high = self._consumer.get_watermark_offsets(position, cached=True)
+            at = position.offset if position.offset >= 0 else self._offsets.start_of(partition)  # before a message came
+            if high >= 0 and at is not None:
                 lags[partition] = max(0, high - at)
         return lags
 
@@ -133,7 +136,8 @@ class KafkaSource:
         """See `Source.close`."""
         if self._joined:
             self._joined = False
-            self._give_back()
+            if not self._stays:
+                self._give_back()
         self._consumer.close()
 
     def _give_back(self) -> None:
@@ -147,8 +151,19 @@ class KafkaSource:
             pass
 
     def _gain(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        self._assigned |= named(partitions)
-        self._unplaced |= named(partitions)
+        """Take partitions, without reading of them before they are placed.
+
+        That is for the next poll: while the group is being left, looking offsets up in a callback would wait in vain.
+        """
+        for partition in partitions:
+            partition.offset = ck.OFFSET_END
+        self._consumer.incremental_assign(partitions)
+        self._consumer.pause(partitions)
+        gained = named(partitions)
+        self._assigned |= gained
+        self._astray |= gained
+        self._paused |= gained
+        self._again_at = 0.0
         log.info("assigned %s", listed(partitions))
 
     def _revoke(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
@@ -167,33 +182,84 @@ class KafkaSource:
             self._consumer.resume(ck_partitions(paused))
         self._paused -= partitions
         self._assigned -= partitions
-        self._unplaced -= partitions
         self._astray -= partitions
-        self._stash = [m for m in self._stash if TopicPartition(str(m.topic()), int(m.partition() or 0)) not in partitions]
+        for partition in partitions:
+            self._beyond.pop(partition, None)
+        self._offsets.forget(partitions)
+        self._stash = [m for m in self._stash if _place_of(m) not in partitions]
+
+    def _first(self, timeout_s: float) -> ck.Message | None:
+        """Wait for a message, in slices: partitions gained meanwhile must be placed before there can be one of them."""
+        until = time.monotonic() + timeout_s
+        while True:
+            self._mend()
+            left_s = max(0.0, until - time.monotonic())
+            message: ck.Message | None = self._consumer.poll(min(SLICE_S, left_s))
+            if message is not None or left_s <= SLICE_S:
+                return message
+
+    def _begin_anew(self) -> None:
+        """Let go of the messages of a topic that was deleted, and begin the one of the same name."""
+        self._on_revoke(set(self._assigned), True)  # noqa: FBT003 - OnRevoke
+        self._stash.clear()
+        self._astray |= self._assigned
+        self._again_at = 0.0
+
+    def _mend(self) -> None:
+        """Do what must be done before all of ours can be read; what fails is tried again later."""
+        if self._identity.changed():
+            self._begin_anew()
+        if self._paused:
+            self._consumer.resume(ck_partitions(self._paused & self._assigned))
+            self._paused = set()
+        if time.monotonic() < self._again_at or not (self._astray or self._offsets.refused):
+            return
+        self._again_at = time.monotonic() + RETRY_S
+        if self._offsets.refused:
+            self._offsets.commit({}, wait=False)
+        if self._astray:
+            self._place()
 
     def _place(self) -> None:
-        """Look up, once per gained partition, where reading begins; it counts as lag's position until a message comes."""
-        unplaced, self._unplaced = self._unplaced, set()
+        """Go on reading where `Offsets` says; what that cannot be done for now stays astray."""
         try:
-            found = self._consumer.committed(ck_partitions(unplaced), timeout=METADATA_TIMEOUT_S)
-        except KafkaException as error:
-            log.warning("committed offsets are unknown; the lag may be shown too high: %s", error.args[0].str())
-            return
-        self._starts |= {TopicPartition(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
-
-    def _set_back(self) -> None:
-        """Go back to committed offsets; a partition that cannot be set back now stays astray, and nothing of it is read."""
-        try:
-            for place in self._consumer.committed(ck_partitions(self._astray), timeout=METADATA_TIMEOUT_S):
-                partition = TopicPartition(place.topic, place.partition)
-                offset = place.offset if place.offset >= 0 else self._starts.get(partition, ck.OFFSET_BEGINNING)
-                self._consumer.seek(ck.TopicPartition(place.topic, place.partition, offset))
+            for partition, offset in self._offsets.place(self._astray, beyond=self._beyond).items():
+                self._go_to(partition, offset)
                 self._astray.discard(partition)
         except KafkaException as error:
-            log.warning("not set back to what is committed yet: %s", error.args[0].str())
+            log.warning("%s is not read yet, where to is not known: %s", listed(self._astray), error.args[0].str())
+
+    def _go_to(self, partition: TopicPartition, offset: int) -> None:
+        if offset < self._beyond.pop(partition, offset):
+            self._on_revoke({partition}, True)  # noqa: FBT003 - OnRevoke
+        place = ck.TopicPartition(*partition, offset)
+        try:
+            self._consumer.seek(place)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes start with an underscore
+                raise
+            # The client has given the partition up, as it does where its position is not there.
+            self._consumer.incremental_unassign([place])
+            self._consumer.incremental_assign([place])
 
     def _message(self, raw: ck.Message) -> Message | None:
         if (error := raw.error()) is not None:
-            raise_if_hopeless(error, self._topic)
+            self._heed(error, raw)
             return None
         return as_message(raw)
+
+    def _heed(self, error: KafkaError, raw: ck.Message) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes start with an underscore
+            partition = _place_of(raw)
+            if partition in self._assigned - self._astray:
+                self._beyond[partition] = int(raw.offset() or 0)
+                self._astray.add(partition)
+                self._again_at = 0.0
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            log.error("topic %r is gone; it is waited for until somebody creates it", self._topic)
+        else:
+            raise_if_hopeless(error, self._topic)
+
+
+def _place_of(raw: ck.Message) -> TopicPartition:
+    return TopicPartition(str(raw.topic()), int(raw.partition() or 0))

@@ -89,7 +89,7 @@ def named(partitions: Sequence[ck.TopicPartition]) -> set[TopicPartition]:
     return {TopicPartition(p.topic, p.partition) for p in partitions}
 
 
-def listed(partitions: Sequence[ck.TopicPartition]) -> str:
+def listed(partitions: Iterable[ck.TopicPartition | TopicPartition]) -> str:
     """Return partitions as they stand in a log line."""
     return ", ".join(f"{p.topic}[{p.partition}]" for p in partitions) or "nothing"
 

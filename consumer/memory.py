@@ -123,7 +123,7 @@ class MemorySource:
     def assign(self, partitions: set[TopicPartition]) -> None:
         """Give partitions, as a rebalance would: reading goes on at the committed offset."""
         for partition in sorted(partitions):
-            self._positions[partition] = self._broker.committed.get((self._group_id, partition), 0)
+            self._positions[partition] = self._broker.committed.setdefault((self._group_id, partition), 0)
 
     def close(self) -> None:
         """See `Source.close`."""

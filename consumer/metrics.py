@@ -92,6 +92,17 @@ class Metrics:
             "occustream_blocked", "1 while records do not get through and nothing more is taken in.", registry=registry
         )
         self.commits = Counter("occustream_commits_total", "Commits sent to the group.", registry=registry)
+        self.commits_refused = Counter(
+            "occustream_commits_refused_total", "Commits that the group did not take; they are asked again.", registry=registry
+        )
+        self.offset_resets = Counter(
+            "occustream_offset_resets_total",
+            "Partitions whose committed offset was no longer there, so that reading went on elsewhere.",
+            registry=registry,
+        )
+        self.messages_gone = Counter(
+            "occustream_messages_gone_total", "Messages that resets skipped, as far as it is known.", registry=registry
+        )
         self._served: tuple[str, str, str] | None = None
         self._show_zeros()
 
@@ -123,6 +134,15 @@ class Metrics:
         if before is not None and before != self._served:
             self.model_info.remove(*before)
         self.model_trained_at.set(model.trained_at.timestamp())
+
+    def offset_reset(self, partition: TopicPartition, gone: int | None) -> None:  # noqa: ARG002 - see OffsetEvents
+        """Count a reset, and the messages that it skipped."""
+        self.offset_resets.inc()
+        self.messages_gone.inc(max(0, gone or 0))
+
+    def commit_refused(self) -> None:
+        """Count a commit that was not taken."""
+        self.commits_refused.inc()
 
     def lags(self, lags: Mapping[TopicPartition, int]) -> None:
         """Show the lag of the partitions that are ours, and of no others."""

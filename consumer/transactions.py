@@ -9,7 +9,7 @@ ends whatever it left open. What is then committed is what counts.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
@@ -18,6 +18,7 @@ from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka_client import failure, make_client, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
 from consumer.messages import Record, TopicPartition
+from consumer.offsets import Membership, places
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +91,14 @@ class KafkaTransactions:
         self._disturbed, self._refusal = False, None
         started = time.monotonic()
         until = started + self._timeout_s
-        wanted = [ck.TopicPartition(p.topic, p.partition, offset) for p, offset in offsets.items()]
+        member = cast("Membership", group)
+        wanted = places(offsets, member.topic_id) if offsets else []
         try:
             producer.begin_transaction()
             for record in records:
                 self._produce(producer, record, until)
             if wanted:
-                _patiently(lambda: producer.send_offsets_to_transaction(wanted, group, _left(until)), until)
+                _patiently(lambda: producer.send_offsets_to_transaction(wanted, member.metadata, _left(until)), until)
             _patiently(lambda: producer.commit_transaction(_left(until)), until)
         except (KafkaException, BufferError) as error:
             self._undo(error, time.monotonic() - started)

@@ -32,6 +32,7 @@ from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from consumer.errors import DeliveryFailed
 from consumer.kafka import KafkaSource
 from consumer.kafka_sink import KafkaSink
+from consumer.membership import OF_CLASSIC_GROUPS
 from consumer.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
 from consumer.messages import Headers, Message, OnAck, OnRevoke, Record, Sink, Source, TopicPartition, TransactionalSink
 from consumer.metrics import Metrics
@@ -307,23 +308,46 @@ class Memory:
         return list(read)
 
 
-FAST_GROUP = {"heartbeat.interval.ms": 200, "session.timeout.ms": 6_000, "metadata.max.age.ms": 2_000}
+FAST_GROUP = {
+    "heartbeat.interval.ms": 200,
+    "session.timeout.ms": 6_000,
+    "metadata.max.age.ms": 2_000,
+    "topic.metadata.refresh.interval.ms": 1_000,
+}
 """So that a rebalance takes tenths of a second."""
+
+
+GROUP_PROTOCOLS: Mapping[str, Mapping[str, Any]] = {"classic": {}, "consumer": {"group.protocol": "consumer"}}
 
 
 class Kafka:
     """A real Kafka, or the mock cluster, as a `Broker`."""
 
-    def __init__(self, servers: str) -> None:
+    def __init__(self, servers: str, **group: Any) -> None:
         self.servers = servers
+        self.group = group
         self.producer = ck.Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 5, "log_level": 3})
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
 
     def create_topic(self, partitions: int = 4) -> str:
         topic = unique("topic")
-        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(WAIT_S)
-        wait_until(lambda: len(self._partitions(topic)) == partitions, f"topic {topic} appears")
+        self.create_again(topic, partitions)
         return topic
+
+    def create_again(self, topic: str, partitions: int) -> None:
+        """Create a topic, of a name that may just have been deleted."""
+
+        def created() -> bool:
+            try:
+                self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(WAIT_S)
+            except ck.KafkaException as error:
+                if error.args[0].code() == ck.KafkaError.TOPIC_ALREADY_EXISTS:
+                    return False
+                raise
+            return True
+
+        wait_until(created, f"topic {topic} is created")
+        wait_until(lambda: len(self._partitions(topic)) == partitions, f"topic {topic} appears")
 
     def append(self, message: Message) -> None:
         self.producer.produce(
@@ -347,8 +371,11 @@ class Kafka:
 
     def source(self, topic: str, group: str, **properties: Any) -> KafkaSource:
         self.flush()
-        given = {"bootstrap.servers": self.servers, "group.id": group, **FAST_GROUP, **properties}
-        return KafkaSource(given, topic=topic)
+        events = properties.pop("events", None)
+        given = {"bootstrap.servers": self.servers, "group.id": group, **FAST_GROUP, **self.group, **properties}
+        if given.get("group.protocol") == "consumer":
+            given = {name: value for name, value in given.items() if name not in OF_CLASSIC_GROUPS}
+        return KafkaSource(given, topic=topic, events=events)
 
     def sink(self, *topics: str, **properties: Any) -> KafkaSink:
         sink = KafkaSink({"bootstrap.servers": self.servers, **properties}, topics=topics)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.brokers import Broker, Kafka, Memory, kafka, kafka_servers, mock_cluster
+from tests.brokers import GROUP_PROTOCOLS, Broker, Kafka, Memory, kafka, kafka_servers, mock_cluster
 
 __all__ = ["broker", "group_broker", "kafka", "kafka_servers", "mock_cluster"]
 
@@ -20,8 +20,9 @@ def broker(request: pytest.FixtureRequest) -> Broker:
             return real
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["memory", *(pytest.param(f"kafka-{name}", marks=pytest.mark.kafka) for name in GROUP_PROTOCOLS)])
 def group_broker(request: pytest.FixtureRequest) -> Broker:
     """For laws of several members: the mock cluster lets each join wait for three seconds, which proves nothing more."""
-    found: Broker = Memory() if request.param == "memory" else request.getfixturevalue("kafka")
-    return found
+    if request.param == "memory":
+        return Memory()
+    return Kafka(request.getfixturevalue("kafka_servers"), **GROUP_PROTOCOLS[request.param.removeprefix("kafka-")])

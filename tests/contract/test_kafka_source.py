@@ -149,7 +149,7 @@ class HandsOutOnAHeartbeat(TakenAwayMidway):
     def pause(self, _partitions: object) -> None:
         pass
 
-    resume = pause
+    resume = incremental_assign = pause
 
 
 @pytest.mark.parametrize(("revoked", "returned"), [(1, [0]), (0, [])])
@@ -163,7 +163,7 @@ def test_a_message_that_a_heartbeat_met_is_in_the_next_poll_unless_its_partition
     source.heartbeat()
     source._revoke(None, [ck.TopicPartition("topic", revoked)])  # type: ignore[arg-type]
     source._gain(None, [ck.TopicPartition("topic", revoked)])  # type: ignore[arg-type]
-    source._unplaced.clear()
+    source._astray.clear()
     assert [m.partition for m in source.poll(10, 0.0)] == returned
 
 

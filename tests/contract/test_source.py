@@ -123,7 +123,7 @@ def test_what_was_committed_is_not_read_again_and_the_offset_is_the_next_to_read
     offsets = {TopicPartition(topic, 0): 10, TopicPartition(topic, 1): 3, TopicPartition(topic, 2): 0}
     first.commit(offsets, wait=wait)
     first.close()
-    assert group_broker.committed(group, topic) == offsets
+    assert group_broker.committed(group, topic) == {**offsets, TopicPartition(topic, 3): 0}
     found = by_partition(read(join(group_broker, topic, group, opened), 27))
     assert found == {1: list(range(3, 10)), 2: list(range(10)), 3: list(range(10))}
 
@@ -134,7 +134,14 @@ def test_a_commit_that_waits_is_there_when_it_returns(broker: Broker, opened: Op
     source = join(broker, topic, group, opened)
     read(source, 8)
     source.commit({TopicPartition(topic, 3): 2}, wait=True)
-    assert broker.committed(group, topic) == {TopicPartition(topic, 3): 2}
+    assert broker.committed(group, topic)[TopicPartition(topic, 3)] == 2
+
+
+def test_where_a_new_group_begins_is_committed_before_anything_is_read(broker: Broker, opened: Open) -> None:
+    topic, group = broker.create_topic(), unique("group")
+    source = join(broker, topic, group, opened)
+    begun = {TopicPartition(topic, p): 0 for p in range(4)}
+    wait_until(lambda: not source.poll(1, 0.1) and broker.committed(group, topic) == begun, "the group can be seen")
 
 
 def test_a_poll_returns_soon_when_something_is_there_though_less_than_asked_for(broker: Broker, opened: Open) -> None:

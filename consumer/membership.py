@@ -1,0 +1,46 @@
+"""What a member of a Kafka consumer group is given, in either group protocol."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from consumer.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+CONSUMER_DEFAULTS: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "partition.assignment.strategy": "cooperative-sticky",
+    "topic.metadata.refresh.interval.ms": 30_000,  # so soon are added partitions noticed
+    "fetch.queue.backoff.ms": 10,  # the default second would show as latency
+    "queued.max.messages.kbytes": 16_384,
+    "statistics.interval.ms": 0,
+}
+OF_CLASSIC_GROUPS = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
+
+
+def member_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties of a member of a group, with our defaults. Raises ConfigError for an eager assignor.
+
+    Those that only the classic protocol has are left out of the other, where brokers decide on them.
+    """
+    given = {**CONSUMER_DEFAULTS, **properties}
+    if given.get("group.protocol") == "consumer":
+        if ignored := [name for name in OF_CLASSIC_GROUPS if name in properties]:
+            log.warning("%s is ignored: with group.protocol=consumer the brokers decide on it", ", ".join(ignored))
+        return {name: value for name, value in given.items() if name not in OF_CLASSIC_GROUPS}
+    if (strategy := given["partition.assignment.strategy"]) != "cooperative-sticky":
+        raise ConfigError(
+            f"partition.assignment.strategy must be cooperative-sticky, not {strategy!r}: "
+            "others take all partitions from every member at each rebalance"
+        )
+    return given
+
+
+def stays(properties: Mapping[str, Any]) -> bool:
+    """Return whether a member that ends stays in its group for the session timeout, for a process of the same name to come.
+
+    A static member under the other protocol tells the broker so itself when it leaves.
+    """
+    return "group.instance.id" in properties and properties.get("group.protocol") != "consumer"
