@@ -139,6 +139,7 @@ class KafkaSource:
             if not self._stays:
                 self._give_back()
         self._consumer.close()
+        self._identity.close()
 
     def _give_back(self) -> None:
         """Leave the group while rebalances are still served: one that `close` finds in its queue can hang it for good.

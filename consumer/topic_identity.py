@@ -36,11 +36,9 @@ class TopicIdentity:
     """The id of a topic, looked at now and then. One thread asks; nothing here waits longer than it says."""
 
     def __init__(self, properties: Mapping[str, Any], topic: str) -> None:
-        """Create the client; connects later. Raises ConfigError for a property that librdkafka does not take."""
-        given = {
-            name: value for name, value in properties.items() if not name.startswith(_OF_MEMBERS) and not name.endswith("_cb")
-        }
-        self._client = make_client(AdminClient, {"log_level": 3, **given})  # who reads the topic tells of lost connections
+        """Connect later, at the start."""
+        self._properties = {name: value for name, value in properties.items() if not name.startswith(_OF_MEMBERS)}
+        self._client: Any = None
         self._topic = topic
         self._id: str | None = None
         self._told: str | None = None
@@ -59,9 +57,14 @@ class TopicIdentity:
         return bool(self._former)
 
     def start(self) -> None:
-        """Look for the first time, briefly."""
+        """Connect and look for the first time, briefly."""
+        self._client = make_client(AdminClient, {"log_level": 3, **self._properties})  # the reader tells of lost connections
         self._ask()
         self._hear(FIRST_LOOK_S)
+
+    def close(self) -> None:
+        """Let go of the client here: the garbage collector might do so in the client's own thread, which aborts the process."""
+        self._client = self._asked = None
 
     def refresh(self) -> None:
         """Look now, so that `id` is of this moment. Raises KafkaException when that fails, unless there never was an id."""
@@ -80,6 +83,8 @@ class TopicIdentity:
         return before not in {None, self._id}
 
     def _ask(self) -> None:
+        if self._client is None:
+            return
         self._looked_at = time.monotonic()
         self._asked = self._client.describe_topics(ck.TopicCollection([self._topic]), request_timeout=ANSWER_S)[self._topic]
 
