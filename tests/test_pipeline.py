@@ -72,7 +72,8 @@ def turns(pipeline: Pipeline, source: MemorySource, count: int) -> None:
 
 
 def committed(broker: MemoryBroker) -> dict[int, int]:
-    return {p.partition: offset for (_group, p), offset in broker.committed.items()}
+    """Return what was committed beyond the offset 0 at which the group began."""
+    return {p.partition: offset for (_group, p), offset in broker.committed.items() if offset}
 
 
 def of(partition: int) -> Callable[[Record], bool]:
@@ -109,7 +110,7 @@ def test_a_drain_ends_within_its_timeout_though_nothing_is_acknowledged(drain_ti
     begun = clock.now_s
     pipeline.drain()
     assert clock.now_s - begun <= drain_timeout_s + 0.1
-    assert broker.committed == {}
+    assert committed(broker) == {}
     assert source.closes == 1
 
 
@@ -261,7 +262,7 @@ def test_what_dies_in_the_background_ends_the_run_and_nothing_more_is_committed(
 
     with pytest.raises(BackgroundFailed, match="http"):
         make_pipeline(source, MemorySink(broker), check_background=check, commit_interval_s=1e6).run()
-    assert broker.committed == {}
+    assert committed(broker) == {}
     assert source.closes == 1
 
 

@@ -156,7 +156,7 @@ def test_retention_that_overtakes_a_member_at_work_takes_nothing_from_its_hands(
 
 @pytest.mark.parametrize(
     ("committed", "what"),
-    [(None, "no committed offset of"), (5, "no longer the offset 5 of"), (50, "no longer the offset 50 of")],
+    [(None, "no committed offset"), (5, "no longer the offset 5"), (50, "no longer the offset 50")],
 )
 def test_error_ends_it_with_a_way_out(member: Member, committed: int | None, what: str) -> None:
     member.fill(10)
