@@ -58,7 +58,7 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     before measuring, as they are in what is published. None where there are too few rows to hold any out.
     """
     masks, reject_masks = _masks(data, options)
-    if not bool(masks.tested.any()) or not bool(masks.calibrating[0].any()):
+    if not all(bool(mask.any()) for mask in (masks.tested, *masks.calibrating)):
         return None
     held, curve = data.titles.where(masks.tested), list[tuple[int, float, float]]()
 
