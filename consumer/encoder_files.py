@@ -22,6 +22,8 @@ MAX_FILES = 1_000
 MAX_FILE_BYTES = 32 << 30
 MAX_CONFIG_BYTES = 16 << 20
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"}
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+"""Read rather than a pickle beside them: many published encoders hold both."""
 MODULE = re.compile(
     r"sentence_transformers\.[\w.]*\b(Transformer|StaticEmbedding|Pooling|Normalize|Dense|LayerNorm|Dropout|WeightedLayerPooling)"
 )
@@ -102,7 +104,7 @@ def _check_file(path: Path) -> None:
         raise EncoderError(f"{path} is no regular file; an encoder is a folder of files")
     if found.st_size > MAX_FILE_BYTES:
         raise EncoderError(f"{path} has {found.st_size:,} bytes, more than {MAX_FILE_BYTES:,}")
-    if path.suffix in PICKLES:
+    if path.suffix in PICKLES and not any((path.parent / weights).is_file() for weights in WEIGHTS):
         raise EncoderError(
             f"{path} may be a pickle, which can run any code; remove it, "
             "or save the encoder with SentenceTransformer.save_pretrained"

@@ -113,17 +113,21 @@ def test_the_encoders_that_are_attacked_here_are_good_ones(folder: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "a.pt", "1_Pooling/x.pkl", "a.pth", "a.ckpt", "a.pickle", "a.joblib"])
-@pytest.mark.parametrize("beside", [True, False])
-def test_a_pickle_is_refused_beside_weights_and_in_place_of_them_and_never_loaded(
-    name: str, beside: bool, bert: Path, tmp_path: Path
-) -> None:
+def test_a_pickle_is_refused_where_no_weights_go_before_it_and_is_never_loaded(name: str, bert: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     (bert / name).write_bytes(pickled(marker))
-    if not beside:
-        (bert / "model.safetensors").unlink()
+    if "/" not in name:
+        (bert / "model.safetensors").rename(bert / "other.safetensors")
     with pytest.raises(EncoderError, match=f"{name} may be a pickle.*remove it"):
         load_encoder(str(bert), device="cpu")
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "training_args.bin"])
+def test_a_pickle_beside_the_weights_is_never_loaded(name: str, bert: Path, tmp_path: Path) -> None:
+    (bert / name).write_bytes(pickled(tmp_path / "ran"))
+    assert load_encoder(str(bert), device="cpu", precision="fp32").encode(["cooks"]).norm() == pytest.approx(1, abs=1e-5)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
@@ -282,10 +286,15 @@ def linked_weights(kept: Path) -> None:
     (kept / "model.safetensors").symlink_to("real.safetensors")
 
 
+def in_place_of_weights(kept: Path) -> None:
+    (kept / "model.safetensors").unlink()
+    (kept / "pytorch_model.bin").write_bytes(pickled(kept.parents[1] / "ran"))
+
+
 @pytest.mark.parametrize(
     ("reason", "damage"),
     [
-        ("encoder", lambda kept: (kept / "pytorch_model.bin").write_bytes(pickled(kept.parents[1] / "ran"))),
+        ("encoder", in_place_of_weights),
         ("encoder", lambda kept: flip(kept / "model.safetensors", 8 * 300)),
         ("encoder", lambda kept: os.truncate(kept / "model.safetensors", 100)),
         ("encoder", module(0, type="evil.Mine")),
