@@ -25,6 +25,7 @@ from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader, wait_for_version
+from consumer.replay_range import RangeSource, open_replay
 from consumer.score import ScoreOptions, score
 from consumer.scorer import Scorer
 from consumer.settings import Settings, add_flags, load_settings, make_settings, unknown_variables
@@ -66,7 +67,12 @@ def run(options: argparse.Namespace) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
     metrics = Metrics()
-    source = KafkaSource(settings.consumer_properties(), topic=settings.input_topic, events=metrics)
+    replay = _replay(settings, metrics)
+    if replay is not None and replay.done:
+        replay.close()
+        print(replay.summary())
+        return 0
+    source = replay or KafkaSource(settings.consumer_properties(), topic=settings.input_topic, events=metrics)
     bad_share = BadShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
     metrics.bad_share.set_function(lambda: bad_share.share)
     delivery = _delivery(settings, source, metrics, bad_share)
@@ -91,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         metrics=metrics,
         next_scorer=reloader.take,
         check_background=http.check,
-        stop=lambda: stop.is_set() or bad_share.exceeded,
+        stop=lambda: stop.is_set() or bad_share.exceeded or (replay is not None and replay.finished()),
         drain_timeout_s=settings.drain_timeout_s,
     )
     http.start()
@@ -104,6 +110,9 @@ def run(options: argparse.Namespace) -> int:
         http.stop()
     bad_share.check()
     log.info("drained; goodbye")
+    if replay is not None:
+        print(replay.summary())
+        return 0 if replay.done else 1
     return 0
 
 
@@ -159,6 +168,13 @@ def _first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Even
         f"run occustream-trainer train --registry {settings.registry}, "
         "or set --registry-timeout-s to wait for one"
     )
+
+
+def _replay(settings: Settings, metrics: Metrics) -> RangeSource | None:
+    """Return the range to replay, None for the live stream. Raises BrokerError."""
+    if settings.period is None:
+        return None
+    return open_replay(settings.consumer_properties(), settings.input_topic, settings.period, events=metrics)
 
 
 def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: BadShare) -> Delivery:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import confluent_kafka as ck
@@ -65,6 +65,8 @@ class KafkaSource:
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
         self._paused: set[TopicPartition] = set()
+        self._held: set[TopicPartition] = set()
+        self._ends_seen: dict[TopicPartition, int] = {}
         self._astray: set[TopicPartition] = set()  # to be placed where reading goes on before anything of them is read
         self._beyond: dict[TopicPartition, int] = {}  # those whose position the broker does not have
         self._again_at = 0.0
@@ -110,8 +112,30 @@ class KafkaSource:
         """See `Source.commit`."""
         self._offsets.commit(offsets, wait=wait)
 
+    def hold(self, partitions: Collection[TopicPartition]) -> None:
+        """Read no more of these, until they are gained again or all is rewound."""
+        if new := set(partitions) & self._assigned - self._held:
+            self._consumer.pause(ck_partitions(new))
+            self._held |= new
+
+    def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return what the group has committed; nothing where that is not known now."""
+        return self._offsets.committed(partitions)
+
+    def start_of(self, partition: TopicPartition) -> int | None:
+        """Return where reading of a partition began, None where that is not looked up yet."""
+        return self._offsets.start_of(partition)
+
+    @property
+    def ends_seen(self) -> Mapping[TopicPartition, int]:
+        """Where reading met the end of a partition last; only with `enable.partition.eof`."""
+        return self._ends_seen
+
     def rewind(self) -> None:
         """See `Source.rewind`. Done by the next `poll`, or the first that can: the broker may not answer now."""
+        self._paused |= self._held
+        self._held.clear()
+        self._ends_seen.clear()
         self._stash.clear()
         self._beyond.clear()
         self._astray |= self._assigned
@@ -179,13 +203,15 @@ class KafkaSource:
 
     def _let_go(self, partitions: set[TopicPartition]) -> None:
         """Forget partitions that are no longer ours. librdkafka would keep one paused, and it might come back to us."""
-        if paused := self._paused & partitions:
+        if paused := (self._paused | self._held) & partitions:
             self._consumer.resume(ck_partitions(paused))
         self._paused -= partitions
+        self._held -= partitions
         self._assigned -= partitions
         self._astray -= partitions
         for partition in partitions:
             self._beyond.pop(partition, None)
+            self._ends_seen.pop(partition, None)
         self._offsets.forget(partitions)
         self._stash = [m for m in self._stash if _place_of(m) not in partitions]
 
@@ -203,6 +229,7 @@ class KafkaSource:
         """Let go of the messages of a topic that was deleted, and begin the one of the same name."""
         self._on_revoke(set(self._assigned), True)  # noqa: FBT003 - OnRevoke
         self._stash.clear()
+        self._ends_seen.clear()
         self._astray |= self._assigned
         self._again_at = 0.0
 
@@ -211,7 +238,7 @@ class KafkaSource:
         if self._identity.changed():
             self._begin_anew()
         if self._paused:
-            self._consumer.resume(ck_partitions(self._paused & self._assigned))
+            self._consumer.resume(ck_partitions(self._paused & self._assigned - self._held))
             self._paused = set()
         if time.monotonic() < self._again_at or not (self._astray or self._offsets.refused):
             return
@@ -256,6 +283,9 @@ class KafkaSource:
                 self._beyond[partition] = int(raw.offset() or 0)
                 self._astray.add(partition)
                 self._again_at = 0.0
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            if _place_of(raw) not in self._astray:
+                self._ends_seen[_place_of(raw)] = int(raw.offset() or 0)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("topic %r is gone; it is waited for until somebody creates it", self._topic)
         else:

@@ -126,6 +126,15 @@ class Offsets:
                 raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
             log.warning("commit failed: %s", error.args[0].str())
 
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return what the group has committed; nothing where that is not known now."""
+        try:
+            found = self._client.committed(ck_partitions(partitions), timeout=LOOKUP_TIMEOUT_S)
+        except KafkaException as error:
+            log.warning("what is committed is not known: %s", error.args[0].str())
+            return {}
+        return {TopicPartition(p.topic, p.partition): p.offset for p in found if p.error is None and p.offset >= 0}
+
     def start_of(self, partition: TopicPartition) -> int | None:
         """Return where reading began, None where that is not looked up yet."""
         return self._starts.get(partition)

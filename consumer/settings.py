@@ -6,6 +6,7 @@ import os
 import socket
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +23,7 @@ from pydantic_settings import (
 from consumer.encoder import Precision
 from consumer.errors import ConfigError
 from consumer.mixture import Part, Switches
+from consumer.moments import Period, parse_moment
 
 ENV_PREFIX = "OCCUSTREAM_"
 KafkaProperties = dict[str, str | int | float | bool]
@@ -77,6 +79,13 @@ class Settings(BaseSettings):
     http_host: str = Field("0.0.0.0", description="address of /metrics, /livez, /readyz")  # noqa: S104 - scraped from outside
     http_port: int = Field(9108, ge=0, le=65_535, description="their port; 0: any free one")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe log line shown")
+    from_timestamp: int | None = Field(
+        None,
+        description="replay from this moment on (2026-05-01T08:30:00Z, 2026-05-01 or milliseconds since 1970), and end",
+    )
+    to_timestamp: int | None = Field(
+        None, description="replay up to before this moment, and end; either needs a --group-id of its own"
+    )
     kafka: KafkaProperties = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
     )
@@ -85,6 +94,18 @@ class Settings(BaseSettings):
     @classmethod
     def _listed(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("from_timestamp", "to_timestamp", mode="before")
+    @classmethod
+    def _moment(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+        return parse_moment(value.isoformat() if isinstance(value, date) else value) if isinstance(value, str | date) else value
+
+    @property
+    def period(self) -> Period | None:
+        """What is to be replayed; None for a consumer of the live stream."""
+        if self.from_timestamp is None and self.to_timestamp is None:
+            return None
+        return Period(self.from_timestamp, self.to_timestamp)
 
     @property
     def switches(self) -> Switches:
@@ -102,6 +123,10 @@ class Settings(BaseSettings):
         for name in ("message.timeout.ms", "transaction.timeout.ms"):
             if _milliseconds(self.kafka, name, 0) >= max_poll_ms:
                 raise ValueError(f"kafka: {name} must be less than max.poll.interval.ms, or a dead broker costs the group")
+        if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
+            raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
+        if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
+            raise ValueError("from_timestamp must be before to_timestamp")
         if self.drain_timeout_s * 1_000 >= max_poll_ms:
             raise ValueError("drain_timeout_s must be less than max.poll.interval.ms")
         return self

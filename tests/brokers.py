@@ -216,14 +216,15 @@ def make_pipeline(source: Source, sink: Sink | TransactionalSink, *, batch: Batc
     policy = BatchPolicy(batch, 1_000_000, 0.01) if isinstance(batch, int) else batch
     given = {"scorer": tiny_scorer(), "metrics": Metrics(), **options}
     bad_share = given.pop("bad_share", BadShare())
+    codec = given.pop("codec", make_codec())
     limits = {name: given.pop(name) for name in ("max_in_flight_messages", "commit_interval_s") if name in given}
     clock, metrics = given.get("clock", time.monotonic), given["metrics"]
     delivery: Delivery
     if isinstance(sink, MemoryTransactions | KafkaTransactions):
-        delivery = ExactlyOnce(source, sink, metrics, codec=make_codec(), bad_share=bad_share, clock=clock)
+        delivery = ExactlyOnce(source, sink, metrics, codec=codec, bad_share=bad_share, clock=clock)
     else:
-        delivery = AtLeastOnce(source, sink, metrics, codec=make_codec(), bad_share=bad_share, clock=clock, **limits)
-    return Pipeline(source=source, delivery=delivery, batcher=Batcher(policy), codec=make_codec(), **given)
+        delivery = AtLeastOnce(source, sink, metrics, codec=codec, bad_share=bad_share, clock=clock, **limits)
+    return Pipeline(source=source, delivery=delivery, batcher=Batcher(policy), codec=codec, **given)
 
 
 def event_id(record: Message) -> str:

@@ -1,0 +1,208 @@
+"""Reads a range of a topic, given by time, in a group of its own, and knows when the group is through with it.
+
+The range is fixed at the start, in offsets. A position decides on the end, never a count: what was deleted, aborted or
+belongs to a transaction's own records takes offsets and is never seen. What the group has committed decides whether the
+replay is over, so that it may be shared, interrupted and begun again.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from consumer.errors import BrokerError
+from consumer.kafka import KafkaSource
+from consumer.kafka_client import METADATA_TIMEOUT_S, ck_partitions, make_client, partition_count, unanswered
+from consumer.membership import member_properties
+from consumer.messages import Message, OnRevoke, TopicPartition
+from consumer.moments import Period
+from consumer.offsets import END, FIRST, OffsetEvents
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+Ranges = Mapping[TopicPartition, range]
+
+
+def open_replay(properties: Mapping[str, Any], topic: str, period: Period, *, events: OffsetEvents) -> "RangeSource":
+    """Find the range and check that the group may replay it. Raises BrokerError."""
+    client_id = f"{properties.get('client.id', 'occustream')}-replay-{period.from_ms}-{period.to_ms}"
+    own = {**properties, "client.id": client_id, "enable.partition.eof": True, "auto.offset.reset": "error"}
+    looker = make_client(ck.Consumer, member_properties(own))
+    try:
+        with unanswered(properties.get("bootstrap.servers", "")):
+            ranges = _find(looker, topic, period)
+            committed = _committed(looker, ranges)
+    finally:
+        looker.close()
+    _check_members(own, client_id)
+    _check_offsets(str(properties.get("group.id")), ranges, committed)
+    left = sum(len(offsets) - max(0, committed.get(p, 0) - offsets.start) for p, offsets in ranges.items())
+    begin = {partition: offsets.start for partition, offsets in ranges.items()}
+    return RangeSource(KafkaSource(own, topic=topic, begin=begin, events=events), ranges, what=f"{topic!r} {period}", left=left)
+
+
+class RangeSource:
+    """A member of a group that reads a range; see `Source`. Others of the group may read it, too."""
+
+    def __init__(
+        self, source: KafkaSource, ranges: Ranges, *, what: str, left: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take what is replayed, in words, and how many offsets of it the group has not committed yet."""
+        self._source = source
+        self._ends = {partition: offsets.stop for partition, offsets in ranges.items()}
+        self._what = what
+        self._left = left
+        self._clock = clock
+        self._look_at = 0.0
+        self._next: dict[TopicPartition, int] = {}  # after the last message that was handed out
+        self._past: set[TopicPartition] = set()  # a message beyond the end was met
+        self._count = 0
+        self._done = not left
+
+    @property
+    def assigned(self) -> frozenset[TopicPartition]:
+        """See `Source.assigned`."""
+        return self._source.assigned
+
+    def start(self, on_revoke: OnRevoke) -> None:
+        """See `Source.start`."""
+
+        def forget(partitions: set[TopicPartition], lost: bool) -> None:  # noqa: FBT001 - OnRevoke
+            on_revoke(partitions, lost)
+            self._past -= partitions
+            for partition in partitions:
+                self._next.pop(partition, None)
+
+        self._source.start(forget)
+
+    def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
+        """See `Source.poll`. What lies beyond the range is left out; a partition that is through is read no further."""
+        found = self._source.poll(max_count, timeout_s)
+        self._past |= {m.topic_partition for m in found if m.offset >= self._ends.get(m.topic_partition, 0)}
+        messages = [m for m in found if m.offset < self._ends.get(m.topic_partition, 0)]
+        self._next |= {m.topic_partition: m.offset + 1 for m in messages}
+        self._count += len(messages)
+        self._source.hold({partition for partition in self.assigned if self._is_through(partition)})
+        return messages
+
+    def heartbeat(self) -> None:
+        """See `Source.heartbeat`."""
+        self._source.heartbeat()
+
+    def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
+        """See `Source.commit`."""
+        self._source.commit(offsets, wait=wait)
+
+    def rewind(self) -> None:
+        """See `Source.rewind`."""
+        self._past.clear()
+        self._next.clear()
+        self._source.rewind()
+
+    def group(self) -> object:
+        """See `Source.group`."""
+        return self._source.group()
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """See `Source.lag`; to the end of the range."""
+        return {p: max(0, self._ends.get(p, 0) - self._position(p)) for p in self.assigned if self._position(p) >= 0}
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._source.close()
+
+    def finished(self) -> bool:
+        """Return whether the group is through with the range, looking now and then; commits the ends of what is ours.
+
+        The last message is not the end where offsets without one follow; and a partition without any has none to commit.
+        """
+        if self._done or self._clock() < self._look_at or not all(map(self._is_through, self.assigned)):
+            return self._done
+        self._look_at = self._clock() + LOOK_EVERY_S
+        committed = self._source.committed(self._ends)
+        ours = {p: end for p, end in self._ends.items() if p in self.assigned}
+        if due := {p: end for p, end in ours.items() if self._next.get(p, 0) <= committed.get(p, -1) < end}:
+            self._source.commit(due, wait=False)
+        self._done = all(committed.get(partition, -1) >= end for partition, end in self._ends.items())
+        return self._done
+
+    @property
+    def done(self) -> bool:
+        """What `finished` said last."""
+        return self._done
+
+    def summary(self) -> str:
+        """Return what was done, in a line."""
+        if not self._left:
+            return f"nothing to replay of {self._what}: no message is there, or the group has committed all of them"
+        if self._done:
+            return f"replayed {self._what}: {self._count} messages here, and the group has committed all of it"
+        return f"{self._count} messages of {self._what} were read, not all; run the same again to go on"
+
+    def _position(self, partition: TopicPartition) -> int:
+        """Return which offset comes next; -1 where that is not known yet."""
+        start, end_seen = self._source.start_of(partition), self._source.ends_seen.get(partition, -1)
+        return max(self._next.get(partition, -1), end_seen, -1 if start is None else start)
+
+    def _is_through(self, partition: TopicPartition) -> bool:
+        end = self._ends.get(partition, 0)  # one that was added since is not part of it
+        return partition in self._past or self._position(partition) >= end
+
+
+def _find(client: Any, topic: str, period: Period) -> dict[TopicPartition, range]:  # noqa: ANN401 - confluent_kafka is untyped
+    """Return the offsets of a period, none where nothing was written in it. Raises KafkaException, BrokerError."""
+    names = [TopicPartition(topic, number) for number in range(partition_count(client, topic))]
+    ends = _offsets_at(client, names, END)
+    firsts = _offsets_at(client, names, FIRST if period.from_ms is None else period.from_ms)
+    lasts = ends if period.to_ms is None else _offsets_at(client, names, period.to_ms)
+    found = {}
+    for name in names:
+        end = min(lasts.get(name, ends[name]), ends[name])
+        found[name] = range(min(firsts.get(name, end), end), end)
+    return found
+
+
+def _offsets_at(client: Any, names: Sequence[TopicPartition], moment: int) -> dict[TopicPartition, int]:  # noqa: ANN401
+    """Return the first offset at or after a moment, of partitions where there is one. Raises KafkaException."""
+    asked = [ck.TopicPartition(*name, moment) for name in names]
+    found = client.offsets_for_times(asked, timeout=METADATA_TIMEOUT_S)
+    for place in found:
+        if place.error is not None:
+            raise KafkaException(place.error)
+    return {TopicPartition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+
+
+def _committed(client: Any, ranges: Ranges) -> dict[TopicPartition, int]:  # noqa: ANN401 - confluent_kafka is untyped
+    found = client.committed(ck_partitions(ranges), timeout=METADATA_TIMEOUT_S)
+    return {TopicPartition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+
+
+def _check_offsets(group_id: str, ranges: Ranges, committed: Mapping[TopicPartition, int]) -> None:
+    """Refuse a group that has read something else: its place would be lost. Raises BrokerError."""
+    for partition, offset in committed.items():
+        offsets = ranges[partition]
+        if not offsets.start <= offset <= offsets.stop:
+            raise BrokerError(
+                f"group {group_id!r} has committed {offset} of {partition.topic}[{partition.partition}], which is outside of the "
+                f"range to replay, {offsets.start} to {offsets.stop}; give this replay an unused --group-id"
+            )
+
+
+def _check_members(properties: Mapping[str, Any], client_id: str) -> None:
+    """Refuse a group in which somebody does something else. Raises BrokerError."""
+    group_id = str(properties.get("group.id"))
+    servers = str(properties.get("bootstrap.servers", ""))
+    names = ("bootstrap.servers", "client.id", "security.", "sasl.", "ssl.")
+    admin = make_client(AdminClient, {"log_level": 3, **{k: v for k, v in properties.items() if k.startswith(names)}})
+    with unanswered(servers):
+        group = admin.describe_consumer_groups([group_id], request_timeout=METADATA_TIMEOUT_S)[group_id].result()
+    if others := sorted({member.client_id for member in group.members} - {client_id}):
+        raise BrokerError(
+            f"group {group_id!r} is at work ({', '.join(others)}) on something else than this replay; "
+            "give the replay a --group-id of its own, the same for all consumers that share it"
+        )

@@ -1,0 +1,42 @@
+"""Moments as people write them."""
+
+import pytest
+
+from consumer.moments import Period, parse_moment, show_moment
+
+MAY_DAY_MS = 1_777_593_600_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-05-01T00:00:00Z",
+        "2026-05-01T02:00+02:00",
+        "2026-04-30 20:00:00-04:00",
+        "2026-05-01",
+        " 1777593600000 ",
+    ],
+)
+def test_a_moment_is_read_in_any_usual_form(text: str) -> None:
+    assert parse_moment(text) == MAY_DAY_MS
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("2026-05-01T08:30:00", "names no timezone; write 2026-05-01T08:30:00Z"),
+        ("1777593600", "looks like seconds since 1970"),
+        ("yesterday", "is no moment; write 2026-05-01T08:30:00Z"),
+        ("2026-13-01", "is no moment"),
+        ("", "is no moment"),
+    ],
+)
+def test_what_could_be_misread_is_refused_with_what_is_expected(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        parse_moment(text)
+
+
+def test_a_period_is_shown_in_utc() -> None:
+    assert show_moment(MAY_DAY_MS + 500) == "2026-05-01T00:00:00.500000Z"
+    assert str(Period(MAY_DAY_MS, None)) == "from 2026-05-01T00:00:00Z to the end"
+    assert str(Period(None, MAY_DAY_MS)) == "from the beginning to 2026-05-01T00:00:00Z"
