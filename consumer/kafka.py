@@ -178,10 +178,12 @@ class KafkaSource:
     def _gain(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         """Take partitions, without reading of them before they are placed.
 
-        That is for the next poll: while the group is being left, looking offsets up in a callback would wait in vain.
+        That is for the next poll: while the group is being left, looking offsets up in a callback would wait in vain. Till then
+        their offset is a number, though a wrong one: where the client had to ask for it (the end, say), it would go there when
+        the answer came, even if that is after we have placed it.
         """
         for partition in partitions:
-            partition.offset = ck.OFFSET_END
+            partition.offset = 0
         self._consumer.incremental_assign(partitions)
         self._consumer.pause(partitions)
         gained = named(partitions)

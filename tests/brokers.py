@@ -454,11 +454,21 @@ def committed(servers: str, group: str, topic: str) -> dict[TopicPartition, int]
     consumer = _reader(servers, group)
     try:
         partitions = [ck.TopicPartition(topic, p) for p in consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions]
-        return {
-            TopicPartition(topic, p.partition): p.offset for p in consumer.committed(partitions, timeout=WAIT_S) if p.offset >= 0
-        }
+        wait_until(lambda: _coordinated(consumer, partitions), "the group has a coordinator")  # a new broker is slow to say so
+        found = consumer.committed(partitions, timeout=WAIT_S)
+        return {TopicPartition(topic, p.partition): p.offset for p in found if p.offset >= 0}
     finally:
         consumer.close()
+
+
+def _coordinated(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> bool:
+    try:
+        consumer.committed(partitions, timeout=WAIT_S)
+    except ck.KafkaException as error:
+        if error.args[0].code() == ck.KafkaError.NOT_COORDINATOR:
+            return False
+        raise
+    return True
 
 
 def _reader(servers: str, group: str = "reader") -> ck.Consumer:

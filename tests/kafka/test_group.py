@@ -100,6 +100,31 @@ def test_a_member_without_a_name_gives_its_partitions_to_the_others_when_it_leav
     wait_until(lambda: not members.poll() and len(second.assigned) == 4, "the other has all partitions")
 
 
+def test_partitions_that_come_back_are_read_from_what_is_committed_not_from_their_end(members: Members) -> None:
+    stays = members.join()
+    members.settle()
+    for partition in range(4):
+        for _ in range(5):
+            members.kafka.append(Message(members.topic, partition, -1, None, b"m"))
+    members.kafka.flush()
+    read: set[tuple[int, int]] = set()
+
+    def reads(wanted: set[tuple[int, int]]) -> bool:
+        read.update((m.partition, m.offset) for m in members.poll() if m.topic_partition in stays.assigned)
+        return wanted <= read
+
+    wait_until(lambda: reads({(partition, 4) for partition in range(4)}), "all is read")
+    stays.commit({TopicPartition(members.topic, partition): 2 for partition in range(4)}, wait=True)
+    for _turn in range(5):
+        guest = members.join()
+        members.settle()
+        gone = {partition.partition for partition in guest.assigned}
+        members.leave(guest)
+        read.clear()
+        again = {(partition, offset) for partition in gone for offset in (2, 3, 4)}
+        wait_until(lambda again=again: reads(again), f"what is not committed of {gone} is read again")  # type: ignore[misc]
+
+
 def test_static_members_of_a_group_in_turmoil_close_within_their_time(members: Members) -> None:
     for _turn in range(6):
         one, other = (members.join(**{"group.instance.id": name}) for name in ("one", "other"))
