@@ -1,11 +1,13 @@
 """What came out against what went in: sets, duplicates, order, and dead letters byte by byte."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from consumer.messages import Message
 from faults.feed import ENRICHED, EXPECT
 
+SHOWN = 5
 _STORY = ("topic", "partition", "offset")
 
 
@@ -23,15 +25,18 @@ class Findings:
     changed: int
     dead_letters_right: int
     dead_letters_wrong: int
+    first_lost: tuple[str, ...] = ()
+    """Event ids, at most `SHOWN`."""
 
     def problems(self, *, once: bool) -> list[str]:
         """Return what must not be; duplicates only where each record is promised `once`."""
         forbidden = ["lost", "invented", "out_of_order", "changed", "dead_letters_wrong", *(["duplicates"] if once else [])]
-        return [f"{getattr(self, name)} {name.replace('_', ' ')}" for name in forbidden if getattr(self, name)]
+        found = [f"{getattr(self, name)} {name.replace('_', ' ')}" for name in forbidden if getattr(self, name)]
+        return [*found, *([f"the first lost: {', '.join(self.first_lost)}"] if self.first_lost else [])]
 
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""
-        return asdict(self)
+        return {name: count for name, count in asdict(self).items() if name != "first_lost"}
 
 
 def compare(inputs: Sequence[Message], enriched: Sequence[Message], dead: Sequence[Message]) -> Findings:
@@ -54,6 +59,7 @@ def compare(inputs: Sequence[Message], enriched: Sequence[Message], dead: Sequen
         changed=sum(not _in_place(*pair) for pair in found) + sum(record.value != origin.value for record, origin in buried),
         dead_letters_right=right,
         dead_letters_wrong=len(buried) - right + sum(expected(origin) != ENRICHED for _record, origin in served),
+        first_lost=tuple(itertools.islice((name for name in origins if name not in distinct), SHOWN)),
     )
 
 
