@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -29,6 +28,7 @@ from consumer.replay_range import RangeSource, open_replay
 from consumer.score import ScoreOptions, score
 from consumer.scorer import Scorer
 from consumer.settings import Settings, add_flags, load_settings, make_settings, unknown_variables
+from consumer.stopping import LEAVING_S, stop_on_signals
 from consumer.transactions import KafkaTransactions
 
 log = logging.getLogger("occustream")
@@ -63,9 +63,7 @@ def run(options: argparse.Namespace) -> int:
     _start_logging(settings.log_level)
     for warning in unknown_variables():
         log.warning(warning)
-    stop = threading.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: stop.set())
+    stop = stop_on_signals(within_s=settings.drain_timeout_s + LEAVING_S)
     metrics = Metrics()
     replay = _replay(settings, metrics)
     if replay is not None and replay.done:
