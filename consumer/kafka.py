@@ -11,10 +11,12 @@ from confluent_kafka import KafkaError, KafkaException
 from consumer.kafka_client import (
     as_message,
     ck_partitions,
+    go_to,
     listed,
     make_client,
     named,
     partition_count,
+    place_of,
     raise_if_hopeless,
 )
 from consumer.membership import member_properties, stays
@@ -88,9 +90,10 @@ class KafkaSource:
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
         self._polled_at = time.monotonic()
+        self._mend()  # before anything is at hand: it may find that what was read counts no longer
         raw, self._stash = self._stash, []
         # This returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
-        if (first := self._first(0.0 if raw else timeout_s)) is not None:
+        if (first := self._consumer.poll(0.0) if raw else self._first(timeout_s)) is not None:
             raw.append(first)
         if raw and len(raw) < max_count:
             raw += self._consumer.consume(max_count - len(raw), 0.0)
@@ -105,7 +108,7 @@ class KafkaSource:
         if reading := self._assigned - self._paused:
             self._consumer.pause(ck_partitions(reading))
             self._paused |= reading
-        if (message := self._consumer.poll(0.0)) is not None and _place_of(message) not in self._astray:
+        if (message := self._consumer.poll(0.0)) is not None and place_of(message) not in self._astray:
             self._stash.append(message)
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
@@ -215,17 +218,20 @@ class KafkaSource:
             self._beyond.pop(partition, None)
             self._ends_seen.pop(partition, None)
         self._offsets.forget(partitions)
-        self._stash = [m for m in self._stash if _place_of(m) not in partitions]
+        self._drop_stashed(partitions)
+
+    def _drop_stashed(self, partitions: set[TopicPartition]) -> None:
+        self._stash = [m for m in self._stash if place_of(m) not in partitions]
 
     def _first(self, timeout_s: float) -> ck.Message | None:
         """Wait for a message, in slices: partitions gained meanwhile must be placed before there can be one of them."""
         until = time.monotonic() + timeout_s
         while True:
-            self._mend()
             left_s = max(0.0, until - time.monotonic())
             message: ck.Message | None = self._consumer.poll(min(SLICE_S, left_s))
             if message is not None or left_s <= SLICE_S:
                 return message
+            self._mend()
 
     def _begin_anew(self) -> None:
         """Let go of the messages of a topic that was deleted, and begin the one of the same name."""
@@ -262,15 +268,8 @@ class KafkaSource:
     def _go_to(self, partition: TopicPartition, offset: int) -> None:
         if offset < self._beyond.pop(partition, offset):
             self._on_revoke({partition}, True)  # noqa: FBT003 - OnRevoke
-        place = ck.TopicPartition(*partition, offset)
-        try:
-            self._consumer.seek(place)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes start with an underscore
-                raise
-            # The client has given the partition up, as it does where its position is not there.
-            self._consumer.incremental_unassign([place])
-            self._consumer.incremental_assign([place])
+            self._drop_stashed({partition})
+        go_to(self._consumer, partition, offset)
 
     def _message(self, raw: ck.Message) -> Message | None:
         if (error := raw.error()) is not None:
@@ -280,19 +279,16 @@ class KafkaSource:
 
     def _heed(self, error: KafkaError, raw: ck.Message) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes start with an underscore
-            partition = _place_of(raw)
-            if partition in self._assigned - self._astray:
-                self._beyond[partition] = int(raw.offset() or 0)
+            partition = place_of(raw)
+            start, position = self._offsets.start_of(partition), int(raw.offset() or 0)
+            if partition in self._assigned - self._astray and start is not None and position >= start:  # else it is of before
+                self._beyond[partition] = position
                 self._astray.add(partition)
                 self._again_at = 0.0
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            if _place_of(raw) not in self._astray:
-                self._ends_seen[_place_of(raw)] = int(raw.offset() or 0)
+            if place_of(raw) not in self._astray:
+                self._ends_seen[place_of(raw)] = int(raw.offset() or 0)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("topic %r is gone; it is waited for until somebody creates it", self._topic)
         else:
             raise_if_hopeless(error, self._topic)
-
-
-def _place_of(raw: ck.Message) -> TopicPartition:
-    return TopicPartition(str(raw.topic()), int(raw.partition() or 0))

@@ -89,6 +89,24 @@ def named(partitions: Sequence[ck.TopicPartition]) -> set[TopicPartition]:
     return {TopicPartition(p.topic, p.partition) for p in partitions}
 
 
+def place_of(raw: ck.Message) -> TopicPartition:
+    """Return where a message or an error comes from."""
+    return TopicPartition(str(raw.topic()), int(raw.partition() or 0))
+
+
+def go_to(consumer: Any, partition: TopicPartition, offset: int) -> None:  # noqa: ANN401 - confluent_kafka is untyped
+    """Read a partition that is assigned from an offset on. Raises KafkaException."""
+    place = ck.TopicPartition(*partition, offset)
+    try:
+        consumer.seek(place)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - librdkafka's own codes start with an underscore
+            raise
+        # The client has given the partition up, as it does where its position is not there.
+        consumer.incremental_unassign([place])
+        consumer.incremental_assign([place])
+
+
 def listed(partitions: Iterable[ck.TopicPartition | TopicPartition]) -> str:
     """Return partitions as they stand in a log line."""
     return ", ".join(f"{p.topic}[{p.partition}]" for p in partitions) or "nothing"

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 LOOKUP_TIMEOUT_S = 3.0
 """An open transaction that commits offsets of ours can hide them for some seconds: we ask again rather than wait."""
+NOTE = "topic-id="
 FIRST, END = -2, -1
 """Kafka's timestamps for the first offset of a partition, and for the one after its last."""
 RESETS: Mapping[str, int | None] = {
@@ -166,7 +167,8 @@ class Offsets:
         """Return whether an offset was committed for a topic of this name that is no longer there."""
         if self._identity.id is None:
             return False
-        return note != _note(self._identity.id) if note else self._identity.replaced
+        ours = note is not None and note.startswith(NOTE)  # others may note what they like
+        return note != NOTE + self._identity.id if ours else self._identity.replaced
 
     def _placed_anew(
         self, anew: Mapping[TopicPartition, int | None], beyond: Mapping[TopicPartition, int]
@@ -226,9 +228,5 @@ class Offsets:
 
 def places(offsets: Mapping[TopicPartition, int], topic_id: str | None) -> list[ck.TopicPartition]:
     """Return offsets to commit, each with a note of which topic it belongs to."""
-    note = "" if topic_id is None else _note(topic_id)
+    note = "" if topic_id is None else NOTE + topic_id
     return [ck.TopicPartition(p.topic, p.partition, offset, note) for p, offset in offsets.items()]
-
-
-def _note(topic_id: str) -> str:
-    return f"topic-id={topic_id}"

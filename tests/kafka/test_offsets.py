@@ -208,6 +208,14 @@ def test_an_offset_that_was_committed_for_a_former_topic_of_this_name_is_not_tak
     assert (member.committed(), member.events.resets) == ({0: 0}, [(0, None)])
 
 
+def test_what_others_note_beside_an_offset_does_not_matter(member: Member) -> None:
+    member.fill(5)
+    member.commit(3, note="set by hand")
+    member.start()
+    member.reads(4, b"m4")
+    assert ([offset for offset, _ in member.read], member.events.resets) == ([3, 4], [])
+
+
 @pytest.mark.parametrize("protocol", GROUP_PROTOCOLS)
 def test_a_topic_created_again_under_a_member_is_read_from_its_first_message_and_told(
     member: Member, protocol: str, monkeypatch: pytest.MonkeyPatch
