@@ -35,20 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from faults.scenarios import SCENARIOS  # noqa: PLC0415
+    from faults.scenarios import plays  # noqa: PLC0415
     from faults.stage import Stage  # noqa: PLC0415
 
     directory = Path(tempfile.mkdtemp(prefix="faults-"))
     stage, failed = Stage(directory), 0
     try:
-        for scenario in SCENARIOS:
-            if options.scenarios and scenario.name not in options.scenarios:
-                continue
-            for delivery in scenario.parts(options.size)[1]:
-                if options.delivery in (None, delivery):
-                    line = {**stage.play(scenario, delivery, size=options.size, seed=options.seed), **machine()}
-                    failed += not line["passed"]
-                    _write(line, options.output)
+        for scenario, delivery in plays(options.size):
+            if scenario.name in (options.scenarios or [scenario.name]) and delivery == (options.delivery or delivery):
+                line = {**stage.play(scenario, delivery, size=options.size, seed=options.seed), **machine()}
+                failed += not line["passed"]
+                _write(line, options.output)
     finally:
         stage.end()
     if failed or options.keep:

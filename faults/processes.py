@@ -1,6 +1,7 @@
 """Consumer processes: the real program, forked from a server that has imported it, so that one starts within a second."""
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import re
@@ -30,6 +31,7 @@ def serve(arguments: Sequence[str], log: str, strikes: Sequence[Strike]) -> None
     descriptor = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.dup2(descriptor, sys.stdout.fileno())
     os.dup2(descriptor, sys.stderr.fileno())
+    faulthandler.register(signal.SIGUSR1)
     torch.set_num_threads(1)  # several share the cores
     watch(strikes)
     sys.exit(main(arguments))
@@ -73,9 +75,11 @@ class Process:
         self._process.join(END_S)
 
     def wait(self, timeout_s: float = END_S) -> int:
-        """Wait for its end; returns its exit status. Raises TimeoutError."""
+        """Wait for its end; returns its exit status. Raises TimeoutError, after it has written to its log where it hangs."""
         self._process.join(timeout_s)
         if self._process.exitcode is None:
+            self.signal(signal.SIGUSR1)
+            self._process.join(1.0)
             raise TimeoutError(f"the consumer {self._log.name} did not end within {timeout_s:.0f} s")
         return self._process.exitcode
 

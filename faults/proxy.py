@@ -86,7 +86,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, inner: int) -> None:
         self.counts["connections"] += 1
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.CancelledError):  # asyncio would report a handler that was cancelled
             far_reader, far_writer = await asyncio.open_connection(HOST, inner)
             pair = {writer, far_writer}
             self._open |= pair

@@ -1,7 +1,7 @@
-"""All scenarios, in the order in which they are played: those of one node first, so that each cluster starts once."""
+"""All scenarios, and in which order they are played."""
 
 from faults.scenarios import bounces, kills, members, network, poison, reloads, sigterm, soak, stall, stops
-from faults.stage import Scenario
+from faults.stage import Delivery, Scenario, Size
 
 SCENARIOS: tuple[Scenario, ...] = (
     *kills.SCENARIOS,
@@ -15,3 +15,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     *stops.SCENARIOS,
     *bounces.SCENARIOS,
 )
+
+
+def plays(size: Size) -> list[tuple[Scenario, Delivery]]:
+    """Return what a run of this size plays, on one node first: each cluster is started once."""
+    parts = [(scenario, *scenario.parts(size)) for scenario in SCENARIOS]
+    ordered = sorted(parts, key=lambda part: part[1])
+    return [(scenario, delivery) for scenario, _nodes, deliveries in ordered for delivery in deliveries]

@@ -54,7 +54,7 @@ SCENARIOS = tuple(
         partial(_play, bounce=bounce, least=least, hard=hard),
         nodes=3,
         short_nodes=short_nodes,
-        short_deliveries=BOTH if hard else ("exactly-once",),
+        short_deliveries=BOTH if hard and what == "brokers" else ("exactly-once",),
     )
     for what, bounce, least, short_nodes in (("consumers", _consumers, 4, 1), ("brokers", _brokers, 1, 3))
     for hard in (True, False)

@@ -28,4 +28,8 @@ def _play(scene: Scene) -> Outcome:
     return Outcome({**done, **passing}, {**findings.as_dict(), "rebalances": trial.rebalances}, problems)
 
 
-SCENARIOS = (Scenario("network", "a proxy that delays, cuts and half-opens connections", _play, nodes=3),)
+SCENARIOS = (
+    Scenario(
+        "network", "a proxy that delays, cuts and half-opens connections", _play, nodes=3, short_deliveries=("exactly-once",)
+    ),
+)

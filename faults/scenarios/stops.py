@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from faults.cluster import wait_until
 from faults.processes import is_frozen
-from faults.stage import Outcome, Scenario, Scene
+from faults.stage import Delivery, Outcome, Scenario, Scene
 from faults.steps import Step, Strike
 from faults.trial import SESSION_S, Trial
 
@@ -74,7 +74,15 @@ def _wait_frozen(pid: int, step: str) -> None:
     wait_until(lambda: is_frozen(pid), f"SIGSTOP after {step}")
 
 
+ONCE: tuple[Delivery, ...] = ("exactly-once",)
 SCENARIOS = (
-    Scenario("stop-consumer", "SIGSTOP of a consumer that is at work, in a transaction too", _consumer),
-    Scenario("stop-coordinator", "SIGSTOP of the coordinator during a commit", _coordinator, nodes=3, short_nodes=3),
+    Scenario("stop-consumer", "SIGSTOP of a consumer that is at work, in a transaction too", _consumer, short_deliveries=ONCE),
+    Scenario(
+        "stop-coordinator",
+        "SIGSTOP of the coordinator during a commit",
+        _coordinator,
+        nodes=3,
+        short_nodes=3,
+        short_deliveries=ONCE,
+    ),
 )

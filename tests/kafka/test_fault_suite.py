@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 
 from faults.cluster import missing_tools
-from faults.scenarios import SCENARIOS
+from faults.scenarios import plays
 from faults.stage import Delivery, Scenario, Stage
 from tests.conftest import Cli
 
-PLAYS = [
-    pytest.param(scenario, delivery, id=f"{scenario.name}-{delivery}")
-    for scenario in SCENARIOS
-    for delivery in scenario.parts("short")[1]
-]
+PLAYS = [pytest.param(*play, id=f"{play[0].name}-{play[1]}") for play in plays("short")]
 
 
 @pytest.fixture(scope="module")
