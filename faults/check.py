@@ -25,6 +25,8 @@ class Findings:
     changed: int
     dead_letters_right: int
     dead_letters_wrong: int
+    forced_ends: int = 0
+    """Consumers that hung when they were stopped, and ended themselves within the bound; their logs show where."""
     first_lost: tuple[str, ...] = ()
     """Event ids, at most `SHOWN`."""
 

@@ -88,6 +88,11 @@ class Process:
         wait_until(lambda: self.ready, f"the consumer {self._log.name} is ready", READY_S)
         return self
 
+    @property
+    def forced(self) -> bool:
+        """Whether it hung when it was to end, and so ended itself."""
+        return self.status == 1 and "Timeout (" in self.log()
+
     def log(self) -> str:
         """Return what it has logged."""
         with contextlib.suppress(FileNotFoundError):

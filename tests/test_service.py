@@ -27,6 +27,7 @@ from consumer.memory import MemoryBroker, MemorySource
 from consumer.messages import TopicPartition
 from consumer.registry import FolderRegistry
 from schemas.artifact import Manifest
+from tests.brokers import wait_until
 from tests.conftest import ROOT
 from tests.test_drift import event as enriched_event
 from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
@@ -575,8 +576,8 @@ def test_the_running_service_answers_refreshes_and_stops_at_sigterm(place: Place
         address = told(seen, "metrics at ").split()[-1]
         place.write(NEW, "new.csv")
         told(seen, "is in service")
-        page = urllib.request.urlopen(address).read().decode()
-        assert 'occustream_trainer_refreshes_total{outcome="promoted"} 1.0' in page
+        promoted = 'occustream_trainer_refreshes_total{outcome="promoted"} 1.0'
+        wait_until(lambda: promoted in urllib.request.urlopen(address).read().decode(), "the refresh is counted")
         assert urllib.request.urlopen(address.replace("/metrics", "/readyz")).status == 200
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -7,15 +7,17 @@ from faults.stage import Outcome, Scenario, Scene
 
 PER_S = 200
 SPELLS: tuple[Weather, ...] = ("slow", "cut", "silent")
-SOCKET_TIMEOUT_MS = 5_000
-"""A client takes a silent connection for dead after so long."""
+FLAGS = (
+    "--kafka=socket.timeout.ms=5000",  # a client takes a silent connection for dead after so long
+    "--kafka=max.poll.interval.ms=60000",  # and the group a consumer whose client hangs
+)
 
 
 def _play(scene: Scene) -> Outcome:
     trial = scene.trial(servers=scene.cluster.detour_servers)
     with Proxy(scene.cluster.detours, rng=scene.rng) as proxy:
         for slot in range(2):
-            trial.start(slot, f"--kafka=socket.timeout.ms={SOCKET_TIMEOUT_MS}").wait_ready()
+            trial.start(slot, *FLAGS).wait_ready()
         with trial.feed.flowing(PER_S):
             for spell in SPELLS * scene.size(1, 10):
                 proxy.weather(spell)

@@ -26,6 +26,7 @@ def stage() -> Iterator[Stage]:
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(900)  # each wait in it has a limit of its own
 @pytest.mark.parametrize(("scenario", "delivery"), PLAYS)
 def test_whatever_fails_nothing_is_lost_and_nothing_is_twice_where_that_is_promised(
     stage: Stage, scenario: Scenario, delivery: Delivery
