@@ -7,8 +7,10 @@ ends whatever it left open. What is then committed is what counts.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from typing import Any, cast
 
 import confluent_kafka as ck
@@ -98,12 +100,25 @@ class KafkaTransactions:
             for record in records:
                 self._produce(producer, record, until)
             if wanted:
-                _patiently(lambda: producer.send_offsets_to_transaction(wanted, member.metadata, _left(until)), until)
+                self._send_offsets(producer, wanted, member.metadata, until)
             _patiently(lambda: producer.commit_transaction(_left(until)), until)
         except (KafkaException, BufferError) as error:
             self._undo(error, time.monotonic() - started)
         if self._disturbed or time.monotonic() - started > SLOW_S:
             self._discard("a transaction was slow, or a connection broke meanwhile")
+
+    def _send_offsets(self, producer: Any, wanted: Sequence[ck.TopicPartition], group: object, until: float) -> None:  # noqa: ANN401
+        """Add offsets to the transaction. A producer that never comes back is left to itself, for its successor to shut out.
+
+        Where the group's coordinator is gone, librdkafka may wait for it for good (confluentinc/librdkafka#5456, #5511).
+        """
+
+        def step() -> None:
+            _patiently(lambda: producer.send_offsets_to_transaction(wanted, group, _left(until)), until)
+
+        if not ends_by(step, until + SLOW_S):
+            self._discard("it waits for the group's coordinator beyond its time")
+            raise DeliveryFailed("the group's coordinator did not take the offsets of a transaction in its time")
 
     def poll(self, timeout_s: float) -> None:
         """See `TransactionalSink.poll`."""
@@ -208,6 +223,24 @@ class KafkaTransactions:
 
 def _left(until: float) -> float:
     return max(0.1, until - time.monotonic())
+
+
+def ends_by(step: Callable[[], object], until: float) -> bool:
+    """Take a step on a thread of its own and raise what it raises; False: it still waits then (monotonic seconds)."""
+    outcome: Future[object] = Future()
+
+    def take() -> None:
+        try:
+            outcome.set_result(step())
+        except BaseException as error:  # noqa: BLE001 - raised by whoever waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=take, name="transaction step", daemon=True).start()
+    wait([outcome], timeout=_left(until))
+    if not outcome.done():
+        return False
+    outcome.result()
+    return True
 
 
 def _patiently(step: Callable[[], object], until: float) -> None:

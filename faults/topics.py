@@ -1,6 +1,7 @@
 """Reads topics from beside the group: what is in them, and what a group has committed."""
 
 import time
+from collections.abc import Sequence
 
 import confluent_kafka as ck
 
@@ -11,22 +12,36 @@ WAIT_S = 60.0
 
 
 def read_topic(servers: str, topic: str) -> list[Message]:
-    """Return all of a topic that a read_committed reader sees, partition by partition. Raises TimeoutError."""
+    """Return all of a topic that a read_committed reader sees once no transaction is open, partition by partition.
+
+    Raises TimeoutError.
+    """
     consumer = _reader(servers, "faults-reader")
     try:
         partitions = _partitions(consumer, topic)
         consumer.assign(partitions)
         found: list[Message] = []
-        unread, deadline = {p.partition for p in partitions}, time.monotonic() + 2 * WAIT_S
+        unread, deadline = _ends(servers, partitions), time.monotonic() + 2 * WAIT_S
         while unread:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{topic} gave {len(found)} messages and no end of partitions {unread}")
+                raise TimeoutError(f"{topic} gave {len(found)} messages and no end of partitions {set(unread)}")
             for raw in consumer.consume(10_000, 0.1):
+                place, offset = int(raw.partition() or 0), int(raw.offset() or 0)
                 if (error := raw.error()) is None:
                     found.append(as_message(raw))
-                elif error.code() == ck.KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes
-                    unread.discard(raw.partition())
+                elif error.code() == ck.KafkaError._PARTITION_EOF and offset >= unread.get(place, 0):  # noqa: SLF001
+                    # An end before that is of what a consumer has left open: the broker ends it in its time.
+                    unread.pop(place, None)
         return sorted(found, key=lambda message: (message.partition, message.offset))
+    finally:
+        consumer.close()
+
+
+def _ends(servers: str, partitions: Sequence[ck.TopicPartition]) -> dict[int, int]:
+    """Return the offsets behind all that was written, whether committed or not."""
+    consumer = _reader(servers, "faults-reader", isolation="read_uncommitted")
+    try:
+        return {p.partition: consumer.get_watermark_offsets(p, timeout=WAIT_S)[1] for p in partitions}
     finally:
         consumer.close()
 
@@ -55,14 +70,14 @@ class Progress:
         self._consumer.close()
 
 
-def _reader(servers: str, group: str) -> ck.Consumer:
+def _reader(servers: str, group: str, *, isolation: str = "read_committed") -> ck.Consumer:
     """Return a consumer that joins no group and commits nothing."""
     return ck.Consumer(
         {
             "bootstrap.servers": servers,
             "group.id": group,
             "enable.auto.commit": False,
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "fetch.message.max.bytes": 8_000_000,
