@@ -1,7 +1,9 @@
-"""A thread whose death is noticed: whoever started it asks `check`, and gets the exception."""
+"""A thread whose death is noticed: whoever started it asks `check`, or waits for its one step, and gets the exception."""
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 
 from consumer.errors import BackgroundFailed
 
@@ -39,3 +41,21 @@ class Background:
             self._work()
         except BaseException as error:  # noqa: BLE001 - kept for `check`, which raises it in the loop
             self._error = error
+
+
+def ends_by(step: Callable[[], object], until: float) -> bool:
+    """Take a step on a thread of its own and raise what it raises; False: it still waits then (monotonic seconds)."""
+    outcome: Future[object] = Future()
+
+    def take() -> None:
+        try:
+            outcome.set_result(step())
+        except BaseException as error:  # noqa: BLE001 - raised by whoever waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=take, name="bounded step", daemon=True).start()
+    wait([outcome], timeout=max(0.0, until - time.monotonic()))
+    if not outcome.done():
+        return False
+    outcome.result()
+    return True

@@ -7,15 +7,14 @@ ends whatever it left open. What is then committed is what counts.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
 from typing import Any, cast
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.background import ends_by
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka_client import failure, make_client, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
@@ -223,24 +222,6 @@ class KafkaTransactions:
 
 def _left(until: float) -> float:
     return max(0.1, until - time.monotonic())
-
-
-def ends_by(step: Callable[[], object], until: float) -> bool:
-    """Take a step on a thread of its own and raise what it raises; False: it still waits then (monotonic seconds)."""
-    outcome: Future[object] = Future()
-
-    def take() -> None:
-        try:
-            outcome.set_result(step())
-        except BaseException as error:  # noqa: BLE001 - raised by whoever waits
-            outcome.set_exception(error)
-
-    threading.Thread(target=take, name="transaction step", daemon=True).start()
-    wait([outcome], timeout=_left(until))
-    if not outcome.done():
-        return False
-    outcome.result()
-    return True
 
 
 def _patiently(step: Callable[[], object], until: float) -> None:

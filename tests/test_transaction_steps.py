@@ -6,7 +6,7 @@ import time
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.transactions import ends_by
+from consumer.background import ends_by
 
 
 def test_a_step_that_never_ends_is_given_up_at_its_time() -> None:

@@ -1,9 +1,11 @@
 """Exactly once, proved on a real Kafka: nothing lost and nothing twice for readers that are read_committed."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import confluent_kafka as ck
 import pytest
@@ -141,6 +143,38 @@ def test_of_two_consumers_with_one_name_the_older_is_shut_out_and_told_why(work:
         work.transact(older, messages)
     work.transact(newer, messages)
     assert work.written() == [b"0", b"1", b"2", b"3"]
+
+
+class Hanging(ck.Producer):
+    """Its first offsets are sent only when it is let go."""
+
+    gates: ClassVar[list[threading.Event]] = []
+
+    def send_offsets_to_transaction(self, *arguments: Any) -> None:
+        if not self.gates:
+            self.gates.append(threading.Event())
+            assert self.gates[0].wait(WAIT_S)
+        super().send_offsets_to_transaction(*arguments)
+
+
+def test_a_client_that_hangs_on_the_groups_coordinator_is_given_up_in_time_and_does_no_harm_later(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ck, "Producer", Hanging)
+    monkeypatch.setattr(Hanging, "gates", [])
+    sink = work.sink(**{"transaction.timeout.ms": 2_000})
+    messages = work.read(4)
+    started = time.monotonic()
+    with pytest.raises(DeliveryFailed, match="coordinator did not take the offsets"):
+        work.transact(sink, messages)
+    assert time.monotonic() - started < 10.0
+    work.source.rewind()
+    again = work.read(10)
+    work.transact(sink, again)
+    Hanging.gates[0].set()
+    wait_until(lambda: not any(thread.name == "bounded step" for thread in threading.enumerate()), "the hanging call has ended")
+    assert work.written() == [b"%d" % n for n in range(10)]
+    assert work.committed() == 10
 
 
 @pytest.mark.model
