@@ -73,6 +73,11 @@ def raise_if_hopeless(error: KafkaError, topic: str) -> None:
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
     )
+    if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own codes start with an underscore
+        raise BrokerError(
+            f"{topic!r} is not read any more: the group has shut this consumer out for good ({error.str()}); start it again, and "
+            "give each consumer of the group an --instance-id of its own"
+        )
     if error.fatal() or error.code() in hopeless:
         raise BrokerError(f"cannot read {topic!r}: {error.str()}")
     if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes start with an underscore

@@ -27,6 +27,8 @@ class Findings:
     dead_letters_wrong: int
     forced_ends: int = 0
     """Consumers that hung when they were stopped, and ended themselves within the bound; their logs show where."""
+    revived: int = 0
+    """Consumers that Kafka shut out for good, so that they ended with status 1 and were started again."""
     first_lost: tuple[str, ...] = ()
     """Event ids, at most `SHOWN`."""
 

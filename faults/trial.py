@@ -1,7 +1,7 @@
 """One group of consumers over three topics of its own: fed, struck, and judged by what came out."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class Trial:
         self.feed = Feed(cluster.servers, self.input, partitions=PARTITIONS, seed=seed)
         self.progress = Progress(cluster.servers, self.group, self.input)
         self.started: list[Process] = []
+        self.revived = 0
+        self._latest: dict[int, tuple[Process, Callable[[], Process]]] = {}
         self._processes = processes
         self._directory = directory
         self._settings = {
@@ -74,7 +76,15 @@ class Trial:
         log = self._directory / f"{self.group}-{len(self.started)}-slot-{slot}.log"
         process = self._processes.start(["run", *settings, *named, *timeouts, *flags], log, strikes=strikes)
         self.started.append(process)
+        self._latest[slot] = process, lambda: self.start(slot, *flags, static=static, classic=classic)
         return process
+
+    def revive(self) -> None:
+        """Start those anew that have ended by themselves, as an orchestrator would: a group may shut one out for good."""
+        for process, again in list(self._latest.values()):
+            if process.status == 1:
+                again()
+                self.revived += 1
 
     @property
     def running(self) -> list[Process]:
@@ -90,19 +100,25 @@ class Trial:
         """Return whether all that was fed has been committed."""
         return self.progress.done(self.feed.sent)
 
+    def _revived_and_done(self) -> bool:
+        self.revive()
+        return self.all_done()
+
     def finish(self, timeout_s: float = 180.0) -> tuple[Findings, list[str]]:
         """Wait until all that was fed is done, stop the consumers, and return what came out and what is wrong with it."""
         self.feed.flush()
         problems = []
         try:
-            wait_until(self.all_done, "all is committed", timeout_s)
+            wait_until(self._revived_and_done, "all is committed", timeout_s)
         except TimeoutError as error:
             problems.append(f"{error}: {self.progress.committed()} of {self.feed.sent}")
         ended = [(process, process.stop()) for process in self.running]
         forced = sum(process.forced for process, _status in ended)
         if wrong := [status for process, status in ended if status and not process.forced]:
             problems.append(f"consumers ended with {wrong}, not 0")
-        findings = replace(compare(*self.read()), forced_ends=forced)
+        if crashed := sum("unexpected error" in process.log() for process in self.started):
+            problems.append(f"{crashed} consumers ended by an unexpected error")
+        findings = replace(compare(*self.read()), forced_ends=forced, revived=self.revived)
         self.progress.close()
         return findings, problems + findings.problems(once=self.once)
 

@@ -41,6 +41,7 @@ def _play(scene: Scene, bounce: Callable[..., None], *, least: int, hard: bool) 
     with trial.feed.flowing(PER_S):
         while bounces < least or trial.feed.sent < count:
             bounce(scene, trial, bounces, hard=hard)
+            trial.revive()
             bounces += 1
     findings, problems = trial.finish()
     done = {"bounces": bounces, "hard": hard, "consumers": CONSUMERS}

@@ -8,6 +8,7 @@ from typing import Any
 import confluent_kafka as ck
 import pytest
 
+from consumer.errors import BrokerError
 from consumer.kafka import KafkaSource
 from consumer.membership import member_properties
 from consumer.messages import Message, Record, TopicPartition
@@ -91,6 +92,21 @@ def test_a_static_member_that_restarts_gets_its_partitions_back_and_nobody_else_
     again = members.join(**{"group.instance.id": "one"})
     wait_until(lambda: not members.poll() and bool(again.assigned), "it is back")
     assert (again.assigned, second.assigned, told) == (own, other, [])
+
+
+def test_of_two_members_with_one_name_the_older_ends_and_says_why(kafka: Kafka) -> None:
+    members = Members(kafka, {})  # under group.protocol=consumer the younger has to wait until the name is free
+    older, younger = (members.join(**{"group.instance.id": "one"}) for _ in range(2))
+    wait_until(lambda: not older.poll(1, 0.02) and bool(older.assigned), "the older is at work")
+
+    def both_poll() -> bool:
+        older.poll(1, 0.02)
+        younger.poll(1, 0.02)
+        return False
+
+    with pytest.raises(BrokerError, match=r"shut this consumer out for good .* --instance-id of its own"):
+        wait_until(both_poll, "the older is told")
+    members.end()
 
 
 def test_a_member_without_a_name_gives_its_partitions_to_the_others_when_it_leaves(members: Members) -> None:
