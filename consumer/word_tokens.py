@@ -20,7 +20,7 @@ class WordTokens:
         """Take a tokenizer that `splits_at_spaces`; of each text its first `max_tokens` tokens count."""
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
-        self._known: dict[str, list[int]] = {"": []}
+        self._known: dict[str, list[int]] = {}
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Any]:
         """Return the token numbers of all texts, `(tokens,)`, and where each text's begin, `(texts,)`, both int64."""
@@ -35,15 +35,15 @@ class WordTokens:
 
     def _of(self, words: set[str]) -> dict[str, list[int]]:
         """Return the tokens of words, from memory as far as they are there."""
-        new = list(words - self._known.keys())
-        if not new:
-            return self._known
-        found = dict(zip(new, (e.ids for e in self._tokenizer.encode_batch(new, add_special_tokens=False)), strict=True))
-        if len(self._known) + len(found) > MAX_WORDS:
-            found |= {word: self._known[word] for word in words if word in self._known}
-            self._known = {"": []}
-        self._known |= {word: ids for word, ids in found.items() if len(word) <= MAX_WORD_CHARS}
-        return self._known | found if any(len(word) > MAX_WORD_CHARS for word in new) else self._known
+        found = {word: self._known[word] for word in words if word in self._known}
+        if new := list(words - found.keys()):
+            encodings = self._tokenizer.encode_batch(new, add_special_tokens=False)
+            made = {word: encoding.ids for word, encoding in zip(new, encodings, strict=True)}
+            found |= made
+            if len(self._known) + len(made) > MAX_WORDS:
+                self._known = {}
+            self._known |= {word: ids for word, ids in made.items() if len(word) <= MAX_WORD_CHARS}
+        return found
 
 
 def splits_at_spaces(tokenizer: Tokenizer) -> bool:
