@@ -23,10 +23,7 @@ class Scored(BaseModel):
 
 
 class Row(NamedTuple):
-    """What is kept of one posting: categories, groups and exemplars as numbers, a tenth of an answer's size.
-
-    Cosines and probabilities are rounded to six digits. Two categories at least, for the lead.
-    """
+    """What is kept of one posting: categories, groups and exemplars as numbers, a tenth of an answer's size."""
 
     flags: list[int]
     ids: list[int]
@@ -68,10 +65,11 @@ class Answers:
         groups = self._groups(row)
         # The whole code is for `accept` alone: the decision is about it, and a backoff to it would say the opposite.
         sure = [group for group in groups[:-1] if group["probability"] >= self._calibration.precision]
-        return Scored.model_validate(  # once for all: object by object would take twice as long
+        return Scored.model_validate(  # once for all, which is faster than object by object
             {
                 "occupations": [
-                    {**self._names[i], "rank": rank, "score": score, "probability": probability}
+                    {**self._names[i], "rank": rank, "score": round(score, 6), "probability": round(probability, 6)}
+                    # Two of each at least, for the lead.
                     for i, score, probability, rank in zip(row.ids, row.cosines, row.probabilities, self._ranks, strict=False)
                 ],
                 "decision": decision,
@@ -95,13 +93,16 @@ class Answers:
         named = [*coarser, (8, self._codes[row.ids[0]])]
         probabilities = [*row.group_probabilities, row.probabilities[0]]
         return [
-            {"digits": digits, "code": code, "probability": probability}
+            {"digits": digits, "code": code, "probability": round(min(probability, 1.0), 6)}
             for (digits, code), probability in zip(named, probabilities, strict=True)
         ]
 
     def _nearest(self, row: Row) -> list[dict[str, Any]]:
         found = [(self._titles[i], cosine) for i, cosine in zip(row.nearest, row.similarities, strict=True)]
-        return [{"title": title.title, "onet_code": self._codes[title.category], "similarity": cosine} for title, cosine in found]
+        return [
+            {"title": title.title, "onet_code": self._codes[title.category], "similarity": round(cosine, 6)}
+            for title, cosine in found
+        ]
 
 
 def group_code(onet_code: str, width: int) -> str:

@@ -166,7 +166,7 @@ class Scorer:
         ids, cosines = (nearest.ids, nearest.cosines) if nearest else (none, none)
         # Two copies to the host per batch.
         numbers = _on_host([flags, best.indices, members, ids], torch.int64)
-        shares = _on_host([parts.title.gather(1, best.indices), best.values, sums.clamp(max=1.0), cosines], torch.float64)
+        shares = _on_host([parts.title.gather(1, best.indices), best.values, sums, cosines], torch.float32)
         return [Row(*row) for row in zip(*numbers, *shares, strict=True)]
 
     def _remember(self, rows: dict[_Key, Row]) -> None:
@@ -186,10 +186,8 @@ def _encoded(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:
 
 
 def _on_host(columns: Sequence[torch.Tensor], dtype: torch.dtype) -> list[list[list[Any]]]:
-    """Return matrices `(n, ...)` as lists, copied from the device together; what is no whole number, rounded to six digits."""
+    """Return matrices `(n, ...)` as lists, copied from the device together."""
     host = torch.cat([column.to(dtype) for column in columns], dim=1).cpu()
-    if dtype.is_floating_point:
-        host = host.round(decimals=6)
     return [part.tolist() for part in torch.split(host, [column.shape[1] for column in columns], dim=1)]
 
 
