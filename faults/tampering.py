@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from consumer.artifact import CHECKSUM, FILES, checksum
 from consumer.encoder_files import file_sha256
+from consumer.pointer import CURRENT
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES
 
 Damage = Callable[[Path], object]
@@ -18,10 +18,17 @@ Damage = Callable[[Path], object]
 
 def point(root: Path, version: object) -> None:
     """Move the pointer with none of the checks that `promote` makes."""
-    (root / "CURRENT").write_text(json.dumps({"version": version, "previous": []}))
+    write_current(root, json.dumps({"version": version, "previous": []}))
 
 
-def sign(folder: Path, **changes: Any) -> None:
+def write_current(root: Path, text: str) -> None:
+    """Replace the pointer by whatever text, in one step."""
+    staged = root / ".current-by-hand"
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(root / CURRENT)
+
+
+def sign(folder: Path, **changes: object) -> None:
     """Change the manifest and make every digest agree with what is there, so that only the change itself is wrong."""
     fields = json.loads((folder / MANIFEST).read_text())
     fields["files"] = {name: file_sha256(folder / name) for name in FILES}
@@ -29,13 +36,13 @@ def sign(folder: Path, **changes: Any) -> None:
     (folder / MANIFEST).write_text(json.dumps({**fields, CHECKSUM: checksum(fields)}))
 
 
-def lie(**changes: Any) -> Damage:
-    """A manifest that says something else, consistently."""
+def lie(**changes: object) -> Damage:
+    """Let the manifest say something else, consistently."""
     return lambda folder: sign(folder, **changes)
 
 
 def tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Damage:
-    """Another matrix under `name`, or none, consistently."""
+    """Put another matrix under `name`, or none, consistently."""
 
     def damage(folder: Path) -> None:
         stored = load_file(folder / EMBEDDINGS)
@@ -47,7 +54,7 @@ def tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> 
 
 
 def content(name: str, raw: str | bytes) -> Damage:
-    """Other bytes in a file, consistently."""
+    """Put other bytes in a file, consistently."""
 
     def damage(folder: Path) -> None:
         (folder / name).write_bytes(raw.encode() if isinstance(raw, str) else raw)
@@ -57,7 +64,7 @@ def content(name: str, raw: str | bytes) -> Damage:
 
 
 def cut(name: str, keep: float) -> Damage:
-    """A file of which only a share is left."""
+    """Leave only a share of a file."""
     return lambda folder: os.truncate(folder / name, int((folder / name).stat().st_size * keep))
 
 
@@ -69,7 +76,7 @@ def flip(path: Path, bit: int) -> None:
 
 
 def replaced(name: str, make: Callable[[Path], object]) -> Damage:
-    """Something else in a file's place, made by `make`."""
+    """Put something else in a file's place, made by `make`."""
 
     def damage(folder: Path) -> None:
         (folder / name).unlink()
@@ -79,7 +86,7 @@ def replaced(name: str, make: Callable[[Path], object]) -> Damage:
 
 
 def moved_out(name: str) -> Damage:
-    """A link in a file's place, to the very same bytes elsewhere."""
+    """Put a link in a file's place, to the very same bytes elsewhere."""
 
     def damage(folder: Path) -> None:
         elsewhere = folder.parents[1].with_name("elsewhere")

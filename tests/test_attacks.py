@@ -22,6 +22,7 @@ from consumer.mixture import Switches, Tensors
 from consumer.pointer import MAX_POINTER_BYTES
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader
+from faults.tampering import ALL_FILES, Damage, content, cut, flip, lie, moved_out, point, replaced, sign, sparse, tensor
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTitle
 from tests.brokers import wait_until
 from tests.factories import (
@@ -36,7 +37,6 @@ from tests.factories import (
     publish,
     tiny_scorer,
 )
-from tests.tampering import ALL_FILES, Damage, content, cut, flip, lie, moved_out, point, replaced, sign, sparse, tensor
 
 ALL = all_parts()
 ALL |= {"body_encoder": BodyEncoder.ref, "mix": ALL["mix"].model_copy(update={"body_weight": 4.0})}

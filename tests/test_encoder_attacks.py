@@ -27,9 +27,9 @@ from consumer.metrics import Metrics
 from consumer.mixture import Tensors
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader
+from faults.tampering import flip, point, sparse
 from schemas.artifact import EncoderRef, GoldenTitle
 from tests.factories import CATEGORIES, manifest
-from tests.tampering import flip, point, sparse
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "registered", "nurses", "cooks", "restaurant", "heavy", "truck"]
 

@@ -29,6 +29,7 @@ from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader
 from consumer.scorer import Scorer
 from consumer.settings import Settings
+from faults.tampering import point
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
 from schemas.events import Decision, EnrichedPosting
 from schemas.text import model_text
@@ -52,7 +53,6 @@ from tests.brokers import (
     tiny_scorer,
     wait_until,
 )
-from tests.tampering import point
 from trainer.embed import TitleEmbeddings
 from trainer.encoders import Encoders
 from trainer.methods import Rows

@@ -15,6 +15,7 @@ from consumer.metrics import RELOADS, Metrics
 from consumer.mixture import AS_TRAINED, Part, Switches, Tensors
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader, wait_for_version
+from faults.tampering import sign
 from tests.factories import (
     CALIBRATION,
     DECIDE,
@@ -26,7 +27,6 @@ from tests.factories import (
     category_embeddings,
     publish,
 )
-from tests.tampering import sign
 
 
 def make_reloader(root: Path, registry: FolderRegistry | None = None, *, interval_s: float = 0.01) -> Reloader:
