@@ -1,6 +1,7 @@
 """What all Kafka clients share: how they are made, what they say of a topic, which errors need a person, how a message looks.
 
-Only the files named kafka*.py, transactions.py and topic_reader.py know confluent_kafka.
+Besides kafka*.py only what reads and writes for it knows confluent_kafka: offsets.py, topic_identity.py, topic_reader.py,
+replay_range.py, transactions.py.
 """
 
 import logging
@@ -17,6 +18,27 @@ from consumer.messages import Message, TopicPartition
 log = logging.getLogger(__name__)
 
 METADATA_TIMEOUT_S = 10.0
+
+
+OF_MEMBERS = (
+    "group.",
+    "session.",
+    "heartbeat.",
+    "partition.",
+    "auto.",
+    "isolation.",
+    "max.poll.",
+    "fetch.",
+    "queued.",
+    "enable.auto.",
+    "enable.partition.",
+)
+"""How properties begin that a client outside a group would complain about."""
+
+
+def outside_group(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties for a client that is no member of a group: where the brokers are, and how to talk to them."""
+    return {name: value for name, value in properties.items() if not name.startswith(OF_MEMBERS)}
 
 
 def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: str = "") -> int:

@@ -4,7 +4,7 @@ Every commit notes the id of its topic, so that offsets of a deleted topic are n
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import confluent_kafka as ck
@@ -204,14 +204,12 @@ class Offsets:
                 "forbids to go on; choose an offset with kafka-consumer-groups --reset-offsets, or set it to earliest or latest"
             )
 
-    def _bounds(self, partitions: Iterable[TopicPartition], which: int) -> dict[TopicPartition, int]:
+    def _bounds(self, partitions: Collection[TopicPartition], which: int) -> dict[TopicPartition, int]:
         """Return the first offsets, or those after the last. Raises KafkaException."""
-        asked = [ck.TopicPartition(p.topic, p.partition, which) for p in partitions]
-        found = self._client.offsets_for_times(asked, timeout=LOOKUP_TIMEOUT_S)
-        for place in found:
-            if place.error is not None or place.offset < 0:
-                raise KafkaException(place.error or KafkaError(KafkaError._NO_OFFSET))  # noqa: SLF001 - librdkafka's own
-        return {TopicPartition(place.topic, place.partition): place.offset for place in found}
+        found = offsets_at(self._client, partitions, which, timeout_s=LOOKUP_TIMEOUT_S)
+        if len(found) < len(partitions):
+            raise KafkaException(KafkaError(KafkaError._NO_OFFSET))  # noqa: SLF001 - librdkafka's own
+        return found
 
     def _commit_now(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit and see that it is done. Raises KafkaException."""
@@ -224,6 +222,25 @@ class Offsets:
         self._events.offset_reset(partition, gone)
         lost = "it is not known how many messages are gone" if gone is None else f"{gone} messages are gone"
         log.error("%s[%d] no longer has offset %d, going on at %d: %s", *partition, old, new, lost)
+
+
+def offsets_at(
+    client: Any,  # noqa: ANN401 - confluent_kafka is untyped
+    partitions: Collection[TopicPartition],
+    moment: int,
+    *,
+    timeout_s: float,
+) -> dict[TopicPartition, int]:
+    """Return the first offset at or after a moment (milliseconds since 1970, FIRST or END), of partitions where there is one.
+
+    Raises KafkaException.
+    """
+    asked = [ck.TopicPartition(p.topic, p.partition, moment) for p in partitions]
+    found = client.offsets_for_times(asked, timeout=timeout_s)
+    for place in found:
+        if place.error is not None:
+            raise KafkaException(place.error)
+    return {TopicPartition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 
 def places(offsets: Mapping[TopicPartition, int], topic_id: str | None) -> list[ck.TopicPartition]:

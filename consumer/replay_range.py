@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from consumer.errors import BrokerError
 from consumer.kafka import KafkaSource
-from consumer.kafka_client import METADATA_TIMEOUT_S, ck_partitions, make_client, partition_count, unanswered
+from consumer.kafka_client import METADATA_TIMEOUT_S, ck_partitions, make_client, outside_group, partition_count, unanswered
 from consumer.membership import member_properties
 from consumer.messages import Message, OnRevoke, TopicPartition
 from consumer.moments import Period
-from consumer.offsets import END, FIRST, OffsetEvents
+from consumer.offsets import END, FIRST, OffsetEvents, offsets_at
 
 log = logging.getLogger(__name__)
 
@@ -157,24 +156,14 @@ class RangeSource:
 def _find(client: Any, topic: str, period: Period) -> dict[TopicPartition, range]:  # noqa: ANN401 - confluent_kafka is untyped
     """Return the offsets of a period, none where nothing was written in it. Raises KafkaException, BrokerError."""
     names = [TopicPartition(topic, number) for number in range(partition_count(client, topic))]
-    ends = _offsets_at(client, names, END)
-    firsts = _offsets_at(client, names, FIRST if period.from_ms is None else period.from_ms)
-    lasts = ends if period.to_ms is None else _offsets_at(client, names, period.to_ms)
+    ends = offsets_at(client, names, END, timeout_s=METADATA_TIMEOUT_S)
+    firsts = offsets_at(client, names, FIRST if period.from_ms is None else period.from_ms, timeout_s=METADATA_TIMEOUT_S)
+    lasts = ends if period.to_ms is None else offsets_at(client, names, period.to_ms, timeout_s=METADATA_TIMEOUT_S)
     found = {}
     for name in names:
         end = min(lasts.get(name, ends[name]), ends[name])
         found[name] = range(min(firsts.get(name, end), end), end)
     return found
-
-
-def _offsets_at(client: Any, names: Sequence[TopicPartition], moment: int) -> dict[TopicPartition, int]:  # noqa: ANN401
-    """Return the first offset at or after a moment, of partitions where there is one. Raises KafkaException."""
-    asked = [ck.TopicPartition(*name, moment) for name in names]
-    found = client.offsets_for_times(asked, timeout=METADATA_TIMEOUT_S)
-    for place in found:
-        if place.error is not None:
-            raise KafkaException(place.error)
-    return {TopicPartition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 
 def _committed(client: Any, ranges: Ranges) -> dict[TopicPartition, int]:  # noqa: ANN401 - confluent_kafka is untyped
@@ -197,8 +186,7 @@ def _check_members(properties: Mapping[str, Any], client_id: str) -> None:
     """Refuse a group in which somebody does something else. Raises BrokerError."""
     group_id = str(properties.get("group.id"))
     servers = str(properties.get("bootstrap.servers", ""))
-    names = ("bootstrap.servers", "client.id", "security.", "sasl.", "ssl.")
-    admin = make_client(AdminClient, {"log_level": 3, **{k: v for k, v in properties.items() if k.startswith(names)}})
+    admin = make_client(AdminClient, {"log_level": 3, **outside_group(properties)})
     with unanswered(servers):
         group = admin.describe_consumer_groups([group_id], request_timeout=METADATA_TIMEOUT_S)[group_id].result()
     if others := sorted({member.client_id for member in group.members} - {client_id}):

@@ -10,26 +10,13 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka_client import make_client
+from consumer.kafka_client import make_client, outside_group
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
 FIRST_LOOK_S = 0.5
 ANSWER_S = 3.0
-_OF_MEMBERS = (
-    "group.",
-    "session.",
-    "heartbeat.",
-    "partition.",
-    "auto.",
-    "isolation.",
-    "max.poll.",
-    "fetch.",
-    "queued.",
-    "enable.",
-)
-"""Properties that a client outside a group would complain about."""
 
 
 class TopicIdentity:
@@ -37,7 +24,7 @@ class TopicIdentity:
 
     def __init__(self, properties: Mapping[str, Any], topic: str) -> None:
         """Connect later, at the start."""
-        self._properties = {name: value for name, value in properties.items() if not name.startswith(_OF_MEMBERS)}
+        self._properties = outside_group(properties)
         self._client: Any = None
         self._topic = topic
         self._id: str | None = None

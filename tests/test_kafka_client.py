@@ -1,0 +1,13 @@
+"""What clients outside a group are given."""
+
+from consumer.kafka_client import outside_group
+from consumer.membership import CONSUMER_DEFAULTS, OF_CLASSIC_GROUPS
+
+MEMBERS = (*CONSUMER_DEFAULTS, *OF_CLASSIC_GROUPS, "group.id", "group.instance.id", "auto.offset.reset", "enable.partition.eof")
+OF_ALL = ("statistics.interval.ms", "topic.metadata.refresh.interval.ms")
+
+
+def test_a_client_outside_a_group_keeps_how_to_reach_the_brokers_and_nothing_of_a_member() -> None:
+    reach = {"bootstrap.servers": "b:1", "security.protocol": "SSL", "enable.ssl.certificate.verification": False}
+    given = outside_group({**dict.fromkeys(MEMBERS, 1), **reach})
+    assert given == {**dict.fromkeys(OF_ALL, 1), **reach}
