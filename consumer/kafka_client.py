@@ -18,7 +18,10 @@ from consumer.messages import Message, TopicPartition
 log = logging.getLogger(__name__)
 
 METADATA_TIMEOUT_S = 10.0
-
+ACKNOWLEDGED_IS_WRITTEN: Mapping[str, Any] = {"enable.idempotence": True, "max.in.flight.requests.per.connection": 1}
+"""Of a producer. One request at a time: where the first one to a new partition is refused for the moment and the second one is
+taken, the broker accepts that gap in the sequence and answers the repeated first one as a duplicate. librdkafka then tells us
+that it is written, and it is lost. Seen on topics that were written to as soon as they were created."""
 
 OF_MEMBERS = (
     "group.",

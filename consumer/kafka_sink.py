@@ -8,11 +8,11 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka_client import failure, make_client, partition_count
+from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN, failure, make_client, partition_count
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
-    "enable.idempotence": True,
+    **ACKNOWLEDGED_IS_WRITTEN,
     "linger.ms": 5,
     "compression.type": "lz4",
     "message.timeout.ms": 0,  # a dead broker is waited for: a record that timed out would be overtaken by those behind it

@@ -4,12 +4,14 @@ Every commit notes the id of its topic, so that offsets of a deleted topic are n
 """
 
 import logging
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.background import Step
 from consumer.errors import BrokerError, ConfigError
 from consumer.kafka_client import ck_partitions
 from consumer.messages import TopicPartition
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 LOOKUP_TIMEOUT_S = 3.0
 """An open transaction that commits offsets of ours can hide them for some seconds: we ask again rather than wait."""
+COMMIT_TIMEOUT_S = 3.0
+"""How long to wait for a commit that is waited for: librdkafka itself would wait without a bound for a lost coordinator."""
 NOTE = "topic-id="
 FIRST, END = -2, -1
 """Kafka's timestamps for the first offset of a partition, and for the one after its last."""
@@ -84,6 +88,7 @@ class Offsets:
         self._starts: dict[TopicPartition, int] = {}
         self._asked: dict[TopicPartition, int] = {}
         self._refused: set[TopicPartition] = set()
+        self._waited_for: Step | None = None
 
     def start(self, partition_count: int) -> None:
         """Note what is there at the start: partitions that are added later are read from their beginning."""
@@ -96,6 +101,7 @@ class Offsets:
         An initial offset is committed at once: lag exporters and autoscalers see the group, and "latest" stays where it was.
         Raises KafkaException when that is not known now, BrokerError where "error" forbids to go on.
         """
+        self._check_quiet()
         self._identity.refresh()
         kept: dict[TopicPartition, int] = {}
         anew: dict[TopicPartition, int | None] = {}
@@ -121,7 +127,10 @@ class Offsets:
         self._refused.clear()
         self._asked |= wanted
         try:
-            self._client.commit(offsets=places(wanted, self._identity.id), asynchronous=not wait)
+            if wait:
+                self._commit_now(wanted)
+            else:
+                self._client.commit(offsets=places(wanted, self._identity.id), asynchronous=True)
         except KafkaException as error:
             if error.args[0].fatal():
                 raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
@@ -212,11 +221,19 @@ class Offsets:
         return found
 
     def _commit_now(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit and see that it is done. Raises KafkaException."""
-        if offsets:
-            for place in self._client.commit(offsets=places(offsets, self._identity.id), asynchronous=False) or []:
-                if place.error is not None:
-                    raise KafkaException(place.error)
+        """Commit and see that it is done. Raises KafkaException, also where that takes too long: it may then be done yet."""
+        if not offsets:
+            return
+        self._check_quiet()
+        wanted = places(offsets, self._identity.id)
+        self._waited_for = Step(lambda: _raise_refused(self._client.commit(offsets=wanted, asynchronous=False)))
+        if not self._waited_for.ends_by(time.monotonic() + COMMIT_TIMEOUT_S):
+            raise _unanswered()
+
+    def _check_quiet(self) -> None:
+        """Raise KafkaException while a commit is under way that was waited for in vain: it could undo a later one."""
+        if self._waited_for is not None and self._waited_for.running:
+            raise _unanswered()
 
     def _tell_reset(self, partition: TopicPartition, old: int, new: int, gone: int | None) -> None:
         self._events.offset_reset(partition, gone)
@@ -241,6 +258,16 @@ def offsets_at(
         if place.error is not None:
             raise KafkaException(place.error)
     return {TopicPartition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+
+
+def _unanswered() -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._TIMED_OUT, "the group has not answered a commit yet"))  # noqa: SLF001
+
+
+def _raise_refused(answer: list[ck.TopicPartition] | None) -> None:
+    for place in answer or []:
+        if place.error is not None:
+            raise KafkaException(place.error)
 
 
 def places(offsets: Mapping[TopicPartition, int], topic_id: str | None) -> list[ck.TopicPartition]:

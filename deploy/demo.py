@@ -25,6 +25,8 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # it is there
 from feed import SENT_HEADER, events
 
+from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN
+
 PARTITIONS = 4
 AT_LEAST = 3_000
 AFTER_RELOAD = 500
@@ -204,7 +206,7 @@ def stream(
     servers: str, topics: dict[str, str], registry: Path, port: int, consumer: subprocess.Popen[bytes], first: str
 ) -> tuple[Seen, int, int, str]:
     """Feed and read until the second version has enriched enough and everything is out; returns what was seen and sent."""
-    producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 5})
+    producer = Producer({"bootstrap.servers": servers, **ACKNOWLEDGED_IS_WRITTEN, "linger.ms": 5})
     reader = Consumer(
         {
             "bootstrap.servers": servers,

@@ -18,6 +18,8 @@ from importlib import resources
 
 from confluent_kafka import KafkaException, Producer
 
+from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN
+
 SENT_HEADER = "sent-ns"
 PLACES = ("Boise, ID", "Nampa, ID", "Austin, TX", "Columbus, OH", "Remote", "Tampa, FL", "Reno, NV", "Toledo, OH", "Fargo, ND")
 SHIFTS = ("Full Time", "Part-time", "nights", "2nd shift", "weekends", "PRN", "$1,500 sign-on bonus", "immediate start")
@@ -71,7 +73,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True, "partitioner": "murmur2_random"})
+    producer = Producer({"bootstrap.servers": servers, **ACKNOWLEDGED_IS_WRITTEN, "partitioner": "murmur2_random"})
     sent = 0
     for event in events(options.seed):
         if stop.is_set() or (options.count and sent >= options.count):

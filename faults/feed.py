@@ -10,6 +10,7 @@ from random import Random
 
 import confluent_kafka as ck
 
+from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN
 from faults.model import TITLES
 
 KEYS = 60
@@ -35,7 +36,7 @@ class Feed:
         self._producer = ck.Producer(
             {
                 "bootstrap.servers": servers,
-                "enable.idempotence": True,
+                **ACKNOWLEDGED_IS_WRITTEN,
                 "linger.ms": 5,
                 "message.timeout.ms": 0,
                 "message.max.bytes": 8_000_000,

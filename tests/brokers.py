@@ -31,6 +31,7 @@ from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from consumer.errors import DeliveryFailed
 from consumer.kafka import KafkaSource
+from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN
 from consumer.kafka_sink import KafkaSink
 from consumer.membership import OF_CLASSIC_GROUPS
 from consumer.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
@@ -327,7 +328,7 @@ class Kafka:
     def __init__(self, servers: str, **group: Any) -> None:
         self.servers = servers
         self.group = group
-        self.producer = ck.Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 5, "log_level": 3})
+        self.producer = ck.Producer({"bootstrap.servers": servers, **ACKNOWLEDGED_IS_WRITTEN, "linger.ms": 5, "log_level": 3})
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
 
     def create_topic(self, partitions: int = 4) -> str:

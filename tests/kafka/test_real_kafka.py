@@ -198,4 +198,4 @@ def test_a_broker_killed_and_restarted_midstream_loses_nothing(mortal: Mortal) -
 def test_sigterm_ends_a_consumer_whose_broker_is_gone_within_the_drain_and_the_session_timeout(mortal: Mortal) -> None:
     mortal.job.feed(500)
     mortal.broker.kill()
-    assert mortal.worker.stop(DRAIN_S + SESSION_TIMEOUT_S + WAIT_S) == 0
+    assert mortal.worker.stop(DRAIN_S + SESSION_TIMEOUT_S + WAIT_S) == 0, mortal.worker.log()[-10_000:]
