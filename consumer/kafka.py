@@ -31,6 +31,7 @@ HEARTBEAT_AFTER_S = 1.0
 """How long after the last poll a heartbeat starts to matter; before that it would only cost the fetched messages."""
 
 SLICE_S = 0.1
+COMMIT_TIMEOUT_S = 3.0
 RETRY_S = 1.0
 """Between two tries to look offsets up, or to commit what was refused."""
 
@@ -56,9 +57,7 @@ class KafkaSource:
         reset = given.pop("auto.offset.reset", "earliest")
         self._stays = stays(given)
         self._offsets: Offsets
-        self._consumer = make_client(
-            ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": lambda *answer: self._offsets.on_commit(*answer)}
-        )
+        self._consumer = make_client(ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": self._answered})
         self._identity = TopicIdentity(properties, topic)
         self._offsets = Offsets(
             self._consumer, str(given.get("group.id", "")), self._identity, reset=reset, begin=begin, events=events
@@ -73,6 +72,7 @@ class KafkaSource:
         self._beyond: dict[TopicPartition, int] = {}  # those whose position the broker does not have
         self._again_at = 0.0
         self._joined = False
+        self._in_callback = False
         self._polled_at = time.monotonic()
 
     @property
@@ -105,15 +105,14 @@ class KafkaSource:
         """See `Source.heartbeat`."""
         if time.monotonic() - self._polled_at < HEARTBEAT_AFTER_S:
             return
-        if reading := self._assigned - self._paused:
-            self._consumer.pause(ck_partitions(reading))
-            self._paused |= reading
-        if (message := self._consumer.poll(0.0)) is not None and place_of(message) not in self._astray:
-            self._stash.append(message)
+        self._serve(0.0)
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
         """See `Source.commit`."""
-        self._offsets.commit(offsets, wait=wait)
+        self._offsets.commit(offsets)
+        until = time.monotonic() + COMMIT_TIMEOUT_S
+        while wait and not self._in_callback and self._offsets.unanswered and time.monotonic() < until:
+            self._serve(SLICE_S)
 
     def hold(self, partitions: Collection[TopicPartition]) -> None:
         """Read no more of these, until they are gained again or all is rewound."""
@@ -168,6 +167,19 @@ class KafkaSource:
         self._consumer.close()
         self._identity.close()
 
+    def _serve(self, timeout_s: float) -> None:
+        """Serve the client's callbacks without reading on; what it had at hand is kept for the next poll."""
+        if reading := self._assigned - self._paused:
+            self._consumer.pause(ck_partitions(reading))
+            self._paused |= reading
+        if (message := self._consumer.poll(timeout_s)) is not None and place_of(message) not in self._astray:
+            self._stash.append(message)
+
+    def _answered(self, error: KafkaError | None, places: list[ck.TopicPartition]) -> None:
+        self._offsets.on_commit(error, places)
+        if self._offsets.begun:
+            self._again_at = 0.0
+
     def _give_back(self) -> None:
         """Leave the group while rebalances are still served: one that `close` finds in its queue can hang it for good.
 
@@ -198,7 +210,11 @@ class KafkaSource:
 
     def _revoke(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         log.info("revoked %s", listed(partitions))
-        self._on_revoke(named(partitions), False)  # noqa: FBT003 - OnRevoke
+        self._in_callback = True  # no answer is served in it; the client sends what we commit before it lets go
+        try:
+            self._on_revoke(named(partitions), False)  # noqa: FBT003 - OnRevoke
+        finally:
+            self._in_callback = False
         self._let_go(named(partitions))
 
     def _lose(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
@@ -236,6 +252,7 @@ class KafkaSource:
     def _begin_anew(self) -> None:
         """Let go of the messages of a topic that was deleted, and begin the one of the same name."""
         self._on_revoke(set(self._assigned), True)  # noqa: FBT003 - OnRevoke
+        self._offsets.forget(self._assigned)
         self._stash.clear()
         self._ends_seen.clear()
         self._astray |= self._assigned
@@ -245,25 +262,30 @@ class KafkaSource:
         """Do what must be done before all of ours can be read; what fails is tried again later."""
         if self._identity.changed():
             self._begin_anew()
-        if self._paused:
-            self._consumer.resume(ck_partitions(self._paused & self._assigned - self._held))
-            self._paused = set()
+        self._resume(self._assigned - self._astray)
         if time.monotonic() < self._again_at or not (self._astray or self._offsets.refused):
             return
         self._again_at = time.monotonic() + RETRY_S
         if self._offsets.refused:
-            self._offsets.commit({}, wait=False)
+            self._offsets.commit({})
         if self._astray:
             self._place()
 
     def _place(self) -> None:
         """Go on reading where `Offsets` says; what that cannot be done for now stays astray."""
         try:
-            for partition, offset in self._offsets.place(self._astray, beyond=self._beyond).items():
+            placed = self._offsets.place(self._astray, beyond=self._beyond)
+            self._resume(placed.keys())  # before they are placed: the client resumes where it was
+            for partition, offset in placed.items():
                 self._go_to(partition, offset)
                 self._astray.discard(partition)
         except KafkaException as error:
             log.warning("%s is not read yet, where to is not known: %s", listed(self._astray), error.args[0].str())
+
+    def _resume(self, partitions: Collection[TopicPartition]) -> None:
+        if paused := self._paused.intersection(partitions) - self._held:
+            self._consumer.resume(ck_partitions(paused))
+            self._paused -= paused
 
     def _go_to(self, partition: TopicPartition, offset: int) -> None:
         if offset < self._beyond.pop(partition, offset):

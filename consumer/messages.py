@@ -86,7 +86,10 @@ class Source(Protocol):
         ...
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
-        """Commit next-to-read offsets. With `wait`, returns once the broker has them; else soon. Raises BrokerError if fatal."""
+        """Commit next-to-read offsets. With `wait`, the broker has them on return, if it answers in some seconds; else soon.
+
+        Raises BrokerError if fatal.
+        """
         ...
 
     def rewind(self) -> None:

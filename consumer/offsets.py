@@ -4,14 +4,13 @@ Every commit notes the id of its topic, so that offsets of a deleted topic are n
 """
 
 import logging
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.background import Step
 from consumer.errors import BrokerError, ConfigError
 from consumer.kafka_client import ck_partitions
 from consumer.messages import TopicPartition
@@ -21,8 +20,6 @@ log = logging.getLogger(__name__)
 
 LOOKUP_TIMEOUT_S = 3.0
 """An open transaction that commits offsets of ours can hide them for some seconds: we ask again rather than wait."""
-COMMIT_TIMEOUT_S = 3.0
-"""How long to wait for a commit that is waited for: librdkafka itself would wait without a bound for a lost coordinator."""
 NOTE = "topic-id="
 FIRST, END = -2, -1
 """Kafka's timestamps for the first offset of a partition, and for the one after its last."""
@@ -38,6 +35,13 @@ class Membership(NamedTuple):
 
     metadata: Any
     topic_id: str | None
+
+
+class Beginning(NamedTuple):
+    """Where a partition begins once that is committed, and what is to be told then."""
+
+    offset: int
+    tell: Callable[[], None]
 
 
 class OffsetEvents(Protocol):
@@ -88,7 +92,9 @@ class Offsets:
         self._starts: dict[TopicPartition, int] = {}
         self._asked: dict[TopicPartition, int] = {}
         self._refused: set[TopicPartition] = set()
-        self._waited_for: Step | None = None
+        self._unanswered = 0
+        self._asked_beginnings: dict[TopicPartition, Beginning] = {}
+        self._beginnings: dict[TopicPartition, int] = {}
 
     def start(self, partition_count: int) -> None:
         """Note what is there at the start: partitions that are added later are read from their beginning."""
@@ -96,45 +102,43 @@ class Offsets:
         self._identity.start()
 
     def place(self, partitions: Collection[TopicPartition], *, beyond: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Return where to read on. `beyond` are positions that the broker does not have, of some of the partitions.
+        """Return where to read on, of those that can be read now. `beyond` are positions that the broker does not have.
 
-        An initial offset is committed at once: lag exporters and autoscalers see the group, and "latest" stays where it was.
+        An initial offset is committed first: lag exporters and autoscalers see the group, and "latest" stays where it was. It is
+        returned once the group has answered, see `begun`.
         Raises KafkaException when that is not known now, BrokerError where "error" forbids to go on.
         """
-        self._check_quiet()
-        self._identity.refresh()
-        kept: dict[TopicPartition, int] = {}
-        anew: dict[TopicPartition, int | None] = {}
-        for found in self._client.committed(ck_partitions(partitions), timeout=LOOKUP_TIMEOUT_S):
-            if found.error is not None:
-                raise KafkaException(found.error)
-            partition = TopicPartition(found.topic, found.partition)
-            if partition in beyond:
-                anew[partition] = beyond[partition]
-            elif found.offset < 0:
-                anew[partition] = None
-            elif self._is_former(found.metadata):
-                anew[partition] = found.offset
-            else:
-                kept[partition] = found.offset
-        placed = kept | self._placed_anew(anew, beyond)
+        begun = {partition: self._beginnings.pop(partition) for partition in partitions if partition in self._beginnings}
+        unknown = [partition for partition in partitions if partition not in begun and partition not in self._asked_beginnings]
+        placed = begun | (self._looked_up(unknown, beyond) if unknown else {})
         self._starts |= placed
         return placed
 
-    def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
-        """Commit these, and again what was refused before. Raises BrokerError where the group refuses for good."""
+    @property
+    def begun(self) -> bool:
+        """Whether the group has answered where partitions begin, so that `place` would return them."""
+        return bool(self._beginnings)
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit these, and again what was refused before. Raises BrokerError where the group refuses for good.
+
+        Nothing here waits: for a lost coordinator, librdkafka waits without a bound, and no other call is served meanwhile.
+        """
         wanted = {partition: self._asked[partition] for partition in self._refused} | dict(offsets)
         self._refused.clear()
         self._asked |= wanted
         try:
-            if wait:
-                self._commit_now(wanted)
-            else:
-                self._client.commit(offsets=places(wanted, self._identity.id), asynchronous=True)
+            self._ask(wanted)
         except KafkaException as error:
             if error.args[0].fatal():
                 raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
-            log.warning("commit failed: %s", error.args[0].str())
+            log.warning("commit failed, it is asked again: %s", error.args[0].str())
+            self._refused |= wanted.keys()
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the group has not answered each commit yet."""
+        return self._unanswered > 0
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return what the group has committed; nothing where that is not known now."""
@@ -156,10 +160,16 @@ class Offsets:
 
     def on_commit(self, error: KafkaError | None, places: list[ck.TopicPartition]) -> None:
         """Take the group's answer to a commit; what it refused is asked again with the next one, unless that was newer."""
+        self._unanswered -= 1
         refused = [place for place in places if place.error is not None or error is not None]
-        for place in refused:
+        for place in places:
             partition = TopicPartition(place.topic, place.partition)
-            if self._asked.get(partition) == place.offset:
+            if (asked := self._asked_beginnings.get(partition)) is not None and asked.offset == place.offset:
+                del self._asked_beginnings[partition]
+                if place not in refused:
+                    self._beginnings[partition] = place.offset
+                    asked.tell()
+            elif place in refused and self._asked.get(partition) == place.offset:
                 self._refused.add(partition)
         if refused:
             self._events.commit_refused()
@@ -169,8 +179,33 @@ class Offsets:
         """Ask nothing more of partitions that are not ours."""
         self._refused.difference_update(partitions)
         for partition in partitions:
-            self._asked.pop(partition, None)
-            self._starts.pop(partition, None)
+            for known in (self._asked, self._starts, self._asked_beginnings, self._beginnings):
+                known.pop(partition, None)
+
+    def _ask(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if offsets:
+            self._client.commit(offsets=places(offsets, self._identity.id), asynchronous=True)
+            self._unanswered += 1
+
+    def _looked_up(
+        self, partitions: Collection[TopicPartition], beyond: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        self._identity.refresh()
+        kept: dict[TopicPartition, int] = {}
+        anew: dict[TopicPartition, int | None] = {}
+        for found in self._client.committed(ck_partitions(partitions), timeout=LOOKUP_TIMEOUT_S):
+            if found.error is not None:
+                raise KafkaException(found.error)
+            partition = TopicPartition(found.topic, found.partition)
+            if partition in beyond:
+                anew[partition] = beyond[partition]
+            elif found.offset < 0:
+                anew[partition] = None
+            elif self._is_former(found.metadata):
+                anew[partition] = found.offset
+            else:
+                kept[partition] = found.offset
+        return kept | self._placed_anew(anew, beyond)
 
     def _is_former(self, note: str | None) -> bool:
         """Return whether an offset was committed for a topic of this name that is no longer there."""
@@ -186,19 +221,23 @@ class Offsets:
             return {}
         self._check_permitted(anew)
         firsts, ends = self._bounds(anew, FIRST), self._bounds(anew, END)
-        placed = {}
+        placed, to_commit = {}, {}
         for partition, old in anew.items():
             latest = self._reset == END and partition.partition < self._partition_count
             offset = ends[partition] if latest else firsts[partition]
-            placed[partition] = offset if old is not None else self._begin.get(partition, offset)
-        # Where messages were read since, they are finished yet: their own commits will follow.
-        self._commit_now({p: offset for p, offset in placed.items() if beyond.get(p) == self._starts.get(p) or p not in beyond})
-        for partition, old in anew.items():
             if old is None:
-                log.info("%s[%d] begins at %d: nothing was committed for it", *partition, placed[partition])
-                continue
-            known = partition in beyond and not self._identity.replaced and old <= ends[partition]
-            self._tell_reset(partition, old, placed[partition], placed[partition] - old if known else None)
+                offset = self._begin.get(partition, offset)
+                tell = partial(log.info, "%s[%d] begins at %d: nothing was committed for it", *partition, offset)
+            else:
+                known = partition in beyond and not self._identity.replaced and old <= ends[partition]
+                tell = partial(self._tell_reset, partition, old, offset, offset - old if known else None)
+            if partition in beyond and beyond[partition] != self._starts.get(partition):
+                placed[partition] = offset  # messages were read since and are finished yet: their own commits will follow
+                tell()
+            else:
+                to_commit[partition] = Beginning(offset, tell)
+        self._ask({partition: beginning.offset for partition, beginning in to_commit.items()})
+        self._asked_beginnings |= to_commit
         return placed
 
     def _check_permitted(self, anew: Mapping[TopicPartition, int | None]) -> None:
@@ -219,21 +258,6 @@ class Offsets:
         if len(found) < len(partitions):
             raise KafkaException(KafkaError(KafkaError._NO_OFFSET))  # noqa: SLF001 - librdkafka's own
         return found
-
-    def _commit_now(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit and see that it is done. Raises KafkaException, also where that takes too long: it may then be done yet."""
-        if not offsets:
-            return
-        self._check_quiet()
-        wanted = places(offsets, self._identity.id)
-        self._waited_for = Step(lambda: _raise_refused(self._client.commit(offsets=wanted, asynchronous=False)))
-        if not self._waited_for.ends_by(time.monotonic() + COMMIT_TIMEOUT_S):
-            raise _unanswered()
-
-    def _check_quiet(self) -> None:
-        """Raise KafkaException while a commit is under way that was waited for in vain: it could undo a later one."""
-        if self._waited_for is not None and self._waited_for.running:
-            raise _unanswered()
 
     def _tell_reset(self, partition: TopicPartition, old: int, new: int, gone: int | None) -> None:
         self._events.offset_reset(partition, gone)
@@ -258,16 +282,6 @@ def offsets_at(
         if place.error is not None:
             raise KafkaException(place.error)
     return {TopicPartition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
-
-
-def _unanswered() -> KafkaException:
-    return KafkaException(KafkaError(KafkaError._TIMED_OUT, "the group has not answered a commit yet"))  # noqa: SLF001
-
-
-def _raise_refused(answer: list[ck.TopicPartition] | None) -> None:
-    for place in answer or []:
-        if place.error is not None:
-            raise KafkaException(place.error)
 
 
 def places(offsets: Mapping[TopicPartition, int], topic_id: str | None) -> list[ck.TopicPartition]:
