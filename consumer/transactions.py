@@ -177,8 +177,9 @@ class KafkaTransactions:
         raise BrokerError(f"the producer of transactions failed for good: {cause.str()}")
 
     def _abort(self) -> None:
+        """Abort, or throw the producer away where that is slow: who waits for brokers that are gone could not end in time."""
         started = time.monotonic()
-        until = started + self._timeout_s
+        until = started + SLOW_S
         try:
             _patiently(lambda: self._producer.abort_transaction(_left(until)), until)
         except KafkaException as error:
