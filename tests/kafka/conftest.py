@@ -1,11 +1,8 @@
 """Real consumer processes over a real Kafka."""
 
 import itertools
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -17,10 +14,10 @@ from typing import Self
 import pytest
 
 from consumer.messages import Message, TopicPartition
+from faults.processes import Processes
 from tests.brokers import (
     BAD,
     MAX_MESSAGE_BYTES,
-    ROOT,
     WAIT_S,
     Kafka,
     committed,
@@ -129,10 +126,9 @@ def assert_delivered(inputs: dict[str, Message], enriched: Sequence[Message], de
 
 
 class Worker:
-    """A consumer process: `python -m consumer run`."""
+    """A consumer process: the whole program, as the command line starts it, forked from a server that has imported it."""
 
-    def __init__(self, job: Job, registry: Path, log: Path, *flags: str) -> None:
-        self._log = log
+    def __init__(self, processes: Processes, job: Job, registry: Path, log: Path, *flags: str) -> None:
         settings = {
             "bootstrap-servers": job.servers,
             "input-topic": job.input,
@@ -146,13 +142,9 @@ class Worker:
             "max-message-bytes": str(MAX_MESSAGE_BYTES),
             "batch-max-count": "64",
         }
-        command = [sys.executable, "-m", "consumer", "run", *(f"--{name}={value}" for name, value in settings.items())]
+        given = [f"--{name}={value}" for name, value in settings.items()]
         short = [f"--kafka=session.timeout.ms={1_000 * SESSION_TIMEOUT_S}", "--kafka=heartbeat.interval.ms=500"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # several processes share the cores
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(
-                [*command, *short, *flags], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=file
-            )
+        self._process = processes.start(["run", *given, *short, *flags], log)
 
     def wait_ready(self) -> Self:
         """Wait until it has partitions and reads them."""
@@ -168,16 +160,15 @@ class Worker:
 
     def stop(self, timeout_s: float = WAIT_S) -> int:
         """Ask it to end with SIGTERM; returns its exit status."""
-        self._process.send_signal(signal.SIGTERM)
+        self._process.signal(signal.SIGTERM)
         return self._process.wait(timeout_s)
 
     def kill(self) -> None:
         """End it at once with SIGKILL."""
         self._process.kill()
-        self._process.wait(WAIT_S)
 
     def runs(self) -> bool:
-        return self._process.poll() is None
+        return self._process.status is None
 
     def trouble(self) -> str:
         """Return what /readyz says is wrong; nothing where it is ready."""
@@ -192,7 +183,7 @@ class Worker:
         return self._process.wait(timeout_s)
 
     def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self._process.log()
 
     def _address(self) -> str:
         found = re.search(r"metrics at (http://\S+)/metrics", self.log())
@@ -200,7 +191,7 @@ class Worker:
         return found[1]
 
     def _is_ready(self) -> bool:
-        assert self.runs(), f"the consumer ended with {self._process.returncode}:\n{self.log()[-3_000:]}"
+        assert self.runs(), f"the consumer ended with {self._process.status}:\n{self.log()[-3_000:]}"
         if "metrics at http://" not in self.log():
             return False
         try:
@@ -215,16 +206,15 @@ class Workers:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._started: list[Worker] = []
+        self._processes = Processes()
+        self._started = 0
 
     def start(self, job: Job, registry: Path, *flags: str) -> Worker:
-        worker = Worker(job, registry, self._directory / f"consumer-{len(self._started)}.log", *flags)
-        self._started.append(worker)
-        return worker
+        self._started += 1
+        return Worker(self._processes, job, registry, self._directory / f"consumer-{self._started}.log", *flags)
 
     def end(self) -> None:
-        for worker in self._started:
-            worker.kill()
+        self._processes.end()
 
 
 @pytest.fixture
