@@ -119,6 +119,8 @@ class Trial:
         if crashed := sum("unexpected error" in process.log() for process in self.started):
             problems.append(f"{crashed} consumers ended by an unexpected error")
         findings = replace(compare(*self.read()), forced_ends=forced, revived=self.revived)
+        if missing := self.feed.sent - findings.sent:
+            problems.append(f"{missing} messages that were fed are not in the input topic: the feeder lost them")
         self.progress.close()
         return findings, problems + findings.problems(once=self.once)
 
