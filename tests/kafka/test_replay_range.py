@@ -234,8 +234,7 @@ def test_a_replay_killed_midway_and_run_again_finds_the_occupations_that_the_liv
     killed.kill()
     assert again.records() < 1_500
     second = workers.start(again, starter_registry, *flags)
-    wait_until(lambda: not second.runs(), "the replay ends", 90.0)
-    assert second.stop() == 0
+    assert second.wait_ended(90.0) == 0
     replayed = found(again)
     assert replayed.keys() == enriched.keys()
     assert {name: list(codes) for name, codes in replayed.items()} == {name: list(codes) for name, codes in enriched.items()}
