@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import confluent_kafka as ck
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from consumer.errors import BrokerError
@@ -24,6 +25,8 @@ from consumer.offsets import END, FIRST, OffsetEvents, offsets_at
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+AGAIN_S = 0.2
+COORDINATOR_MOVES = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 Ranges = Mapping[TopicPartition, range]
 
 
@@ -167,8 +170,17 @@ def _find(client: Any, topic: str, period: Period) -> dict[TopicPartition, range
 
 
 def _committed(client: Any, ranges: Ranges) -> dict[TopicPartition, int]:  # noqa: ANN401 - confluent_kafka is untyped
-    found = client.committed(ck_partitions(ranges), timeout=METADATA_TIMEOUT_S)
-    return {TopicPartition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+    """Return what the group has committed. A coordinator that has just moved, or was never asked, is given time to be there."""
+    until = time.monotonic() + METADATA_TIMEOUT_S
+    while True:
+        try:
+            found = client.committed(ck_partitions(ranges), timeout=METADATA_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() not in COORDINATOR_MOVES or time.monotonic() >= until:
+                raise
+            time.sleep(AGAIN_S)
+        else:
+            return {TopicPartition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 
 def _check_offsets(group_id: str, ranges: Ranges, committed: Mapping[TopicPartition, int]) -> None:
