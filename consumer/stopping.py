@@ -5,6 +5,8 @@ import os
 import signal
 import threading
 
+from consumer.background import Background
+
 LEAVING_S = 15.0
 """What leaving the group and closing the clients may take beyond the drain timeout."""
 
@@ -29,5 +31,5 @@ def stop_on_signals(*, within_s: float) -> threading.Event:
         stop.set()
         faulthandler.dump_traceback_later(within_s, exit=True)
 
-    threading.Thread(target=listen, name="signals", daemon=True).start()
+    Background("signals", listen).start()
     return stop

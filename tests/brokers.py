@@ -440,12 +440,19 @@ def read_topic(servers: str, topic: str) -> list[Message]:
 
 
 def end_offsets(servers: str, topic: str) -> dict[TopicPartition, int]:
-    """Return how far each partition of a topic reaches."""
+    """Return how far each partition of a topic reaches; one that has just been created may have no leader yet."""
     consumer = _reader(servers)
+    deadline = time.monotonic() + WAIT_S
     try:
-        partitions = consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions
-        ends = {p: consumer.get_watermark_offsets(ck.TopicPartition(topic, p), timeout=WAIT_S)[1] for p in partitions}
-        return {TopicPartition(topic, p): end for p, end in ends.items()}
+        while True:
+            try:
+                partitions = consumer.list_topics(topic, timeout=WAIT_S).topics[topic].partitions
+                ends = {p: consumer.get_watermark_offsets(ck.TopicPartition(topic, p), timeout=WAIT_S)[1] for p in partitions}
+            except ck.KafkaException:
+                assert time.monotonic() < deadline, f"nothing answers for {topic}"
+                time.sleep(0.1)
+            else:
+                return {TopicPartition(topic, p): end for p, end in ends.items()}
     finally:
         consumer.close()
 
