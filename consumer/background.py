@@ -43,30 +43,19 @@ class Background:
             self._error = error
 
 
-class Step:
-    """One step on a thread of its own, for calls that may not come back."""
+def ends_by(step: Callable[[], object], until: float) -> bool:
+    """Take a step on a thread of its own and raise what it raises; False: it still waits then (monotonic seconds)."""
+    outcome: Future[object] = Future()
 
-    def __init__(self, step: Callable[[], object]) -> None:
-        """Begin it."""
-        self._step = step
-        self._outcome: Future[object] = Future()
-        threading.Thread(target=self._take, name="bounded step", daemon=True).start()
-
-    def ends_by(self, until: float) -> bool:
-        """Wait for its end and raise what it raises; False: it still waits then (monotonic seconds)."""
-        wait([self._outcome], timeout=max(0.0, until - time.monotonic()))
-        if self.running:
-            return False
-        self._outcome.result()
-        return True
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return not self._outcome.done()
-
-    def _take(self) -> None:
+    def take() -> None:
         try:
-            self._outcome.set_result(self._step())
+            outcome.set_result(step())
         except BaseException as error:  # noqa: BLE001 - raised by whoever waits
-            self._outcome.set_exception(error)
+            outcome.set_exception(error)
+
+    threading.Thread(target=take, name="bounded step", daemon=True).start()
+    wait([outcome], timeout=max(0.0, until - time.monotonic()))
+    if not outcome.done():
+        return False
+    outcome.result()
+    return True

@@ -32,6 +32,7 @@ HEARTBEAT_AFTER_S = 1.0
 
 SLICE_S = 0.1
 COMMIT_TIMEOUT_S = 3.0
+"""How long a commit that is waited for may take to be answered."""
 RETRY_S = 1.0
 """Between two tries to look offsets up, or to commit what was refused."""
 

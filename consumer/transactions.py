@@ -14,7 +14,7 @@ from typing import Any, cast
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.background import Step
+from consumer.background import ends_by
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka_client import failure, make_client, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
@@ -115,7 +115,7 @@ class KafkaTransactions:
         def step() -> None:
             _patiently(lambda: producer.send_offsets_to_transaction(wanted, group, _left(until)), until)
 
-        if not Step(step).ends_by(until + SLOW_S):
+        if not ends_by(step, until + SLOW_S):
             self._discard("it waits for the group's coordinator beyond its time")
             raise DeliveryFailed("the group's coordinator did not take the offsets of a transaction in its time")
 
