@@ -108,9 +108,11 @@ class Offsets:
         returned once the group has answered, see `begun`.
         Raises KafkaException when that is not known now, BrokerError where "error" forbids to go on.
         """
-        begun = {partition: self._beginnings.pop(partition) for partition in partitions if partition in self._beginnings}
+        begun = {partition: self._beginnings[partition] for partition in partitions if partition in self._beginnings}
         unknown = [partition for partition in partitions if partition not in begun and partition not in self._asked_beginnings]
         placed = begun | (self._looked_up(unknown, beyond) if unknown else {})
+        for partition in begun:  # not before: the look-up of the others may fail
+            del self._beginnings[partition]
         self._starts |= placed
         return placed
 
