@@ -32,7 +32,7 @@ from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
 from consumer.delivery import AtLeastOnce
-from consumer.encoder import Precision, resolve_device
+from consumer.encoder import resolve_device
 from consumer.encoder_files import DEFAULT_ENCODER, find_encoder
 from consumer.kafka import KafkaSource
 from consumer.kafka_sink import KafkaSink
@@ -43,6 +43,7 @@ from consumer.pipeline import Pipeline
 from consumer.registry import FolderRegistry
 from consumer.reloader import ScorerLoader
 from consumer.scorer import Scorer
+from consumer.switches import Precision
 
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 4

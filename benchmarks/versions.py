@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 from throughput import machine
 
-from consumer.mixture import Switches
 from consumer.registry import FolderRegistry
 from consumer.reloader import ScorerLoader
+from consumer.switches import Switches
 
 BATCH = 256
 

@@ -1,4 +1,4 @@
-"""The streaming service: postings in, occupations out. Start reading at `pipeline.py`; objects are built in `__main__.py`."""
+"""The streaming service: postings in, occupations out. Start reading at `pipeline.py`; objects are built in `run.py`."""
 
 import os
 

@@ -7,12 +7,13 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from consumer.encoder_files import DEFAULT_ENCODER, find_encoder, first_line, weights_sha256
 from consumer.errors import EncoderError
+from consumer.switches import Precision
 from consumer.word_tokens import WordTokens, splits_at_spaces
 from schemas.artifact import EncoderRef
 
@@ -21,8 +22,6 @@ MIN_ROWS, MAX_GROWTH = 12, 1.4
 
 UNPADDED_ROWS = 1_024
 """Of a chunk for a static model, which looks token vectors up: nothing is padded, and a call costs more than its rows."""
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class Encoder(Protocol):

@@ -11,10 +11,9 @@ from typing import Literal
 import torch
 from torch.nn.functional import normalize
 
+from consumer.switches import AS_TRAINED, Switches
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 
-Part = Literal["exemplars", "line", "known", "body"]
-"""What can be switched off; the category embeddings of the cleaned title cannot."""
 LEVELS: tuple[tuple[Literal[2, 3, 5, 6], int], ...] = ((2, 2), (3, 4), (5, 6), (6, 7))
 """Digits of a group's code, and how many characters of an O*NET code they are."""
 NEAREST = 2
@@ -34,21 +33,6 @@ class Tensors:
     exemplars: torch.Tensor | None = None
     titles: tuple[KnownTitle, ...] = ()
     body: torch.Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Switches:
-    """What a consumer changes in a model: parts to leave out (the others share their weight), and the class prior.
-
-    `prior_adjustment` a multiplies every probability by share ** -a, share being the category's of the training postings:
-    above 0 it favours rare categories (logit adjustment, Menon et al. 2021).
-    """
-
-    without: frozenset[Part] = frozenset()
-    prior_adjustment: float = 0.0
-
-
-AS_TRAINED = Switches()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 
 from consumer.artifact import Artifact
 from consumer.background import Background
-from consumer.encoder import Encoder, Precision, load_encoder
+from consumer.encoder import Encoder, load_encoder
 from consumer.errors import ArtifactError, EncoderError, Reason, RegistryError
 from consumer.metrics import Metrics
-from consumer.mixture import AS_TRAINED, Mixture, Switches
+from consumer.mixture import Mixture
 from consumer.registry import ModelRegistry
 from consumer.scorer import Scorer, check_serveable
+from consumer.switches import AS_TRAINED, Precision, Switches
 from schemas.artifact import EncoderRef
 
 REFUSED_RETRY_S = 30.0

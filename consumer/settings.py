@@ -20,10 +20,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from consumer.encoder import Precision
 from consumer.errors import ConfigError
-from consumer.mixture import Part, Switches
 from consumer.moments import Period, parse_moment
+from consumer.switches import Part, Precision, Switches
 
 ENV_PREFIX = "OCCUSTREAM_"
 KafkaProperties = dict[str, str | int | float | bool]

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, settings
 
 from consumer.codec import Codec
 from consumer.messages import Headers, Message
-from consumer.mixture import AS_TRAINED, Mixture, Switches, Tensors
+from consumer.mixture import Mixture, Tensors
 from consumer.registry import FolderRegistry
 from consumer.scorer import Scorer
+from consumer.switches import AS_TRAINED, Switches
 from schemas.artifact import Calibration, Category, Decide, EncoderRef, Exemplars, GoldenTitle, KnownTitle, Manifest, Mix
 from schemas.text import TEMPLATE_ID
 

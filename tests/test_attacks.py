@@ -18,10 +18,11 @@ from prometheus_client import CollectorRegistry
 from consumer.artifact import CHECKSUM, MAX_BYTES, checksum
 from consumer.errors import REASONS, ArtifactError
 from consumer.metrics import RELOADS, Metrics
-from consumer.mixture import Switches, Tensors
+from consumer.mixture import Tensors
 from consumer.pointer import MAX_POINTER_BYTES
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader
+from consumer.switches import Switches
 from faults.tampering import ALL_FILES, Damage, content, cut, flip, lie, moved_out, point, replaced, sign, sparse, tensor
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTitle
 from tests.brokers import wait_until

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from consumer.answer import Scored, group_code
-from consumer.mixture import AS_TRAINED, LEVELS, Mixture, Part, Parts, Queries, Switches, Tensors, blend
+from consumer.mixture import LEVELS, Mixture, Parts, Queries, Tensors, blend
+from consumer.switches import AS_TRAINED, Part, Switches
 from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
 from tests.factories import (
     CALIBRATION,

@@ -12,9 +12,10 @@ import pytest
 
 from consumer.errors import BackgroundFailed, EncoderError
 from consumer.metrics import RELOADS, Metrics
-from consumer.mixture import AS_TRAINED, Part, Switches, Tensors
+from consumer.mixture import Tensors
 from consumer.registry import FolderRegistry
 from consumer.reloader import Reloader, ScorerLoader, wait_for_version
+from consumer.switches import AS_TRAINED, Part, Switches
 from faults.tampering import sign
 from tests.factories import (
     CALIBRATION,

@@ -11,11 +11,10 @@ from typing import TypeVar, get_args
 from rich.console import Console
 from rich.table import Table
 
-from consumer.encoder import Precision
 from consumer.encoder_files import DEFAULT_ENCODER
 from consumer.errors import ConfigError, OccustreamError
-from consumer.mixture import Part
 from consumer.registry import FolderRegistry
+from consumer.switches import Part, Precision
 from schemas.tables import TableError
 from trainer.data import TrainOptions
 from trainer.datasets import STARTER

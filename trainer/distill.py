@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
 from consumer.encoder_files import DEFAULT_ENCODER, find_encoder
 from consumer.errors import EncoderError
+from consumer.word_tokens import WordTokens, splits_at_spaces
 from trainer.methods import Progress, Rows, weighted_sums
 
 MAX_TOKENS = 64
@@ -95,7 +96,7 @@ def distil(
     bags = _bags(titles, tokenizer)
     tokens = _mean_of_titles(bags, targets).requires_grad_()
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam([tokens], lr=lr)
+    optimizer = torch.optim.Adam([tokens], lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(titles) // batch))
     for epoch in range(epochs):
         total = torch.zeros(())
@@ -136,7 +137,7 @@ def tune(
     tokens = _chosen(static.vectors, bags).requires_grad_()
     classes = _class_means(Rows(_means(bags.rows, tokens.detach()), labels, weights), categories, seed).requires_grad_()
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam([{"params": [tokens], "lr": 2e-3}, {"params": [classes], "lr": 4e-3}])
+    optimizer = torch.optim.Adam([{"params": [tokens], "lr": 2e-3}, {"params": [classes], "lr": 4e-3}], fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(texts) // batch))
     for epoch in range(epochs):
         total = torch.zeros(())
@@ -161,10 +162,16 @@ def save(static: Static, folder: Path) -> None:
 
 
 def _bags(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> _Bags:
-    tokens = []
+    read = WordTokens(tokenizer, max_tokens=max_tokens) if splits_at_spaces(tokenizer) else None
+    tokens: list[torch.Tensor] = []
     for start in range(0, len(texts), ENCODED):
-        encodings = tokenizer.encode_batch(list(texts[start : start + ENCODED]), add_special_tokens=False)
-        tokens += [torch.tensor(encoding.ids[:max_tokens], dtype=torch.long) for encoding in encodings]
+        some = texts[start : start + ENCODED]
+        if read is not None:  # word by word: titles share most of theirs
+            made = read(some)
+            tokens += made["input_ids"].tensor_split(made["offsets"][1:])
+        else:
+            encodings = tokenizer.encode_batch(list(some), add_special_tokens=False)
+            tokens += [torch.tensor(encoding.ids[:max_tokens], dtype=torch.long) for encoding in encodings]
     filler = tokenizer.get_vocab_size()
     padded = torch.nn.utils.rnn.pad_sequence([*tokens, torch.tensor([filler])], batch_first=True, padding_value=filler)
     used, rows = padded.unique(return_inverse=True)  # type: ignore[no-untyped-call]

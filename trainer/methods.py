@@ -117,7 +117,7 @@ def softmax(
     """
     generator = torch.Generator().manual_seed(seed)
     weights = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([weights], lr=lr)
+    optimizer = torch.optim.Adam([weights], lr=lr, fused=True)
     steps = epochs * -(-len(rows) // batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(epochs):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from consumer.mixture import Part
+from consumer.switches import Part
 from trainer.encoders import Finetuning
 
 Method = Literal["softmax", "hinge", "mean", "direct"]
