@@ -21,6 +21,9 @@ REFUSED_RETRY_S = 30.0
 
 log = logging.getLogger(__name__)
 
+LOOK_EVERY = 20_000
+"""Objects made and not yet ended at which the garbage collector looks for cycles among them."""
+
 
 class ScorerLoader:
     """Turns a version name into a Scorer that has passed every check."""

@@ -99,8 +99,9 @@ def _may_be_town(part: str) -> bool:
 
 
 def _clean_part(part: str, *, before: str, whole: str) -> str:
-    words = part.split(" ")
-    folded = [word.casefold().rstrip(".") for word in words]
+    words, folded = part.split(" "), part.casefold().split(" ")
+    if "." in part:
+        folded = [word.rstrip(".") for word in folded]
     if part in noise.ALONE and (not before or noise.ALONE[part] in whole):
         return "" if noise.ALONE[part] in whole else noise.ALONE[part]
     if not noise.HOURS.isdisjoint(folded) and _NO_NEWS.issuperset(folded):

@@ -20,7 +20,6 @@ MAX_BODY_CHARS = 20_000
 
 _MAX_ROUNDS = 6
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # soft hyphens, zero-width and direction marks
-_SPACE = re.compile(r"\s+")
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,500}>")
 _NO_CHARACTER = re.compile(r"&#[0-9]{20,}")  # Python refuses to read a number of thousands of digits
 _FOREIGN = re.compile(r"[^\x00-\x7f]{17,}")
@@ -32,7 +31,7 @@ def plain_text(title: str) -> str:
     """Return a title with nothing taken from it but its spelling: NFKC, no invisible marks, single spaces."""
     if not title.isascii():
         title = _INVISIBLE.sub("", unicodedata.normalize("NFKC", title))
-    return _SPACE.sub(" ", title).strip()
+    return " ".join(title.split())
 
 
 def clean_title(title: str) -> str:
