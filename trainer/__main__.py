@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -37,6 +39,7 @@ MAX_SEED = 2**63
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use, 3 rejected (`serve --once`)."""
     options = _parser().parse_args(arguments)
+    options.command = shlex.join(["occustream-trainer", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         status: int | None = options.run(options)
     except ConfigError as error:
@@ -77,7 +80,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         if path and not path.parent.is_dir():
             raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
     chosen = _train_options(options)
-    content = evaluate(chosen, options.splits, lambda line: print(line, file=sys.stderr), compare=options.compare)
+    report = partial(print, file=sys.stderr)
+    content = evaluate(chosen, options.splits, report, compare=options.compare, command=options.command)
     if options.json:
         dump(options.json, content)
     if options.html:

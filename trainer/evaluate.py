@@ -1,7 +1,6 @@
 """`evaluate`: every figure on splits of several kinds, and the methods side by side; nothing is published."""
 
 import platform
-import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.encoder_files import DEFAULT_ENCODER
 from schemas.text import plain_text
 from trainer.data import Data, TrainOptions, prepare
 from trainer.figures import everything, intervals
-from trainer.options import FitOptions
+from trainer.options import EncoderKind, FitOptions
 from trainer.predict import body_alone, predictions
 from trainer.report import Report
 from trainer.split import SplitKind
@@ -41,12 +39,17 @@ METHODS: dict[str, FitOptions] = {
     "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
 }
 """What is compared, all with cleaned titles and none with bodies."""
+THIS: dict[EncoderKind, str] = {"given": "this model", "static": "this static model", "finetuned": "this model, fine-tuned"}
 UNCLEANED = ("hinge: the recipe this started from", "softmax")
 """What is compared without cleaning, too."""
 
 
-def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[str], None], *, compare: bool) -> Report:
+def evaluate(
+    options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[str], None], *, compare: bool, command: str
+) -> Report:
     """Measure the model that `options` describe on each kind of split; with `compare`, the methods beside it.
+
+    `command` is what the report says to repeat it by.
 
     Raises what `train` raises for data and encoder.
     """
@@ -68,7 +71,7 @@ def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[
             curves={f"{kind} split": list(run.curve) for kind, run in runs.items()},
             splits={f"{kind} split": _everything(run, seed=options.seed, precision=precision) for kind, run in runs.items()},
             timing=_timing(runs, time.monotonic() - started),
-            command=shlex.join(["occustream-trainer", "evaluate", *_arguments(options)]),
+            command=command,
         )
 
 
@@ -84,11 +87,11 @@ def _views(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[str, A
 
     Reject examples were judged by the whole model only.
     """
-    yield _row("this model", kind, run, fit)
+    yield _row(THIS[fit.kind], kind, run, fit)
     if run.model.encoders.body is not None:
         title_alone = run.model.without_body()
         for name, said in (("title", predictions(title_alone, run.tested)), ("body", body_alone(run.model, run.tested))):
-            yield _row(f"this model, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
+            yield _row(f"{THIS[fit.kind]}, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
 
 
 def _compared(
@@ -142,11 +145,3 @@ def _timing(runs: dict[SplitKind, Trial], total: float) -> dict[str, float]:
     times = {f"training and calibrating, {kind} split": run.fit_seconds for kind, run in runs.items()}
     times |= {f"scoring {run.predictions.rows:,} held-out titles, {kind} split": run.score_seconds for kind, run in runs.items()}
     return {**times, "all of it": total}
-
-
-def _arguments(options: TrainOptions) -> list[str]:
-    release = ["--onet", str(options.onet)] if options.onet else []
-    labels = ["--new-categories"] if options.new_categories else []
-    labels += ["--unclassified", options.unclassified] if options.unclassified != "reject" else []
-    encoder = ["--encoder", options.encoder] if options.encoder != DEFAULT_ENCODER else []
-    return ["--postings", *options.postings, *release, *labels, *encoder, "--seed", str(options.seed)]
