@@ -3,7 +3,7 @@
 The physics: PyTorch and its libraries, the encoder's weights twice while they are loaded, and then only what is bounded:
 the fetch queue, one batch, the records in flight, the title cache. Peak means VmHWM of the consumer's process.
 
-    python benchmarks/memory.py [--postings FILE.jsonl] [--count 20000]
+    python benchmarks/memory.py [--postings FILE.jsonl] [--count 20000] [--registry DIR]
 """
 
 import argparse
@@ -36,10 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postings", type=Path, help="JSONL of postings, repeated up to --count (default: built-in titles)")
     parser.add_argument("--count", type=int, default=20_000, help="postings to send (20000)")
+    parser.add_argument("--registry", type=Path, help="its version in service (default: one trained on the built-in titles)")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
-        registry = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "registry"
-        train(registry, seed=0)
+        registry = options.registry
+        if registry is None:
+            registry = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "registry"
+            train(registry, seed=0)
         cluster = stack.enter_context(real_kafka())
         servers = cluster or stack.enter_context(embedded_broker())
         topics = topic_names()

@@ -5,7 +5,7 @@ The physics: on a CPU the encoder's arithmetic is nearly all the work, so the be
 distinct, so that no cache helps. Rounds alternate between the two, since shared machines drift; medians of the rounds' ratios
 are quoted. `--precision fp32` gives both the same arithmetic; `auto` lets the consumer use what the hardware has.
 
-    python benchmarks/throughput.py [--titles FILE.csv] [--count 2000] [--rounds 3] [--precision fp32]
+    python benchmarks/throughput.py [--titles FILE.csv] [--count 2000] [--rounds 3] [--precision fp32] [--registry DIR]
 """
 
 import argparse
@@ -43,7 +43,7 @@ from consumer.pipeline import Pipeline
 from consumer.registry import FolderRegistry
 from consumer.reloader import ScorerLoader
 from consumer.scorer import Scorer
-from consumer.switches import Precision
+from consumer.switches import Precision, Switches
 
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 4
@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2_000, help="distinct titles per round (2000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each (3)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "auto"), help="of the consumer's encoder (fp32)")
+    parser.add_argument("--registry", type=Path, help="its version in service (default: the 1,016 category names, embedded)")
+    parser.add_argument("--without", nargs="*", default=[], help="parts of the model not to use")
     parser.add_argument("--no-kafka", action="store_true", help="measure on the memory broker only")
     options = parser.parse_args()
 
@@ -68,7 +70,8 @@ def main() -> None:
     titles = distinct_titles(options.titles, options.count)
     bare = SentenceTransformer(str(find_encoder(DEFAULT_ENCODER)), device=resolve_device("auto"))
     with contextlib.ExitStack() as stack:
-        scorer = make_scorer(options.precision, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        registry = options.registry or category_names(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        scorer = make_scorer(registry, options.precision, options.without)
         brokers: dict[str, Callable[[], float]] = {"memory": lambda: on_memory(titles, scorer)}
         servers = None if options.no_kafka else stack.enter_context(real_kafka())
         if servers:
@@ -80,6 +83,7 @@ def main() -> None:
     ratios = {name: statistics.median(r[name] / r["bare"] for r in rounds) for name in brokers}
     result = {
         "benchmark": "throughput",
+        "model": f"a trained one, without {options.without}" if options.registry else "category names",
         "precision": options.precision,
         "distinct_titles": len(titles),
         "rounds": options.rounds,
@@ -195,12 +199,18 @@ def distinct_titles(file: Path | None, count: int) -> list[str]:
     return random.Random(0).sample(titles, count)  # noqa: S311 - a sample, not a secret
 
 
-def make_scorer(precision: Precision, folder: Path) -> Scorer:
-    """Return the serving scorer, without its cache, of a model whose categories are the 1,016 occupation names."""
+def category_names(folder: Path) -> Path:
+    """Return a registry whose version in service is the 1,016 occupation names and nothing else."""
     command = [sys.executable, "-m", "trainer", "train", "--postings", "starter", "--method", "direct", "--registry", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def make_scorer(folder: Path, precision: Precision, without: Sequence[str]) -> Scorer:
+    """Return the serving scorer, without its cache, of the version in service."""
     registry = FolderRegistry(folder)
-    return ScorerLoader(registry, precision=precision, cache_size=0).load(registry.current() or "")
+    switches = Switches(without=frozenset(without))  # type: ignore[arg-type] # parts by name
+    return ScorerLoader(registry, precision=precision, cache_size=0, switches=switches).load(registry.current() or "")
 
 
 @contextlib.contextmanager
