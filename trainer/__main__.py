@@ -194,7 +194,7 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
         ""
         if kind == "given"
         else (
-            "Distil the encoder into one vector per token, trained together with the categories: some 17 times faster on a CPU. "
+            "Distil the encoder into one vector per token, trained together with the categories: some 20 times faster on a CPU. "
             "The artifact is one like any other; by default it holds no exemplars, whose search would cost most of that. "
         )
     )
