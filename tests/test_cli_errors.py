@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from consumer.__main__ import main
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli
 
 MOCK = ("--kafka", "test.mock.num.brokers=1")  # librdkafka's own cluster inside the client
 Checked = tuple[int, str, str]
@@ -146,3 +148,9 @@ def test_an_occupied_port_is_one_line_and_status_2(cli: Cli, starter_registry: P
         done = cli("consumer", "run", *MOCK, *address, "--device", "cpu", "--registry", str(starter_registry))
     assert done.returncode == 2
     assert f"cannot serve metrics on 127.0.0.1:{port}: " in our_line(done.stderr.decode())
+
+
+def test_the_command_line_comes_without_pytorch() -> None:
+    program = "import sys, consumer.__main__; print('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert shown.strip() == "False", "help and dead-letters would wait seconds for it"

@@ -6,7 +6,6 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -62,7 +61,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    print(json.dumps(train(_train_options(options), lambda line: print(line, file=sys.stderr))))
+    print(json.dumps(train(_train_options(options), _say)))
 
 
 def _train_options(options: argparse.Namespace) -> TrainOptions:
@@ -80,8 +79,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if path and not path.parent.is_dir():
             raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
     chosen = _train_options(options)
-    report = partial(print, file=sys.stderr)
-    content = evaluate(chosen, options.splits, report, compare=options.compare, command=options.command)
+    content = evaluate(chosen, options.splits, _say, compare=options.compare, command=options.command)
     if options.json:
         dump(options.json, content)
     if options.html:
@@ -102,7 +100,7 @@ def _export(options: argparse.Namespace) -> None:
     version = options.version or registry.current()
     if version is None:
         raise ConfigError(f"{options.registry} has no version in service; name one with --version, or train")
-    export(registry.load(version), options.output, lambda line: print(line, file=sys.stderr))
+    export(registry.load(version), options.output, _say)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -137,6 +135,11 @@ def _promote(options: argparse.Namespace) -> None:
 
 def _rollback(options: argparse.Namespace) -> None:
     print(f"version {FolderRegistry(options.registry).rollback()} is in service again")
+
+
+def _say(line: str) -> None:
+    """Report progress where it does not mix with what a command puts out."""
+    print(line, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -39,9 +39,10 @@ METHODS: dict[str, FitOptions] = {
     "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
 }
 """What is compared, all with cleaned titles and none with bodies."""
-THIS: dict[EncoderKind, str] = {"given": "this model", "static": "this static model", "finetuned": "this model, fine-tuned"}
 UNCLEANED = ("hinge: the recipe this started from", "softmax")
 """What is compared without cleaning, too."""
+THIS: dict[EncoderKind, str] = {"given": "this model", "static": "this static model", "finetuned": "this model, fine-tuned"}
+"""What the model that the options describe is called."""
 
 
 def evaluate(
