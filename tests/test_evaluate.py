@@ -4,15 +4,21 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from schemas.text import plain_text
 from tests.conftest import ROOT
 from tests.trainer_data import POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import _parser, main
+from trainer.cleaned import cleaned
+from trainer.data import TrainOptions, prepare
+from trainer.evaluate import METHODS
 from trainer.report import load
 from trainer.split import held_out
+from trainer.trial import measure
 
 DOCS = ROOT / "docs" / "accuracy.md"
 
@@ -53,6 +59,27 @@ def test_methods_are_compared_on_the_same_splits(tiny: list[str], capsys: pytest
     names = [row["method"] for row in rows]
     assert names[0] == "this model"
     assert len(set(names)) == len(names) == 10
+
+
+def test_without_cleaning_the_same_rows_are_held_out(tmp_path: Path) -> None:
+    told = [(text, code) for title, code in POSTINGS for text in (title, f"{title} - $20/hr - Full Time")]
+    options = TrainOptions(
+        postings=[str(write_postings(tmp_path / "postings.csv", told))],
+        onet=write_release(tmp_path / "release"),
+        registry=tmp_path / "unused",
+        encoder=str(write_encoder(tmp_path / "encoder")),
+        device="cpu",
+        split="title",
+        fit=METHODS["mean: class means, shrunk"],
+    )
+    as_posted, clean = (
+        measure(prepare(options, tmp_path, lambda _: None, clean_text=text), options) for text in (plain_text, cleaned)
+    )
+    assert as_posted
+    assert clean
+    assert list(as_posted.tested.lines) == list(clean.tested.lines)
+    assert as_posted.tested.clean != clean.tested.clean
+    assert all(lines == 2 for lines in Counter(as_posted.tested.keys).values()), "both spellings are on one side"
 
 
 def test_another_encoder_is_measured_from_its_folder_and_the_report_names_it(tmp_path: Path) -> None:

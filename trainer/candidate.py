@@ -57,7 +57,7 @@ def refresh(options: TrainOptions, limits: GateLimits, report: Report, *, trigge
             model=model,
             golden=golden,
             figures=trial.summary(options.fit.accept_precision) if trial else {},
-            outcome=measured(trial.predictions, trial.keys) if trial else None,
+            outcome=measured(trial.predictions, trial.tested.keys) if trial else None,
             curves=curves(trial.predictions) if trial else {},
             training=described(options, data) | {"triggers": list(triggers)},
         )

@@ -16,7 +16,7 @@ from schemas.events import LabelledPosting
 from schemas.text import body_text, plain_text
 from trainer import distill
 from trainer.calibrate import REJECT
-from trainer.cleaned import cleaned
+from trainer.cleaned import cleaned, normalised
 from trainer.datasets import Labelled, read_postings
 from trainer.embed import EmbeddingCache, TitleEmbeddings
 from trainer.encoders import distilled
@@ -92,11 +92,6 @@ class Data:
         """The postings' codes."""
         return [posting.onet_code for posting in self.postings]
 
-    @property
-    def keys(self) -> list[str]:
-        """The postings' normalised titles."""
-        return [text.casefold() for text in self.titles.clean]
-
 
 def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Callable[[str], str] = cleaned) -> Data:
     """Read and embed everything that `options` name; `work` is a folder for encoders in the making.
@@ -111,8 +106,6 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
     onet_titles, onet_labels = _onet_titles(taxonomy, options)
     lines = [plain_text(posting.title) for posting in (*labelled.postings, *labelled.rejects)]
     clean = [clean_text(line) for line in lines]
-    if disagreed := disagreement([text.casefold() for text in clean[: len(codes)]], codes):
-        report(disagreed)
     onet_clean = [clean_text(title) for title in onet_titles]
     embeddings = TitleEmbeddings(
         encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
@@ -138,8 +131,8 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
     labels = torch.tensor([*(numbers[code] for code in codes), *(REJECT for _ in labelled.rejects)])
     bodies = [body_text(posting.body or "") for posting in (*labelled.postings, *labelled.rejects)]
     rows = Rows(embeddings.of(clean), labels, torch.ones(len(labels)))
-    titles = Titles(clean, lines, rows, encoder.ref.sha256, bodies)
-    return Data(taxonomy, labelled, *_apart(titles), source, len(embeddings), embeddings.computed)
+    titles, reject_titles = _apart(Titles(clean, lines, rows, encoder.ref.sha256, bodies))
+    return Data(taxonomy, labelled, titles, reject_titles, source, len(embeddings), embeddings.computed)
 
 
 def _read(options: TrainOptions, report: Report) -> tuple[Taxonomy, Labelled]:
@@ -187,3 +180,5 @@ def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None
     )
     for line in labelled.told():
         report(line)
+    if disagreed := disagreement([normalised(p.title) for p in labelled.postings], [p.onet_code for p in labelled.postings]):
+        report(disagreed)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from schemas.artifact import Category
 from schemas.tables import TableError
-from trainer.cleaned import cleaned
+from trainer.cleaned import normalised
 
 TAXONOMY_VERSION = "O*NET-SOC 2019"
 OCCUPATIONS = "Occupation Data.txt"
@@ -64,7 +64,7 @@ def read_taxonomy(release: Path | None) -> Taxonomy:
     titles: dict[str, dict[str, str]] = {category.onet_code: {} for category in categories}
     for name, column in TITLE_FILES:
         for _number, row in _tab_delimited(release / name, (CODE, column)):
-            titles.get(row[CODE], {}).setdefault(cleaned(row[column]).casefold(), row[column])
+            titles.get(row[CODE], {}).setdefault(normalised(row[column]), row[column])
     known = {code: tuple(spellings.values()) for code, spellings in titles.items()}
     return Taxonomy(TAXONOMY_VERSION, categories, known, _descriptions(release, categories))
 

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from consumer.encoder import Encoder
 from schemas.artifact import Category
 from trainer import methods
+from trainer.cleaned import normalised
 from trainer.distill import Static
 from trainer.methods import Rows
 from trainer.onet import Descriptions
@@ -31,6 +32,11 @@ class Titles:
     rows: Rows
     encoder_sha256: str
     bodies: Sequence[str] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        """The normalised titles: those of cleaned ones, whatever the encoder sees."""
+        return [normalised(line) for line in self.lines]
 
     def with_titles(self, more: "Titles") -> "Titles":
         """Return these titles followed by `more`, embedded by the same encoder."""

@@ -31,14 +31,13 @@ class Masks:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A calibrated model that never saw the rows it is measured on, what it says of them, and their normalised titles.
+    """A calibrated model that never saw the rows it is measured on, and what it says of them.
 
     `curve` holds (epoch, loss, held-out top-1) of the title part.
     """
 
     model: Model
     predictions: Predictions
-    keys: list[str]
     tested: Titles
     curve: list[tuple[int, float, float]]
     rejected: RejectFigures
@@ -76,9 +75,8 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     fitted = time.monotonic()
     said = predictions(model, held)
     scored = time.monotonic()
-    keys = [key for key, is_held in zip(data.keys, masks.tested.tolist(), strict=True) if is_held]
     rejected = reject_figures(decisions(model, data.reject_titles.where(reject_masks.tested)))
-    return Trial(model, said, keys, held, curve, rejected, fitted - started, scored - fitted)
+    return Trial(model, said, held, curve, rejected, fitted - started, scored - fitted)
 
 
 def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: Masks, observe: Observe) -> Model:
@@ -121,7 +119,7 @@ def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
     rows = (*data.postings, *data.rejects)
     tested, calibrating = three_ways(
         [posting.onet_code for posting in rows],
-        [*data.keys, *(text.casefold() for text in data.reject_titles.clean)],
+        [*data.titles.keys, *data.reject_titles.keys],
         [posting.posted_at for posting in rows],
         holdout=options.holdout,
         calibration=options.calibration,

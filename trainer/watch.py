@@ -11,7 +11,7 @@ from pathlib import Path
 
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
-from trainer.cleaned import cleaned
+from trainer.cleaned import normalised
 from trainer.datasets import AS_USUAL, STARTER, read_postings
 from trainer.labels import LabelRules
 from trainer.onet import read_taxonomy, release_files
@@ -137,7 +137,7 @@ def _digest(paths: Iterable[Path]) -> str:
 
 def _name(posting: LabelledPosting) -> str:
     """Return what a row is remembered by: its title, however spaced and capitalised, and its code."""
-    row = f"{cleaned(posting.title).casefold()}\t{posting.onet_code}"
+    row = f"{normalised(posting.title)}\t{posting.onet_code}"
     return hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
