@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--postings", nargs="+", default=["starter"], help="labelled postings (default: the built-in ones)")
     parser.add_argument("--onet", type=Path, help="O*NET text release")
     parser.add_argument("--onet-titles", type=int, default=60, help="O*NET job titles per category (60)")
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), help="which (all)")
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="which (all)")
     parser.add_argument("--raw", nargs="*", default=["hinge", "softmax", "+ line"], help="which also without cleaning")
     parser.add_argument("--splits", nargs="+", default=["random", "title"], help="which (all)")
     parser.add_argument("--cache", type=Path, help="where title embeddings are kept for the next run")
