@@ -3,7 +3,8 @@
 The physics: on a CPU the encoder's arithmetic is nearly all the work, so the best a consumer can do is hide everything else
 (JSON, scoring, Kafka) behind it: a ratio of 1. Above 1 it also computes less, by sorting over larger batches. Titles are
 distinct, so that no cache helps. Rounds alternate between the two, since shared machines drift; medians of the rounds' ratios
-are quoted. `--precision fp32` gives both the same arithmetic; `auto` lets the consumer use what the hardware has.
+are quoted. On Kafka both modes of delivery are measured. `--precision fp32` gives both the same arithmetic; `auto` lets the
+consumer use what the hardware has.
 
     python benchmarks/throughput.py [--titles FILE.csv] [--count 2000] [--rounds 3] [--precision fp32] [--registry DIR]
 """
@@ -22,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from confluent_kafka import Producer
@@ -31,7 +32,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
-from consumer.delivery import AtLeastOnce
+from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from consumer.encoder import resolve_device
 from consumer.encoder_files import DEFAULT_ENCODER, find_encoder
 from consumer.kafka import KafkaSource
@@ -44,6 +45,7 @@ from consumer.registry import FolderRegistry
 from consumer.reloader import ScorerLoader
 from consumer.scorer import Scorer
 from consumer.switches import Precision, Switches
+from consumer.transactions import KafkaTransactions
 
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 4
@@ -76,6 +78,7 @@ def main() -> None:
         servers = None if options.no_kafka else stack.enter_context(real_kafka())
         if servers:
             brokers["kafka"] = lambda: on_kafka(titles, scorer, servers)
+            brokers["kafka, exactly once"] = lambda: on_kafka(titles, scorer, servers, once=True)
         bare.encode(titles[:200])  # warm up both sides
         scorer.score(titles[:200])
         rounds = [measure(bare, titles, brokers) for _ in range(options.rounds)]
@@ -112,28 +115,50 @@ def on_memory(titles: Sequence[str], scorer: Scorer) -> float:
     for number, value in enumerate(postings(titles)):
         broker.append(TopicPartition("raw", number % PARTITIONS), value)
     source = MemorySource(broker, topic="raw", group_id="bench")
-    return run_pipeline(source, MemorySink(broker), scorer, len(titles))
+    return run_pipeline(source, MemorySink(broker), scorer, len(titles), Topics())
 
 
-def on_kafka(titles: Sequence[str], scorer: Scorer, servers: str) -> float:
-    """Return the same on a real Kafka; the postings are there before the clock starts."""
-    run = f"bench-{time.time_ns()}"
-    topics = {name: f"{run}.{name}" for name in ("raw", "enriched", "dead")}
+def on_kafka(titles: Sequence[str], scorer: Scorer, servers: str, *, once: bool = False) -> float:
+    """Return the same on a real Kafka, in exactly-once mode if asked; the postings are there before the clock starts."""
+    with kafka_topics(servers) as topics:
+        producer = Producer({"bootstrap.servers": servers})
+        for number, value in enumerate(postings(titles)):
+            producer.produce(topics.raw, value=value, partition=number % PARTITIONS)
+        producer.flush(30)
+        source, sink = clients(servers, topics, once=once)
+        return run_pipeline(source, sink, scorer, len(titles), topics)
+
+
+class Topics(NamedTuple):
+    """The topics of one run."""
+
+    raw: str = "raw"
+    enriched: str = "enriched"
+    dead: str = "dead"
+
+
+@contextlib.contextmanager
+def kafka_topics(servers: str) -> Iterator[Topics]:
+    """Yield new topics; they are deleted afterwards."""
+    topics = Topics(*(f"bench-{time.time_ns()}.{name}" for name in Topics()))
     admin = AdminClient({"bootstrap.servers": servers})
-    for future in admin.create_topics([NewTopic(t, PARTITIONS, 1) for t in topics.values()], operation_timeout=15).values():
+    for future in admin.create_topics([NewTopic(t, PARTITIONS, 1) for t in topics], operation_timeout=15).values():
         future.result(20)
     time.sleep(1)  # until every client sees the topics
-    producer = Producer({"bootstrap.servers": servers})
-    for number, value in enumerate(postings(titles)):
-        producer.produce(topics["raw"], value=value, partition=number % PARTITIONS)
-    producer.flush(30)
-    properties = {"bootstrap.servers": servers}
-    sink = KafkaSink(properties, topics=[topics["enriched"], topics["dead"]])
+    yield topics
+    admin.delete_topics(list(topics))
+
+
+def clients(servers: str, topics: Topics, *, once: bool) -> tuple[KafkaSource, KafkaSink | KafkaTransactions]:
+    """Return a consumer of a group of its own, and what writes its records."""
+    properties, outputs = {"bootstrap.servers": servers}, (topics.enriched, topics.dead)
+    sink = (
+        KafkaTransactions(properties, topics=outputs, transactional_id=topics.raw)
+        if once
+        else KafkaSink(properties, topics=outputs)
+    )
     sink.start()
-    source = KafkaSource({**properties, "group.id": run}, topic=topics["raw"])
-    seconds = run_pipeline(source, sink, scorer, len(titles), output=topics["enriched"], dead=topics["dead"])
-    admin.delete_topics(list(topics.values()))
-    return seconds
+    return KafkaSource({**properties, "group.id": topics.raw}, topic=topics.raw), sink
 
 
 class Stamped:
@@ -154,13 +179,9 @@ class Stamped:
         return messages
 
 
-def run_pipeline(
-    source: Source, sink: Sink, scorer: Scorer, count: int, *, output: str = "enriched", dead: str = "dead"
-) -> float:
+def run_pipeline(source: Source, sink: Sink | KafkaTransactions, scorer: Scorer, count: int, topics: Topics) -> float:
     """Run the real loop until `count` records are acknowledged; returns the seconds since its first message."""
-    metrics = Metrics()
-    codec = Codec(output_topic=output, dead_letter_topic=dead, max_message_bytes=1_000_000, max_title_chars=1_000)
-    stamped = Stamped(source)
+    metrics, stamped = Metrics(), Stamped(source)
     finished: list[float] = []
 
     def stop() -> bool:
@@ -168,16 +189,22 @@ def run_pipeline(
             finished.append(time.perf_counter())
         return bool(finished)
 
-    Pipeline(
-        source=cast("Source", stamped),
-        delivery=AtLeastOnce(source, sink, metrics, codec=codec, bad_share=BadShare()),
-        batcher=Batcher(BatchPolicy(256, 4_000_000, 0.02)),
-        codec=codec,
-        scorer=scorer,
-        metrics=metrics,
-        stop=stop,
-    ).run()
+    make_pipeline(cast("Source", stamped), sink, scorer, metrics, topics, stop).run()
     return finished[0] - (stamped.first or 0.0)
+
+
+def make_pipeline(
+    source: Source, sink: Sink | KafkaTransactions, scorer: Scorer, metrics: Metrics, topics: Topics, stop: Callable[[], bool]
+) -> Pipeline:
+    """Return the consumer's loop with its default settings."""
+    codec = Codec(output_topic=topics.enriched, dead_letter_topic=topics.dead, max_message_bytes=1_000_000, max_title_chars=1_000)
+    delivery: Delivery
+    if isinstance(sink, KafkaTransactions):
+        delivery = ExactlyOnce(source, sink, metrics, codec=codec, bad_share=BadShare())
+    else:
+        delivery = AtLeastOnce(source, sink, metrics, codec=codec, bad_share=BadShare())
+    batcher = Batcher(BatchPolicy(256, 4_000_000, 0.02))
+    return Pipeline(source=source, delivery=delivery, batcher=batcher, codec=codec, scorer=scorer, metrics=metrics, stop=stop)
 
 
 def postings(titles: Sequence[str]) -> Iterator[bytes]:
