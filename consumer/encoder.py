@@ -5,7 +5,7 @@ Nothing here knows what a posting is; `schemas.text` has made the text.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import torch
 from consumer.encoder_files import DEFAULT_ENCODER, find_encoder, first_line, weights_sha256
 from consumer.errors import EncoderError
 from consumer.switches import Precision
-from consumer.word_tokens import WordTokens, splits_at_spaces
+from consumer.word_tokens import WordTokens
 from schemas.artifact import EncoderRef
 
 MIN_ROWS, MAX_GROWTH = 12, 1.4
@@ -72,7 +72,7 @@ class SentenceEncoder:
         self._dtype = _autocast_dtype(self._device, precision)
         self._max_batch_chars = max_batch_chars
         self._pads = pads
-        self._preprocess = model.preprocess if pads else _static_preprocess(model[0], ref.max_seq_length)
+        self._preprocess = model.preprocess if pads else WordTokens(model[0].tokenizer, max_tokens=ref.max_seq_length)
         self._max_batch_rows = 64 if self._device.type == "cpu" else 1_024  # measured: more rows fall out of a CPU's caches
         self._lock = threading.Lock()  # a tokenizer's truncation state is shared; two callers would trip over it
 
@@ -196,15 +196,6 @@ def _check_longest(folder: Path, encoder: SentenceEncoder) -> None:
         raise EncoderError(f"the encoder in {folder} fails on a text of {length} tokens: {first_line(error)}") from error
     if not bool(torch.isfinite(vectors).all()):
         raise EncoderError(f"the encoder in {folder} makes vectors of NaN or infinite numbers")
-
-
-def _static_preprocess(module: Any, max_tokens: int) -> Callable[[Sequence[str]], dict[str, Any]]:  # noqa: ANN401
-    """Return what makes token numbers of texts.
-
-    The module's own does in half the time that the whole model takes to look for other media among titles.
-    """
-    tokenizer = module.tokenizer
-    return WordTokens(tokenizer, max_tokens=max_tokens) if splits_at_spaces(tokenizer) else module.preprocess
 
 
 def _runs(texts: int) -> Iterator[range]:

@@ -14,17 +14,18 @@ MAX_WORD_CHARS = 40
 
 
 class WordTokens:
-    """What a StaticEmbedding's `preprocess` returns, for a tokenizer that never looks across a space."""
+    """What a StaticEmbedding's `preprocess` returns; a text is one word to a tokenizer that may look across spaces."""
 
     def __init__(self, tokenizer: Tokenizer, *, max_tokens: int) -> None:
-        """Take a tokenizer that `splits_at_spaces`; of each text its first `max_tokens` tokens count."""
+        """Take a tokenizer; of each text its first `max_tokens` tokens count."""
         self._tokenizer = tokenizer
+        self._separator = " " if _splits_at_spaces(tokenizer) else None
         self._max_tokens = max_tokens
         self._known: dict[str, list[int]] = {}
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Any]:
         """Return the token numbers of all texts, `(tokens,)`, and where each text's begin, `(texts,)`, both int64."""
-        words = [text.split(" ") for text in texts]
+        words = [text.split(self._separator) if self._separator else [text] for text in texts]
         known = self._of(set(chain.from_iterable(words)))
         tokens = [list(chain.from_iterable(map(known.__getitem__, each)))[: self._max_tokens] for each in words]
         offsets = accumulate(map(len, tokens[:-1]), initial=0) if tokens else ()
@@ -46,7 +47,7 @@ class WordTokens:
         return found
 
 
-def splits_at_spaces(tokenizer: Tokenizer) -> bool:
+def _splits_at_spaces(tokenizer: Tokenizer) -> bool:
     """Return whether the tokens of a text are those of its words, one after the other, as BERT's are."""
     parts = (tokenizer.normalizer, tokenizer.pre_tokenizer)
     return [type(part).__name__ for part in parts] == ["BertNormalizer", "BertPreTokenizer"]

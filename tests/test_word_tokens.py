@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from consumer import word_tokens
 from consumer.encoder import DEFAULT_ENCODER
-from consumer.word_tokens import WordTokens, splits_at_spaces
+from consumer.word_tokens import WordTokens
 from trainer.distill import teacher_tokenizer
 
 MAX_TOKENS = 12
@@ -64,7 +64,9 @@ def test_what_is_remembered_is_bounded(tokenizer: Tokenizer, monkeypatch: pytest
 
 
 def test_a_tokenizer_that_may_look_across_spaces_is_left_its_own_way(tokenizer: Tokenizer) -> None:
-    assert splits_at_spaces(tokenizer)
-    other = Tokenizer(models.BPE())
-    other.pre_tokenizer = pre_tokenizers.Metaspace()
-    assert not splits_at_spaces(other)
+    other = Tokenizer(models.Unigram([("\u2581one", -1.0), ("\u2581one\u2581two", -1.0), ("\u2581two", -1.0)], unk_id=0))
+    other.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
+    titles = ["one two", "two one", "two one two two", "one"]
+    assert len(own(other, ["one two"])[0]) == 1, "a token of two words"
+    assert split(WordTokens(other, max_tokens=MAX_TOKENS)(titles)) == own(other, titles)
+    assert split(WordTokens(other, max_tokens=2)(titles)) == [ids[:2] for ids in own(other, titles)]

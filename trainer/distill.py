@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
 from consumer.encoder_files import DEFAULT_ENCODER, find_encoder
 from consumer.errors import EncoderError
-from consumer.word_tokens import WordTokens, splits_at_spaces
+from consumer.word_tokens import WordTokens
 from trainer.methods import Progress, Rows, weighted_sums
 
 MAX_TOKENS = 64
@@ -162,16 +162,11 @@ def save(static: Static, folder: Path) -> None:
 
 
 def _bags(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> _Bags:
-    read = WordTokens(tokenizer, max_tokens=max_tokens) if splits_at_spaces(tokenizer) else None
+    read = WordTokens(tokenizer, max_tokens=max_tokens)
     tokens: list[torch.Tensor] = []
     for start in range(0, len(texts), ENCODED):
-        some = texts[start : start + ENCODED]
-        if read is not None:  # word by word: titles share most of theirs
-            made = read(some)
-            tokens += made["input_ids"].tensor_split(made["offsets"][1:])
-        else:
-            encodings = tokenizer.encode_batch(list(some), add_special_tokens=False)
-            tokens += [torch.tensor(encoding.ids[:max_tokens], dtype=torch.long) for encoding in encodings]
+        made = read(texts[start : start + ENCODED])
+        tokens += made["input_ids"].tensor_split(made["offsets"][1:])
     filler = tokenizer.get_vocab_size()
     padded = torch.nn.utils.rnn.pad_sequence([*tokens, torch.tensor([filler])], batch_first=True, padding_value=filler)
     used, rows = padded.unique(return_inverse=True)  # type: ignore[no-untyped-call]
