@@ -110,6 +110,28 @@ def test_what_the_docs_do_with_an_export_works_as_it_stands_and_without_pandas(s
     assert not pandas
 
 
+def test_an_index_of_other_rows_does_not_stay_beside_a_new_table(
+    starter_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vectors.faiss").write_bytes(b"of an earlier version")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    registry, said = FolderRegistry(starter_registry), list[str]()
+    export(registry.load(registry.current() or ""), tmp_path, said.append)
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors.parquet"]
+    assert said[-1] == "no vectors.faiss: faiss is not installed (pip install faiss-cpu)"
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(tmp_path / "registry", "v1")
+    (tmp_path / "out" / "vectors.faiss").mkdir(parents=True)
+    (tmp_path / "out" / "vectors.parquet").write_bytes(b"earlier")
+    assert main(["export", "--registry", str(tmp_path / "registry"), "--output", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"occustream-trainer: {tmp_path / 'out'} cannot be written: ")
+    assert (tmp_path / "out" / "vectors.parquet").read_bytes() == b"earlier"
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
 def test_without_a_version_in_service_the_way_out_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(tmp_path / "registry", "v1", promote=False)
     assert main(["export", "--registry", str(tmp_path / "registry"), "--output", str(tmp_path / "out")]) == 2

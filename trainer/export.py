@@ -1,5 +1,6 @@
 """Vectors of a version for other systems: a Parquet table of code, title and vector, and a FAISS index where faiss is there."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from consumer.artifact import Artifact
 from consumer.errors import ConfigError
 
 TABLE, INDEX = "vectors.parquet", "vectors.faiss"
+NO_INDEX = f"no {INDEX}: faiss is not installed (pip install faiss-cpu)"
 
 
 def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
@@ -18,16 +20,22 @@ def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
 
     Columns: `kind` (category, exemplar), `onet_code`, `onet_title`, `title` (a known title, or the occupation's own), `weight`
     (postings), `vector` (unit rows, float32, `dim` long). The index holds the same rows in the same order, for the inner
-    product, which is the cosine. Raises ConfigError where the folder cannot be written.
+    product, which is the cosine. What is there of an earlier version is replaced once all is written. Raises ConfigError where
+    the folder cannot be written.
     """
     table = _table(artifact)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, folder / TABLE, compression="zstd")
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from error
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
+            pq.write_table(table, Path(staging, TABLE), compression="zstd")
+            indexed = _index(_matrix(artifact), Path(staging, INDEX))
+            (folder / INDEX).unlink(missing_ok=True)  # an index of other rows must not stand beside the new table
+            for name in (TABLE, INDEX) if indexed else (TABLE,):
+                Path(staging, name).replace(folder / name)
+    except (OSError, RuntimeError) as error:  # RuntimeError is FAISS's
+        raise ConfigError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     say(f"wrote {table.num_rows:,} vectors to {folder / TABLE}")
-    say(_index(_matrix(artifact), folder / INDEX))
+    say(f"wrote a FAISS index of the same rows to {folder / INDEX}" if indexed else NO_INDEX)
     return int(table.num_rows)
 
 
@@ -63,12 +71,13 @@ def _matrix(artifact: Artifact) -> np.ndarray:
     return unit
 
 
-def _index(matrix: np.ndarray, path: Path) -> str:
+def _index(matrix: np.ndarray, path: Path) -> bool:
+    """Write the index, and return whether faiss is there to make one."""
     try:
         import faiss  # noqa: PLC0415 - an extra, seconds to import
     except ImportError:
-        return f"no {path.name}: faiss is not installed (pip install faiss-cpu)"
+        return False
     index = faiss.IndexFlatIP(matrix.shape[1])
     index.add(matrix)
     faiss.write_index(index, str(path))
-    return f"wrote a FAISS index of the same rows to {path}"
+    return True
