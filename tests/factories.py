@@ -70,6 +70,7 @@ class LetterEncoder:
 
     ref = EncoderRef(id="letters", sha256="0" * 64, dim=27, max_seq_length=128)
     device = torch.device("cpu")
+    arithmetic = "float32"
 
     def __init__(self) -> None:
         self.seen: list[str] = []

@@ -192,6 +192,25 @@ def test_no_bytes_end_in_anything_but_postings_or_a_complaint(
         read_postings([str(path)], {})
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "shown"),
+    [
+        (pa.timestamp("ms"), 1_750_000_000_000, "2025-06-15 15:06:40.000"),
+        (pa.timestamp("ns"), 1_750_000_000_000_000_001, "2025-06-15 15:06:40.000000001"),
+        (pa.timestamp("ms"), 10**15, "<value out of range: 1000000000000000>"),
+        (pa.date32(), 20_254, "2025-06-15"),
+        (pa.duration("ns"), 1, "1"),
+    ],
+)
+def test_any_time_that_parquet_holds_is_read_as_text(kind: pa.DataType, value: int, shown: str, tmp_path: Path) -> None:
+    table = pa.table({"TITLE_RAW": ["Nurse"], "ONET": ["29-1141.00"], "POSTED": pa.array([value]).cast(pa.int64())})
+    whole = pa.int32() if kind == pa.date32() else pa.int64()
+    made = table.set_column(2, "POSTED", table["POSTED"].cast(whole).cast(kind))
+    pq.write_table(made.append_column("unknown", pa.array([10**15], pa.timestamp("ms"))), tmp_path / "a.parquet")
+    (posting,) = read_postings([str(tmp_path / "a.parquet")], OCCUPATIONS).postings
+    assert posting.posted_at == shown
+
+
 def test_parquet_text_that_is_not_utf_8_is_refused_naming_its_row(tmp_path: Path) -> None:
     titles = pa.array([b"Nurse"] * 1_500 + ["Infirmi\u00e8re".encode("latin-1")] + [b"Nurse"] * 7)
     damaged = pa.Array.from_buffers(pa.string(), len(titles), titles.buffers())

@@ -148,6 +148,12 @@ def test_without_a_labelled_row_there_is_nothing_to_do(empty: Place) -> None:
     assert service.live() is None
 
 
+def test_a_name_that_stands_for_no_file_is_told_once(empty: Place, caplog: pytest.LogCaptureFixture) -> None:
+    service = empty.service(postings="dta/*.csv")
+    assert [service.turn(), service.turn()] == ["nothing", "nothing"]
+    assert [record.message for record in caplog.records] == [f"no file at: {empty.root / 'dta/*.csv'}"]
+
+
 def test_new_rows_are_trained_on_and_only_their_titles_are_embedded(place: Place) -> None:
     before = place.registry.current()
     place.write(NEW[:4], "new.csv")
@@ -277,6 +283,24 @@ def test_a_refresh_that_fails_is_tried_again_with_all_its_rows(place: Place, mon
     place.now += 31
     assert service.turn() == "promoted"
     assert place.shown("rows") == len(POSTINGS) + len(NEW)
+
+
+def test_an_error_that_nobody_foresaw_is_a_refresh_that_failed(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.write(NEW, "new.csv")
+
+    def broken(*_: object, **__: object) -> None:
+        raise OverflowError("date value out of range")
+
+    service = place.service()
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.service.refresh", broken)
+        assert service.turn() == "failed"
+    assert "date value out of range" in caplog.text
+    assert service.turn() == "nothing"  # not again at once
+    place.now += 31
+    assert service.turn() == "promoted"
 
 
 def test_told_to_stop_it_breaks_off_between_steps(place: Place) -> None:

@@ -37,6 +37,7 @@ PARQUET_ROWS = 1_000
 TEXT_TYPES = {"string", "large_string", "string_view"}
 """What Parquet's text columns are read as."""
 CODE, NAME, BODY = (column_names(name) for name in ("onet_code", "onet_title", "body"))
+COLUMNS = frozenset(column for name in LabelledPosting.model_fields for column in column_names(name))
 REQUIRED = {"title": column_names("title"), "O*NET code": CODE}
 CUT = "cut", f"with a body of more than {MAX_BODY_CHARS:,} characters"
 
@@ -210,12 +211,19 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         check_columns(table.schema_arrow.names, str(path), REQUIRED)
         _check_text_columns(table.schema_arrow, path)
         row = 0
-        for batch in table.iter_batches(batch_size=PARQUET_ROWS):
-            for fields in _as_dicts(batch, path, row):
+        known = [name for name in table.schema_arrow.names if name in COLUMNS]
+        for batch in table.iter_batches(batch_size=PARQUET_ROWS, columns=known):
+            for fields in _as_dicts(_times_as_text(batch), path, row):
                 row += 1
                 yield row, fields
     except ArrowException as error:
         raise TableError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows with times as ISO text: some that Parquet holds are none that Python has."""
+    columns = [column.cast(pa.string()) if pa.types.is_temporal(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _as_dicts(batch: pa.RecordBatch, path: Path, before: int) -> list[dict[str, Any]]:

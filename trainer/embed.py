@@ -3,8 +3,8 @@
 import hashlib
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,23 +24,17 @@ class EmbeddingCache:
     """Vectors on disk, a SQLite file per encoder. Safe to share between processes; a lost file costs time only."""
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
-        """Open or make the file for what `encoder` computes. Raises RegistryError where it cannot be used."""
+        """Open or make the file for what `encoder` computes. All of this raises RegistryError where it cannot."""
         name = hashlib.sha256(repr((encoder.ref.sha256, encoder.ref.max_seq_length, encoder.arithmetic)).encode()).hexdigest()
         self._path = folder / f"{name[:16]}.sqlite"
         self._dim = encoder.ref.dim
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with closing(self._connected()) as file, file:
-                file.execute("CREATE TABLE IF NOT EXISTS vectors (text TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
-        except (OSError, sqlite3.Error) as error:
-            raise RegistryError(
-                f"the embedding cache {self._path} cannot be used: {error}; remove it, or name another"
-            ) from error
+        with self._opened() as file:
+            file.execute("CREATE TABLE IF NOT EXISTS vectors (text TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
 
     def get(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors `(dim,)` float32 of those texts that are there."""
         found: dict[str, np.ndarray] = {}
-        with closing(self._connected()) as file:
+        with self._opened() as file:
             for start in range(0, len(texts), ASKED_AT_ONCE):
                 some = texts[start : start + ASKED_AT_ONCE]
                 marks = ",".join("?" * len(some))
@@ -51,11 +45,19 @@ class EmbeddingCache:
     def put(self, texts: Sequence[str], vectors: torch.Tensor) -> None:
         """Keep the vectors `(texts, dim)`."""
         rows = zip(texts, (row.tobytes() for row in vectors.numpy().astype("<f4")), strict=True)
-        with closing(self._connected()) as file, file:
+        with self._opened() as file:
             file.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
 
-    def _connected(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=60)
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._path, timeout=60)) as file, file:
+                yield file
+        except (OSError, sqlite3.Error) as error:
+            raise RegistryError(
+                f"the embedding cache {self._path} cannot be used: {error}; remove it, make room, or name another folder"
+            ) from error
 
 
 class TitleEmbeddings:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
 from consumer.encoder import Encoder, SentenceEncoder, load_encoder
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, RegistryError
 from trainer import distill
 from trainer.distill import Static
 from trainer.embed import TitleEmbeddings, progress_bar, shown
@@ -68,8 +68,12 @@ def distilled(onet: Titles, tokenizer: Tokenizer, *, seed: int, cache: Path | No
         static = distill.distil(teacher, onet.clean, tokenizer, seed=seed, dim=dim, progress=progress)
     if kept is not None:
         partial = kept.with_suffix(f".{os.getpid()}")
-        save_file({"vectors": static.vectors}, partial)
-        partial.replace(kept)
+        try:
+            save_file({"vectors": static.vectors}, partial)
+            partial.replace(kept)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise RegistryError(f"the cache {cache} cannot be written: {error}; make room, or name another folder") from error
     return static
 
 
@@ -119,7 +123,10 @@ def described(postings: Titles, source: Source) -> tuple[list[str], torch.Tensor
 def saved(static: Static, source: Source, *, max_tokens: int = 128) -> tuple[SentenceEncoder, Path]:
     """Return token vectors as serving will load them, and their folder."""
     folder = source.work / f"tokens-{len(list(source.work.iterdir()))}"
-    distill.save(static, folder)
+    try:
+        distill.save(static, folder)
+    except (OSError, SafetensorError) as error:
+        raise RegistryError(f"the temporary folder {source.work} cannot be written: {error}; TMPDIR names another") from error
     return load_encoder(str(folder), device=str(source.encoder.device), max_seq_length=max_tokens, called=STATIC_ID), folder
 
 

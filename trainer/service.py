@@ -67,7 +67,7 @@ class RefreshService:
         self._registry = FolderRegistry(options.registry)
         self._retry_at = float("-inf")
         self._met: tuple[str, frozenset[str]] = "", frozenset()
-        self._told = ""
+        self._told: dict[str, str] = {}
         self.version: str | None = None
         """The version in service, as of the last look."""
 
@@ -100,9 +100,11 @@ class RefreshService:
             log.info("told to stop: the refresh was broken off, nothing was published")
             return "nothing"
         except (OccustreamError, TableError, OSError, ValueError) as error:
-            self._retry_at = self._clock() + self._policy.retry_s
             log.warning("refresh failed, tried again in %.0f s at the earliest: %s", self._policy.retry_s, error)
-            return self._count("failed")
+        except Exception:  # whatever data or libraries come up with: the version in service stays, and so does the service
+            log.exception("refresh failed by an unexpected error, tried again in %.0f s at the earliest", self._policy.retry_s)
+        self._retry_at = self._clock() + self._policy.retry_s
+        return self._count("failed")
 
     def live(self) -> str | None:
         """Return None: the loop looks after its own threads, and a refresh may take hours."""
@@ -114,13 +116,15 @@ class RefreshService:
 
     def _triggers(self, look: Look) -> list[str]:
         """Return the names of the reasons to refresh now; none while there is no row to learn from."""
+        if look.unmatched:
+            self._tell("files", f"no file at: {', '.join(look.unmatched)}")
         if not look.rows:
             return []
         if self.version is None:
             return ["first"]
         policy, seen, drifted = self._policy, self._watch.seen, self._drift()
         if drifted and not look.new_rows:
-            self._tell(f"drift, but no new labelled posting to learn from: {'; '.join(drifted)}")
+            self._tell("drift", f"drift, but no new labelled posting to learn from: {'; '.join(drifted)}")
         found = {
             "schedule": policy.every_s is not None and self._clock() - seen.at >= policy.every_s,
             "postings": look.new_rows >= policy.min_new,
@@ -174,10 +178,10 @@ class RefreshService:
             raise StopAsked
         log.info(what)
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, what: str, text: str) -> None:
         """Log what stays true for long once, not at every look."""
-        if text != self._told:
-            self._told = text
+        if text != self._told.get(what):
+            self._told[what] = text
             log.warning(text)
 
     def _count(self, outcome: Outcome) -> Outcome:

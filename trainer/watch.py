@@ -38,6 +38,8 @@ class Look:
     rows: Mapping[str, int]
     new_codes: Mapping[str, int]
     onet: str
+    unmatched: tuple[str, ...] = ()
+    """Folders and globs in which there is no file."""
 
     @property
     def new_rows(self) -> int:
@@ -66,9 +68,9 @@ class Watch:
 
     def look(self) -> Look:
         """Return what there is. Raises TableError, OSError for what cannot be read; it is read again at the next look."""
-        files = self._files()
+        files, unmatched = self._files()
         if not files:
-            return Look((), {}, {}, "")
+            return Look((), {}, {}, "", unmatched)
         release = release_files(self._onet) if self._onet else []
         # Taken before reading: a file written to meanwhile is read once more.
         watched = [*map(Path, (name for name in files if name != STARTER)), *release]
@@ -86,18 +88,20 @@ class Watch:
         for name, count in rows.items():
             if (more := count - self.seen.rows.get(name, 0)) > 0:
                 new_codes[codes[name]] += more
-        return Look(tuple(files), rows, new_codes, onet)
+        return Look(tuple(files), rows, new_codes, onet, unmatched)
 
     def remember(self, look: Look, *, at: float) -> None:
         """Keep what a refresh was made of, also for the next process. Raises OSError."""
         self.seen = Seen(rows=dict(look.rows), onet=look.onet, at=at)
         write_whole(self._memory, json.dumps({"rows": self.seen.rows, "onet": look.onet, "at": at}))
 
-    def _files(self) -> list[str]:
-        names = [name for given in self._postings for name in _expanded(given)]
+    def _files(self) -> tuple[list[str], tuple[str, ...]]:
+        """Return the files there are, and the names given that stand for none."""
+        found = {given: _expanded(given) for given in self._postings}
+        names = [name for files in found.values() for name in files]
         if self._collected.is_file() and self._collected.stat().st_size:
             names.append(str(self._collected))
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(names)), tuple(given for given, files in found.items() if not files)
 
 
 def write_whole(path: Path, text: str) -> None:
