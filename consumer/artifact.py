@@ -64,7 +64,9 @@ def read_manifest(folder: Path, *, within: Path) -> Manifest:
         raw = read(path, within=within, limit=MAX_BYTES[MANIFEST])
     except ArtifactError as error:
         if error.reason == "missing":
-            raise ArtifactError("missing", f"no artifact at {folder}: {MANIFEST} is not there") from None
+            found = f"no artifact at {folder}: {MANIFEST} is not there"
+            way_out = "'occustream-trainer list' shows the versions that are there, 'promote' puts one in service"
+            raise ArtifactError("missing", f"{found}; {way_out}") from None
         raise
     _check_whole(path, raw)
     try:

@@ -70,6 +70,17 @@ class FolderRegistry:
                 manifests.append(read_manifest(folder, within=self.root))
         return sorted(manifests, key=lambda m: (m.trained_at, m.version))
 
+    def unreadable(self) -> dict[str, str]:
+        """Return the versions whose manifest cannot be read, and the one in service if it is gone, each with the reason."""
+        names = {folder.name for folder in (self.root / "versions").glob("*")} | set(read_pointer(self.root)[:1])
+        found = {}
+        for name in sorted(names):
+            try:
+                read_manifest(self._folder(name), within=self.root)
+            except ArtifactError as error:
+                found[name] = str(error)
+        return found
+
     def load(self, version: str) -> Artifact:
         """Return a version, its files checked against the manifest. Raises ArtifactError."""
         return read_artifact(self._folder(version), within=self.root)
@@ -134,14 +145,23 @@ class FolderRegistry:
             self._promote(version)
 
     def rollback(self) -> str:
-        """Put the version before the current one back in service and return it. Raises RegistryError when there is none."""
+        """Put the last version before the current one that is whole back in service and return it.
+
+        Raises RegistryError when there is none.
+        """
         with self._writing():
             pointer = read_pointer(self.root)
-            if len(pointer) < 2:  # noqa: PLR2004 - the current one and one before it
-                raise RegistryError(f"{self.root / CURRENT} knows no earlier version to roll back to")
-            self.load(pointer[1])
-            write_pointer(self.root, pointer[1:])
-            return pointer[1]
+            broken = []
+            for place, version in enumerate(pointer[1:], start=1):
+                try:
+                    self.load(version)
+                except ArtifactError as error:
+                    broken.append(str(error))
+                    continue
+                write_pointer(self.root, pointer[place:])
+                return version
+            why = f": {broken[0]}" if broken else ""
+            raise RegistryError(f"{self.root / CURRENT} knows no earlier version to roll back to{why}")
 
     def prune(self, keep: int) -> list[str]:
         """Remove the oldest versions beyond `keep`, and encoders that none of the others names; returns what was removed.

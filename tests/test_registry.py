@@ -1,5 +1,6 @@
 """A version is there whole or not at all, never changes, and the pointer moves in one step."""
 
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -69,10 +70,32 @@ def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(tmp_path: Path
     publish(tmp_path, "v2")
     with (damaged / "embeddings.safetensors").open("ab") as file:
         file.write(b"\0")
-    for act in (lambda: registry.promote("v1"), registry.rollback):
-        with pytest.raises(ArtifactError, match="is damaged"):
-            act()
+    with pytest.raises(ArtifactError, match="is damaged"):
+        registry.promote("v1")
+    with pytest.raises(RegistryError, match=r"no earlier version to roll back to: .*is damaged"):
+        registry.rollback()
     assert registry.current() == "v2"
+
+
+def test_rollback_passes_over_versions_that_are_gone_or_damaged(tmp_path: Path) -> None:
+    registry = FolderRegistry(tmp_path)
+    for version in ("v1", "v2", "v3", "v4"):
+        publish(tmp_path, version)
+    shutil.rmtree(tmp_path / "versions" / "v3")
+    (tmp_path / "versions" / "v2" / "titles.json").write_text("[")
+    assert registry.rollback() == registry.current() == "v1"
+
+
+def test_what_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
+    registry = FolderRegistry(tmp_path)
+    assert registry.unreadable() == {}
+    for version in ("v1", "v2", "v3"):
+        publish(tmp_path, version)
+    (tmp_path / "versions" / "v1" / "manifest.json").write_text("{")
+    shutil.rmtree(tmp_path / "versions" / "v3")
+    told = registry.unreadable()
+    assert set(told) == {"v1", "v3"}
+    assert "'promote' puts one in service" in told["v3"]
 
 
 def test_promote_mends_a_broken_pointer_as_its_error_says(tmp_path: Path) -> None:
