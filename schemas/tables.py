@@ -64,6 +64,6 @@ def check_columns(found: Sequence[str], name: str, required: Mapping[str, Sequen
     for what, columns in required.items():
         if not set(columns) & set(found):
             names = ", ".join(found)[:300]
-            raise TableError(f"{name} has no column for the {what}: one of {', '.join(columns)}; found: {names}")
+            raise TableError(f"{name} has no column for the {what}: one of {', '.join(columns)}; found: {names or 'none'}")
     if twice := {column for column in found if column and list(found).count(column) > 1}:
         raise TableError(f"{name} has the column {min(twice)!r} twice")

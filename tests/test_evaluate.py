@@ -121,7 +121,7 @@ def test_undated_postings_leave_the_time_split_out_and_say_so(
     assert main(["evaluate", *tiny, "--postings", str(undated), "--splits", "time", "random"]) == 0
     out, err = capsys.readouterr()
     assert set(json.loads(out)["splits"]) == {"random split"}
-    assert "time split: no rows can be held out (a time split needs dates" in err
+    assert "time split: no rows can be held out: a time split needs dates" in err
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"title": 5}'])

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import figures, plots
+from trainer.__main__ import main
 from trainer.page import LONGEST_TEXT, text
 from trainer.predictions import Predictions
 from trainer.report import Report, dump, load, render, write_report
@@ -238,6 +239,24 @@ def test_something_else_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"title": 1}')
     with pytest.raises(ValueError, match="created_at"):
         load(tmp_path / "report.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "Expecting property name"),
+        ('{"title": 1}', "it is none that 'evaluate --json' wrote: title: Input should be a valid string"),
+        ('{"title": "t", "created_at": "now", "methods": [{"method": 5, "top_1": "x", "intervals": 7}]}', "no attribute 'get'"),
+    ],
+)
+def test_what_is_no_report_is_said_in_a_line(content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(content)
+    assert main(["report", str(path), "--output", str(tmp_path / "page.html")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"occustream-trainer: no report of {path}: ")
+    assert said in line
+    assert not (tmp_path / "page.html").exists()
 
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)

@@ -158,6 +158,17 @@ def test_publishing_without_promotion_waits_for_promote_and_rollback_undoes_it(
     assert capsys.readouterr().out == f"version {second} is in service\nversion {first} is in service again\n"
 
 
+def test_what_nothing_was_held_out_for_takes_no_versions_place(train: Train, tmp_path: Path) -> None:
+    alone = train("--split", "time", "--method", "mean")
+    assert "a time split needs dates such as 2025-06-30 in POSTED" in alone["report"]
+    assert FolderRegistry(tmp_path).current() == alone["version"], "better than none"
+    second = train("--split", "time", "--method", "mean")
+    assert f"version {alone['version']} stays in service" in second["report"]
+    assert FolderRegistry(tmp_path).current() == alone["version"]
+    judged = train("--method", "mean")
+    assert FolderRegistry(tmp_path).current() == judged["version"]
+
+
 @pytest.mark.parametrize(
     "rows",
     [

@@ -1,12 +1,14 @@
 """Wrong use of `occustream-trainer` gets one clear line and the right exit status, never a traceback, and publishes nothing."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Cli
-from tests.trainer_data import write_postings, write_release
+from tests.factories import publish
+from tests.trainer_data import write_encoder, write_postings, write_release
 from trainer.__main__ import main
 
 Complaint = Callable[..., str]
@@ -48,6 +50,7 @@ def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         ("--encoder pickle", "pickle/pytorch_model.bin may be a pickle, which can run any code; remove it"),
         ("--encoder broken", "broken cannot be loaded as a SentenceTransformer"),
         ("--encoder ./no/such", "encoder './no/such' is no folder and the hub does not give it"),
+        ("--cache jobs.csv", "the embedding cache jobs.csv/"),
     ],
 )
 def test_what_cannot_be_trained_on_is_named(arguments: str, said: str, complaint: Complaint, tmp_path: Path) -> None:
@@ -116,13 +119,29 @@ def test_an_encoder_that_is_not_there_names_the_ways_to_have_it(complaint: Compl
         ("--without", "title", "invalid choice: 'title'"),
         ("--max-exemplars", "0", "at least 1, not 0"),
         ("--registry", "", "an empty name; is a variable unset?"),
-        ("--onet", "", "an empty name; is a variable unset?"),
+        *((option, "", "an empty name; is a variable unset?") for option in ("--onet", "--postings", "--encoder", "--device")),
+        ("--rounds", "21", "at most 20, not 21: each is a fit"),
     ],
 )
 def test_a_wrong_option_is_wrong_use(option: str, value: str, said: str, complaint: Complaint) -> None:
     line = complaint("train", "--postings", "jobs.csv", "--registry", "registry", f"{option}={value}", status=2)
     assert f"argument {option}: " in line
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--finetune-encoder jobs.csv", "--finetune-encoder jobs.csv is a file; name a folder"),
+        ("--html onet", "onet cannot be written: it is a folder; name a file"),
+        ("--json no/such.json", "no/such.json cannot be written: there is no folder no"),
+        ("--splits time", "no split could be measured on"),
+    ],
+)
+def test_what_cannot_be_written_or_measured_is_told(arguments: str, said: str, complaint: Complaint, tmp_path: Path) -> None:
+    encoder = str(write_encoder(tmp_path / "encoder"))
+    command = ("evaluate", "--postings", "jobs.csv", "--encoder", encoder, "--device", "cpu", "--onet", "onet")
+    assert said in complaint(*command, *arguments.split(), status=2)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +160,7 @@ def test_what_is_missing_on_the_command_line_is_named(arguments: str, missing: s
     ],
 )
 def test_a_version_that_is_not_there_cannot_be_put_in_service(arguments: str, said: str, complaint: Complaint) -> None:
+    Path("registry").mkdir()
     assert said in complaint(*arguments.split(), "--registry", "registry")
 
 
@@ -149,12 +169,29 @@ def test_a_file_is_no_registry(complaint: Complaint) -> None:
         assert "jobs.csv" in complaint(*command.split(), "--registry", "jobs.csv")
 
 
-@pytest.mark.parametrize("name", ["empty", "missing"])
-def test_a_registry_without_versions_says_how_to_make_one(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "empty").mkdir()
-    assert main(["list", "--registry", str(tmp_path / name)]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / name} holds no model version; make one with 'occustream-trainer train'\n"
-    assert not (tmp_path / "missing").exists()
+def test_a_registry_without_versions_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--registry", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path} holds no model version; make one with 'occustream-trainer train'\n"
+
+
+@pytest.mark.parametrize("command", ["list", "promote v1", "rollback", "export --output out"])
+def test_a_registry_that_is_not_there_is_not_made(command: str, complaint: Complaint) -> None:
+    said = complaint(*command.split(), "--registry", "missing")
+    assert said.endswith("there is no folder missing; 'occustream-trainer train' makes a registry")
+    assert not Path("missing").exists()
+
+
+def test_a_version_in_service_that_cannot_be_read_is_shown_with_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in ("v1", "v2"):
+        publish(tmp_path, version)
+    shutil.rmtree(tmp_path / "versions" / "v2")
+    assert main(["list", "--registry", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("version v2 is in service and cannot be read: no artifact at ")
+    assert "v1" in out
+    assert "no version that can be read is in service; promote one" in out
 
 
 def test_the_command_itself_says_one_line_on_bad_bytes_and_leaves_nothing(cli: Cli, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import traceback
@@ -9,13 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from consumer.encoder_files import DEFAULT_ENCODER
-from consumer.errors import ConfigError, OccustreamError
+from consumer.errors import ConfigError, OccustreamError, RegistryError
 from consumer.registry import FolderRegistry
 from consumer.switches import Part, Precision
+from schemas.artifact import Manifest
 from schemas.tables import TableError
 from trainer.data import TrainOptions
 from trainer.datasets import STARTER
@@ -31,6 +34,7 @@ from trainer.train import train
 
 Number = TypeVar("Number", int, float)
 WITHOUT: dict[EncoderKind, tuple[Part, ...]] = {"given": (), "static": ("exemplars",), "finetuned": ()}
+MAX_ROUNDS = 20
 MAX_SEED = 2**63
 """What a generator of torch's can be seeded with is less."""
 
@@ -48,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"occustream-trainer: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("occustream-trainer: interrupted; 'list' shows what is published", file=sys.stderr)
         return 130
     except Exception:
         traceback.print_exc()
@@ -67,6 +72,8 @@ def _train(options: argparse.Namespace) -> None:
 def _train_options(options: argparse.Namespace) -> TrainOptions:
     given = vars(options)
     parts = frozenset(get_args(Part)) - frozenset(options.without or ()) if options.method == "softmax" else frozenset[Part]()
+    if options.finetune_encoder and options.finetune_encoder.exists() and not options.finetune_encoder.is_dir():
+        raise ConfigError(f"--finetune-encoder {options.finetune_encoder} is a file; name a folder")
     tuning = Finetuning(options.finetune_encoder, options.finetune_epochs) if options.finetune_encoder else None
     known = {name: given[name] for name in FitOptions.__dataclass_fields__ if name in given}
     fit = FitOptions(**{**known, "kind": "finetuned" if tuning else options.kind}, parts=parts, finetune=tuning)
@@ -75,40 +82,71 @@ def _train_options(options: argparse.Namespace) -> TrainOptions:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    for path in (options.json, options.html):
-        if path and not path.parent.is_dir():
-            raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
+    outputs = {path: write for path, write in ((options.json, dump), (options.html, write_report)) if path}
+    for path in outputs:
+        _check_output(path)
     chosen = _train_options(options)
     content = evaluate(chosen, options.splits, _say, compare=options.compare, command=options.command)
-    if options.json:
-        dump(options.json, content)
-    if options.html:
-        write_report(options.html, content)
     shown = {name: {**figures["summary"], "intervals": figures["intervals"]} for name, figures in content.splits.items()}
     print(json.dumps({"splits": shown, "methods": content.methods}))
+    for path, write in outputs.items():
+        try:
+            write(path, content)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _check_output(path: Path) -> None:
+    """Raise ConfigError if nothing can be written to this name: asked before minutes of work, not after."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ConfigError(f"{path} cannot be written: it is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written: no permission in {path.parent}")
 
 
 def _report(options: argparse.Namespace) -> None:
     try:
         write_report(options.output, load(options.figures))
-    except (OSError, ValueError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"no report of {options.figures}: it is none that 'evaluate --json' wrote: {place}: {first['msg']}"
+        ) from error
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise ConfigError(f"no report of {options.figures}: {str(error).splitlines()[0]}") from error
 
 
 def _export(options: argparse.Namespace) -> None:
-    registry = FolderRegistry(options.registry)
+    registry = _existing(options)
     version = options.version or registry.current()
     if version is None:
         raise ConfigError(f"{options.registry} has no version in service; name one with --version, or train")
     export(registry.load(version), options.output, _say)
 
 
-def _list(options: argparse.Namespace) -> None:
-    registry = FolderRegistry(options.registry)
-    current, versions = registry.current(), registry.versions()
-    if not versions:
+def _existing(options: argparse.Namespace) -> FolderRegistry:
+    """Return the registry; only training makes a new one. Raises RegistryError."""
+    if not options.registry.is_dir():
+        raise RegistryError(f"there is no folder {options.registry}; 'occustream-trainer train' makes a registry")
+    return FolderRegistry(options.registry)
+
+
+def _list(options: argparse.Namespace) -> int:
+    registry = _existing(options)
+    current, versions, unreadable = registry.current(), registry.versions(), registry.unreadable()
+    for version, why in unreadable.items():
+        _say(f"version {version}{' is in service and' if version == current else ''} cannot be read: {why}")
+    if versions:
+        _print_versions(versions, current)
+    elif not unreadable:
         print(f"{options.registry} holds no model version; make one with 'occustream-trainer train'")
-        return
+    return 1 if current in unreadable else 0
+
+
+def _print_versions(versions: Sequence[Manifest], current: str | None) -> None:
     table = Table("", "version", "trained at", "method", "rows", "top-1", "top-5", "macro", "encoder")
     for manifest in versions:
         figures = [
@@ -125,16 +163,17 @@ def _list(options: argparse.Namespace) -> None:
         )
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
-    console.print("* in service" if current else "no version is in service; promote one")
+    whole = any(manifest.version == current for manifest in versions)
+    console.print("* in service" if whole else "no version that can be read is in service; promote one")
 
 
 def _promote(options: argparse.Namespace) -> None:
-    FolderRegistry(options.registry).promote(options.version)
+    _existing(options).promote(options.version)
     print(f"version {options.version} is in service")
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    print(f"version {FolderRegistry(options.registry).rollback()} is in service again")
+    print(f"version {_existing(options).rollback()} is in service again")
 
 
 def _say(line: str) -> None:
@@ -174,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    run: Callable[[argparse.Namespace], None],
+    run: Callable[[argparse.Namespace], int | None],
     text: str,
 ) -> None:
     command = commands.add_parser(name, help=text, description=text)
@@ -216,7 +255,14 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
 
 def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind, rounds: int = 2) -> None:
     add = parser.add_argument
-    add("--postings", nargs="+", required=True, metavar="FILE", help=f"labelled postings; {STARTER!r} names the ones built in")
+    add(
+        "--postings",
+        nargs="+",
+        type=_text,
+        required=True,
+        metavar="FILE",
+        help=f"labelled postings; {STARTER!r} names the ones built in",
+    )
     add("--onet", type=_folder, metavar="DIR", help="text release of the O*NET database (default: codes and names only)")
     add(
         "--new-categories",
@@ -253,7 +299,7 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind, rounds: int 
     add("--epochs", type=_positive, metavar="N", help="passes over the rows (softmax 6, hinge 5)")
     add(
         "--rounds",
-        type=_positive,
+        type=_rounds,
         default=rounds,
         metavar="N",
         help=f"fits to calibrate on, each without a part of its own of the rows ({rounds}; more: better calibrated, and slower)",
@@ -261,9 +307,15 @@ def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind, rounds: int 
     add("--holdout", type=_share, default=0.2, metavar="SHARE", help="of the rows, held out to measure on (0.2)")
     add("--accept-precision", type=_share, default=0.9, metavar="SHARE", help="promised precision of the decision 'accept' (0.9)")
     add("--onet-titles", type=_positive, default=60, metavar="N", help="O*NET job titles used per category (60)")
-    add("--encoder", default=DEFAULT_ENCODER, metavar="NAME", help="a SentenceTransformer: folder or hub name (all-MiniLM-L6-v2)")
+    add(
+        "--encoder",
+        type=_text,
+        default=DEFAULT_ENCODER,
+        metavar="NAME",
+        help="a SentenceTransformer: folder or hub name (all-MiniLM-L6-v2)",
+    )
     add("--max-seq-length", type=_positive, default=128, metavar="N", help="word pieces of a title that count (128)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", type=_text, default="auto", help="auto, cpu, cuda or cuda:N")
     add(
         "--precision",
         choices=get_args(Precision),
@@ -305,10 +357,21 @@ def _seed(text: str) -> int:
     return number
 
 
-def _folder(text: str) -> Path:
+def _rounds(text: str) -> int:
+    number = _positive(text)
+    if number > MAX_ROUNDS:
+        raise argparse.ArgumentTypeError(f"at most {MAX_ROUNDS}, not {text}: each is a fit, and they share the rows")
+    return number
+
+
+def _text(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("an empty name; is a variable unset?")
-    return Path(text)
+    return text
+
+
+def _folder(text: str) -> Path:
+    return Path(_text(text))
 
 
 def _share(text: str) -> float:

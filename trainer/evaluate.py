@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from consumer.errors import ConfigError
 from schemas.text import plain_text
 from trainer.data import Data, TrainOptions, prepare
 from trainer.figures import everything, intervals
@@ -16,7 +17,7 @@ from trainer.options import EncoderKind, FitOptions
 from trainer.predict import body_alone, predictions
 from trainer.report import Report
 from trainer.split import SplitKind
-from trainer.trial import Trial, measure
+from trainer.trial import Trial, measure, none_held_out
 
 DESCRIPTION = """Hold out postings in several ways, train without them, and say how good the model is: all figures as JSON, or as
 a page. Nothing is published."""
@@ -52,12 +53,14 @@ def evaluate(
 
     `command` is what the report says to repeat it by.
 
-    Raises what `train` raises for data and encoder.
+    Raises what `train` raises for data and encoder, and ConfigError where no split holds any rows out.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), say)
         runs = {kind: run for kind in splits if (run := _measured(data, replace(options, split=kind), say))}
+        if not runs:
+            raise ConfigError("no split could be measured on, see above; nothing is written")
         rows = [row for kind, run in runs.items() for row in _views(kind, run, options.fit)]
         if compare:
             rows += _compared(data, options, list(runs), say)
@@ -79,7 +82,7 @@ def evaluate(
 def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> Trial | None:
     run = measure(data, options, refit=True)
     if run is None:
-        say(f"{options.split} split: no rows can be held out (a time split needs dates such as 2025-06-30 in POSTED); left out")
+        say(f"{options.split} split: no rows can be held out: {none_held_out(options)}; left out")
     return run
 
 

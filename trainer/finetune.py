@@ -160,10 +160,13 @@ def _prepare(work: Path, identity: dict[str, Any], *, resume: bool) -> Path | No
     """Make the folder of checkpoints, and return the last complete one of this run."""
     if work.exists() and _identity(work) != identity:
         raise ConfigError(f"{work} holds checkpoints of another run; name another folder, or remove it")
-    if work.exists() and not resume:
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    _write(work / DONE, identity)
+    try:
+        if work.exists() and not resume:
+            shutil.rmtree(work)
+        work.mkdir(parents=True, exist_ok=True)
+        _write(work / DONE, identity)
+    except OSError as error:
+        raise ConfigError(f"{work} cannot be written: {error.strerror or error}; name another folder") from error
     found = [path for path in work.glob("checkpoint-*") if _complete(path)]
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 

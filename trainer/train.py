@@ -11,13 +11,15 @@ from consumer.registry import FolderRegistry
 from trainer.data import Data, Report, TrainOptions, prepare
 from trainer.figures import curves
 from trainer.publish import make_manifest, publish
-from trainer.trial import final_fit, measure
+from trainer.trial import final_fit, measure, none_held_out
 
 SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision", "reject_accept_share")
 
 
 def train(options: TrainOptions, report: Report) -> dict[str, Any]:
     """Train, evaluate and publish a version; returns what the command prints.
+
+    One that nothing was held out for takes no other version's place in service.
 
     Raises TableError for data, EncoderError, RegistryError and ArtifactError for the rest, all before anything is published.
     """
@@ -29,12 +31,19 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
         measured = measure(data, options)
         figures = measured.summary(options.fit.accept_precision) if measured else {}
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
-        report(f"held-out figures: {shown or 'none, too few rows to hold any out'}")
+        report(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
+        replaced = registry.current() if measured is None and options.promote else None
         model, golden = final_fit(data, options, measured.model if measured else None)
         shapes = curves(measured.predictions) if measured else {}
         manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures, curves=shapes)
-        published = publish(registry, model, manifest, promote=options.promote)
-    report(f"published version {published.version} to {options.registry}" + (", now in service" if options.promote else ""))
+        promote = options.promote and replaced is None
+        published = publish(registry, model, manifest, promote=promote)
+    report(f"published version {published.version} to {options.registry}" + (", now in service" if promote else ""))
+    if replaced:
+        report(
+            f"version {replaced} stays in service: nothing was held out to judge or calibrate the new one on; "
+            "'occustream-trainer promote' puts it in service all the same"
+        )
     return {
         "version": published.version,
         "method": options.fit.method,

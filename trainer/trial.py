@@ -79,6 +79,12 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     return Trial(model, said, held, curve, rejected, fitted - started, scored - fitted)
 
 
+def none_held_out(options: TrainOptions) -> str:
+    """Return why `measure` found no rows to hold out."""
+    dates = "a time split needs dates such as 2025-06-30 in POSTED, or " if options.split == "time" else ""
+    return f"{dates}too few rows to measure on some and calibrate on others; see --split, --holdout, --rounds"
+
+
 def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: Masks, observe: Observe) -> Model:
     """Return the model of the first round, calibrated on what the models of all rounds say of the rows held out from each."""
     first: Model | None = None
