@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parent.parent / "deploy" / "kafka"))
 
 from local_kafka import HOST, LocalKafka, Node, free_port, missing_tools, new_cluster_id
 
-__all__ = ["Cluster", "missing_tools", "wait_until"]
+__all__ = ["WAIT_S", "Cluster", "missing_tools", "wait_until"]
 
 WAIT_S = 60.0
 INTERNAL = ("__consumer_offsets", "__transaction_state")

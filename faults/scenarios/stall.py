@@ -1,6 +1,6 @@
 """The scorer stalls for twice max.poll.interval.ms: the group goes on without the consumer, and it comes back."""
 
-from faults.cluster import wait_until
+from faults.cluster import WAIT_S, wait_until
 from faults.stage import Outcome, Scenario, Scene
 from faults.steps import Strike
 
@@ -20,7 +20,8 @@ def _play(scene: Scene) -> Outcome:
     stalled = trial.start(0, *flags, strikes=[Strike("decode", 20 * n, stall_s=2 * max_poll_s) for n in range(1, stalls + 1)])
     stalled.wait_ready()
     with trial.feed.flowing(PER_S):
-        wait_until(lambda: _evictions(stalled.log()) >= stalls, "the group has done without it each time")
+        until_s = stalls * (2 * max_poll_s + WAIT_S)
+        wait_until(lambda: _evictions(stalled.log()) >= stalls, "the group has done without it each time", until_s)
         wait_until(lambda: stalled.ready, "it is back")
     findings, problems = trial.finish()
     done = {"stalls": stalls, "stall_s": 2 * max_poll_s, "max_poll_interval_s": max_poll_s}
