@@ -150,7 +150,8 @@ def test_an_occupied_port_is_one_line_and_status_2(cli: Cli, starter_registry: P
     assert f"cannot serve metrics on 127.0.0.1:{port}: " in our_line(done.stderr.decode())
 
 
-def test_the_command_line_comes_without_pytorch() -> None:
-    program = "import sys, consumer.__main__; print('torch' in sys.modules)"
+@pytest.mark.parametrize("part", ["consumer", "trainer"])
+def test_the_command_line_comes_without_pytorch(part: str) -> None:
+    program = f"import sys, {part}.__main__; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert shown.strip() == "False", "help and dead-letters would wait seconds for it"
+    assert shown.strip() == "False", "help would wait seconds for it"

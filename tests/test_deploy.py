@@ -23,8 +23,8 @@ from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
 from consumer.settings import ENV_PREFIX, Settings
 from trainer import metrics as trainer_metrics
-from trainer.__main__ import _parser as trainer_parser
 from trainer.drift import DriftLimits, WindowFigures
+from trainer.flags import parser as trainer_parser
 from trainer.service import RefreshPolicy
 
 

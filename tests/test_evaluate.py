@@ -12,10 +12,11 @@ import pytest
 from schemas.text import plain_text
 from tests.conftest import ROOT
 from tests.trainer_data import POSTINGS, write_encoder, write_postings, write_release
-from trainer.__main__ import _parser, main
+from trainer.__main__ import main
 from trainer.cleaned import cleaned
 from trainer.data import TrainOptions, prepare
 from trainer.evaluate import METHODS
+from trainer.flags import parser
 from trainer.report import load
 from trainer.split import held_out
 from trainer.trial import measure
@@ -108,7 +109,7 @@ def test_help_says_how_to_compare_encoders(capsys: pytest.CaptureFixture[str]) -
     commands = re.findall(r"^ +(occustream-trainer evaluate .*)$", shown.replace(" \\\n", ""), re.MULTILINE)
     assert len(commands) == 4
     for command in commands:
-        assert _parser().parse_args(shlex.split(command)[1:]).json
+        assert parser().parse_args(shlex.split(command)[1:]).json
         assert re.sub(r"\s+", " ", command) in re.sub(r" \\\n\s+", " ", DOCS.read_text(encoding="utf-8")), (
             "the same as in the docs"
         )

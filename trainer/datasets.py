@@ -17,10 +17,9 @@ from schemas.events import LabelledPosting
 from schemas.tables import NOT_UTF8, TableError, check_columns, csv_rows
 from schemas.text import MAX_BODY_CHARS
 from trainer.labels import NO_NEW_CATEGORY, OUTSIDE, UNCLASSIFIED, LabelRules, Labels, is_unclassified, new_categories
+from trainer.options import STARTER
 from trainer.repeats import Place, without_repeats
 
-STARTER = "starter"
-"""The name that stands for the postings that come with this package."""
 AS_USUAL = LabelRules()
 What = TypeVar("What", bound=Hashable)
 

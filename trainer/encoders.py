@@ -18,6 +18,7 @@ from trainer import distill
 from trainer.distill import Static
 from trainer.embed import TitleEmbeddings, progress_bar, shown
 from trainer.methods import weighted_sums
+from trainer.options import Finetuning
 from trainer.source import Source, Titles
 
 TOKEN_DIM = 256
@@ -42,14 +43,6 @@ class Encoders:
     line: SentenceEncoder | None = None
     body: SentenceEncoder | None = None
     folders: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Finetuning:
-    """Where fine-tuned encoders and their checkpoints are kept, and how long it goes on."""
-
-    folder: Path
-    epochs: int = 2
 
 
 def distilled(onet: Titles, tokenizer: Tokenizer, *, seed: int, cache: Path | None = None) -> Static:

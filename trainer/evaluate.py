@@ -19,16 +19,6 @@ from trainer.report import Report
 from trainer.split import SplitKind
 from trainer.trial import Trial, measure, none_held_out
 
-DESCRIPTION = """Hold out postings in several ways, train without them, and say how good the model is: all figures as JSON, or as
-a page. Nothing is published."""
-EPILOG = """Is another encoder better on your data? Measure each on the same splits (same --seed), then 'train' with the best.
---encoder takes a folder, or a name on the Hugging Face hub, which is downloaded once:
-  occustream-trainer evaluate --postings labelled.csv --onet db_29_3_text/ --json minilm.json
-  occustream-trainer evaluate --postings labelled.csv --onet db_29_3_text/ --json bge.json --encoder BAAI/bge-small-en-v1.5
-  occustream-trainer evaluate --postings labelled.csv --onet db_29_3_text/ --json many.json \\
-    --encoder sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2
-  occustream-trainer evaluate --postings labelled.csv --onet db_29_3_text/ --json ours.json --encoder models/our-encoder/
-A difference that lies within both 'intervals' may be chance; other seeds tell."""
 PLAIN = FitOptions(parts=frozenset())
 METHODS: dict[str, FitOptions] = {
     "direct: category names": replace(PLAIN, method="direct"),

@@ -1,14 +1,24 @@
 """How a model is made of its data."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from consumer.switches import Part
-from trainer.encoders import Finetuning
 
+STARTER = "starter"
+"""The name that stands for the postings that come with this package."""
 Method = Literal["softmax", "hinge", "mean", "direct"]
 EncoderKind = Literal["given", "static", "finetuned"]
 """The encoder as it is; distilled into token vectors; fine-tuned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuning:
+    """Where fine-tuned encoders and their checkpoints are kept, and how long it goes on."""
+
+    folder: Path
+    epochs: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

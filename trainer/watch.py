@@ -12,9 +12,10 @@ from pathlib import Path
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
 from trainer.cleaned import normalised
-from trainer.datasets import AS_USUAL, STARTER, read_postings
+from trainer.datasets import AS_USUAL, read_postings
 from trainer.labels import LabelRules
 from trainer.onet import read_taxonomy, release_files
+from trainer.options import STARTER
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 Stamp = tuple[int, int]
