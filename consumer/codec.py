@@ -15,6 +15,7 @@ from schemas.events import EnrichedPosting, JobPosting
 from schemas.text import plain_text
 
 REASONS = (
+    "invalid_headers",
     "null_value",
     "too_large",
     "not_utf8",
@@ -43,6 +44,8 @@ class Codec:
 
     def decode(self, message: Message) -> JobPosting:
         """Return the posting of a message. Raises InvalidMessage, and nothing else, whatever the bytes."""
+        if message.flaw is not None:
+            raise InvalidMessage("invalid_headers", message.flaw)
         if message.value is None:
             raise InvalidMessage("null_value", "the message has no value (a tombstone)")
         self._check_size(message.value, "the message")

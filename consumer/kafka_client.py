@@ -13,7 +13,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, ConfigError, DeliveryFailed, RecordTooLarge
-from consumer.messages import Message, TopicPartition
+from consumer.messages import Headers, Message, TopicPartition
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +70,40 @@ def make_client(
     properties: Mapping[str, Any],
     *,
     on_error: Callable[[KafkaError], None] = lambda _: None,
+    on_log: Callable[[str], object] = lambda _: None,
 ) -> Any:  # noqa: ANN401
-    """Return a client that logs. Raises ConfigError for a property that librdkafka does not take."""
+    """Return a client that logs, also to `on_log`, each line beginning with librdkafka's word for it.
+
+    Raises ConfigError for a property that librdkafka does not take.
+    """
 
     def noted(error: KafkaError) -> None:
         log.warning("Kafka: %s", error.str())
         on_error(error)
 
     try:
-        return kind({**properties, "error_cb": noted}, logger=log)
+        return kind({**properties, "error_cb": noted}, logger=_Log(on_log))
     except KafkaException as error:
         raise ConfigError(f"Kafka property refused: {error.args[0].str()}") from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Kafka property refused: {error}") from error
+
+
+class _Log:
+    """What a client takes for a logger."""
+
+    def __init__(self, on_log: Callable[[str], object]) -> None:
+        self._on_log = on_log
+
+    def log(self, level: int, text: str, *values: object) -> None:
+        """Log a line, and tell of it."""
+        log.log(level, text, *values)
+        self._on_log(text % values if values else text)
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Return whether a client can do nothing any more. The error that `produce` raises then does not say so of itself."""
+    return bool(error.fatal()) or error.code() == KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes start with an underscore
 
 
 def failure(error: KafkaError, what: str) -> DeliveryFailed:
@@ -145,16 +166,26 @@ def listed(partitions: Iterable[ck.TopicPartition | TopicPartition]) -> str:
 def as_message(raw: ck.Message) -> Message:
     """Return a message that carries no error as ours, bytes untouched."""
     kind, timestamp_ms = raw.timestamp()
-    headers = cast("list[tuple[str, str | bytes | None]]", raw.headers() or [])
+    headers, flaw = _headers(raw)
     return Message(
         str(raw.topic()),
         int(raw.partition() or 0),
         int(raw.offset() or 0),
         _bytes(raw.key()),
         _bytes(raw.value()),
-        tuple((str(name), _bytes(value)) for name, value in headers),
+        headers,
         None if kind == ck.TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
+        flaw,
     )
+
+
+def _headers(raw: ck.Message) -> tuple[Headers, str | None]:
+    """Return the headers, or none and why not. Asked once: after a name that is not UTF-8 the client gives out broken ones."""
+    try:
+        found = cast("list[tuple[str, str | bytes | None]]", raw.headers() or [])
+    except (SystemError, UnicodeDecodeError) as error:
+        return (), f"the name of a header is not UTF-8: {error.__cause__ or error}"
+    return tuple((str(name), _bytes(value)) for name, value in found), None
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

@@ -8,7 +8,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN, failure, make_client, partition_count
+from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN, failure, is_fatal, make_client, partition_count
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
@@ -54,16 +54,25 @@ class KafkaSink:
                     raise DeliveryFailed(f"the producer's queue stayed full for {self._full_queue_timeout_s:.0f} s") from error
                 self._producer.poll(0.1)
             except KafkaException as error:
-                if error.args[0].fatal():
-                    raise BrokerError(f"the producer failed for good: {error.args[0].str()}") from error
+                _raise_if_fatal(error)
                 raise failure(error.args[0], f"{record.topic!r} refuses a record") from error
             else:
                 return
 
     def poll(self, timeout_s: float) -> None:
         """See `Sink.poll`."""
-        self._producer.poll(timeout_s)
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException as error:
+            _raise_if_fatal(error)
+            raise
 
     def flush(self, timeout_s: float) -> None:
         """See `Sink.flush`."""
         self._producer.flush(timeout_s)
+
+
+def _raise_if_fatal(error: KafkaException) -> None:
+    """Raise BrokerError for what ends a producer for good: a record may be missing among those that it took."""
+    if is_fatal(error.args[0]):
+        raise BrokerError(f"the producer failed for good: {error.args[0].str()}; start the consumer again") from error

@@ -27,6 +27,8 @@ class Message:
     value: bytes | None
     headers: Headers = ()
     timestamp_ms: int | None = None
+    flaw: str | None = None
+    """What of it cannot be read: its headers, which are left out then."""
 
     @property
     def topic_partition(self) -> TopicPartition:

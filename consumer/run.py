@@ -126,10 +126,15 @@ def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: B
     """Return how records leave, the output topics looked up. Raises BrokerError."""
     topics = [settings.output_topic, settings.dead_letter_topic]
     if settings.delivery == "exactly-once":
-        transactions = KafkaTransactions(settings.kafka_properties(), topics=topics, transactional_id=settings.transactional_id)
+        transactions = KafkaTransactions(
+            settings.kafka_properties(),
+            topics=topics,
+            transactional_id=settings.transactional_id,
+            open_timeout_s=settings.longest_wait_s,
+        )
         transactions.start()
         return ExactlyOnce(source, transactions, metrics, codec=make_codec(settings), bad_share=bad_share)
-    sink = KafkaSink(settings.kafka_properties(), topics=topics)
+    sink = KafkaSink(settings.kafka_properties(), topics=topics, full_queue_timeout_s=settings.longest_wait_s)
     sink.start()
     return AtLeastOnce(
         source,

@@ -116,12 +116,8 @@ class Settings(BaseSettings):
         topics = [self.input_topic, self.output_topic, self.dead_letter_topic]
         if len(set(topics)) < len(topics):
             raise ValueError(f"input_topic, output_topic and dead_letter_topic must differ: {', '.join(topics)}")
-        if owned := OURS & self.kafka.keys():
-            raise ValueError(f"kafka: {', '.join(sorted(owned))} is set by occustream itself; use its own setting")
         max_poll_ms = _milliseconds(self.kafka, "max.poll.interval.ms", 300_000)
-        for name in ("message.timeout.ms", "transaction.timeout.ms"):
-            if _milliseconds(self.kafka, name, 0) >= max_poll_ms:
-                raise ValueError(f"kafka: {name} must be less than max.poll.interval.ms, or a dead broker costs the group")
+        self._check_kafka(max_poll_ms)
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
         if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
@@ -129,6 +125,16 @@ class Settings(BaseSettings):
         if self.drain_timeout_s * 1_000 >= max_poll_ms:
             raise ValueError("drain_timeout_s must be less than max.poll.interval.ms")
         return self
+
+    def _check_kafka(self, max_poll_ms: float) -> None:
+        """Refuse properties that would break a promise. Raises ValueError."""
+        if owned := OURS & self.kafka.keys():
+            raise ValueError(f"kafka: {', '.join(sorted(owned))} is set by occustream itself; use its own setting")
+        if self.delivery == "exactly-once" and self.kafka.get("isolation.level", "read_committed") != "read_committed":
+            raise ValueError("kafka: with exactly-once, isolation.level must be read_committed, or duplicates are written")
+        for name in ("message.timeout.ms", "transaction.timeout.ms"):
+            if _milliseconds(self.kafka, name, 0) >= max_poll_ms:
+                raise ValueError(f"kafka: {name} must be less than max.poll.interval.ms, or a dead broker costs the group")
 
     @classmethod
     def settings_customise_sources(
@@ -151,6 +157,11 @@ class Settings(BaseSettings):
         return {**self.kafka_properties(), "group.id": self.group_id, **named}
 
     @property
+    def longest_wait_s(self) -> float:
+        """How long the loop may wait for brokers without showing the group that it is alive."""
+        return min(30.0, _milliseconds(self.kafka, "max.poll.interval.ms", 300_000) / 2_000)
+
+    @property
     def transactional_id(self) -> str:
         """The same over restarts: a new process ends at once what its predecessor left open."""
         return f"{self.group_id}-{self.instance_id or socket.gethostname()}"
@@ -165,6 +176,8 @@ OURS = frozenset(
         "enable.auto.commit",
         "enable.auto.offset.store",
         "enable.idempotence",
+        "max.in.flight",
+        "max.in.flight.requests.per.connection",  # more than one loses records on topics that were just created
     }
 )
 

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.background import ends_by
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka_client import failure, make_client, partition_count
+from consumer.kafka_client import failure, is_fatal, make_client, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
 from consumer.messages import Record, TopicPartition
 from consumer.offsets import Membership, places
@@ -29,8 +29,6 @@ TRANSACTION_DEFAULTS: Mapping[str, Any] = {
     "retry.backoff.ms": 20,  # of the two requests that add offsets; the default 100 would be most of a transaction
     "linger.ms": 0,  # all records are there before the first is sent
 }
-OPEN_TIMEOUT_S = 30.0
-"""Longer than a broker takes to end the transaction of a producer that was killed."""
 SLOW_S = 3.0
 RETRY_S = 0.05
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
@@ -40,10 +38,17 @@ class KafkaTransactions:
     """A transactional producer; see `TransactionalSink`."""
 
     def __init__(
-        self, properties: Mapping[str, Any], *, topics: Sequence[str], transactional_id: str, renewed: bool = True
+        self,
+        properties: Mapping[str, Any],
+        *,
+        topics: Sequence[str],
+        transactional_id: str,
+        renewed: bool = True,
+        open_timeout_s: float = 30.0,
     ) -> None:
         """Check the properties; `topics` are all that records may go to. Raises ConfigError for a property it does not take.
 
+        `open_timeout_s` bounds the wait for a coordinator, which first ends what a producer of this id left open.
         Without `renewed`, a producer that had to be thrown away is not made anew, so that nobody else is shut out by it.
         """
         self._properties = {**TRANSACTION_DEFAULTS, **properties, "transactional.id": transactional_id}
@@ -57,7 +62,9 @@ class KafkaTransactions:
         self._producer: Any = self._client()
         self._open = False
         self._gap = False
+        self._aborted = False  # what failed last; else only what is committed tells
         self._renewed = renewed
+        self._open_timeout_s = open_timeout_s
         self._given_up: str | None = None
 
     def start(self) -> None:
@@ -73,7 +80,7 @@ class KafkaTransactions:
         """See `TransactionalSink.transact`.
 
         librdkafka counts refused records in its sequence numbers. The next transaction then fails on the gap, and only the end of
-        that one lets it count anew: so it is tried twice.
+        that one lets it count anew: so it is tried twice, unless nobody knows what became of it.
         """
         again, self._gap = self._gap, False
         try:
@@ -82,14 +89,14 @@ class KafkaTransactions:
             self._gap = True
             raise
         except DeliveryFailed as error:
-            if not again:
+            if not (again and self._aborted):
                 raise
             log.info("tried once more after a record that was too large: %s", error)
             self.transact(records, offsets, group)
 
     def _transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
         producer = self._opened()
-        self._disturbed, self._refusal = False, None
+        self._aborted, self._refusal = False, None
         started = time.monotonic()
         until = started + self._timeout_s
         member = cast("Membership", group)
@@ -103,8 +110,7 @@ class KafkaTransactions:
             _patiently(lambda: producer.commit_transaction(_left(until)), until)
         except (KafkaException, BufferError) as error:
             self._undo(error, time.monotonic() - started)
-        if self._disturbed or time.monotonic() - started > SLOW_S:
-            self._discard("a transaction was slow, or a connection broke meanwhile")
+        self._discard_if_doubtful(started)
 
     def _send_offsets(self, producer: Any, wanted: Sequence[ck.TopicPartition], group: object, until: float) -> None:  # noqa: ANN401
         """Add offsets to the transaction. A producer that never comes back is left to itself, for its successor to shut out.
@@ -121,7 +127,10 @@ class KafkaTransactions:
 
     def poll(self, timeout_s: float) -> None:
         """See `TransactionalSink.poll`."""
-        self._producer.poll(timeout_s)
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException as error:  # a fatal one
+            self._raise_if_replaced(error.args[0], 0.0)
 
     def _produce(self, producer: Any, record: Record, until: float) -> None:  # noqa: ANN401 - confluent_kafka is untyped
         where = record.input_partition % self._partition_counts[record.topic]
@@ -156,18 +165,18 @@ class KafkaTransactions:
             self._discard("its queue stayed full")
             raise DeliveryFailed("the producer's queue stayed full for the length of a transaction") from error
         cause = error.args[0]
-        if cause.fatal():
+        if is_fatal(cause):
             self._raise_if_replaced(cause, took_s)
             self._discard(cause.str())
         elif cause.txn_requires_abort():
-            self._abort()
+            self._aborted = self._abort()
         else:
             self._discard(cause.str())
         raise (self._refusal or failure(cause, "the transaction was broken off")) from error
 
     def _raise_if_replaced(self, cause: KafkaError, took_s: float) -> None:
         """Tell another consumer's fencing from the coordinator's own, of a transaction that outlived its time."""
-        if cause.code() in FENCED and took_s >= self._timeout_s:
+        if cause.code() in {*FENCED, KafkaError._FATAL} and took_s >= self._timeout_s:  # noqa: SLF001 - librdkafka's own
             return
         if cause.code() in FENCED:
             raise BrokerError(
@@ -176,17 +185,25 @@ class KafkaTransactions:
             )
         raise BrokerError(f"the producer of transactions failed for good: {cause.str()}")
 
-    def _abort(self) -> None:
-        """Abort, or throw the producer away where that is slow: who waits for brokers that are gone could not end in time."""
+    def _abort(self) -> bool:
+        """Abort, and return whether that was done. Slow ones end with the producer thrown away: a process must end in time."""
         started = time.monotonic()
         until = started + SLOW_S
         try:
             _patiently(lambda: self._producer.abort_transaction(_left(until)), until)
         except KafkaException as error:
             self._discard(error.args[0].str())
-            return
-        if self._disturbed or time.monotonic() - started > SLOW_S:
-            self._discard("an abort was slow, or a connection broke meanwhile")
+            return False
+        self._discard_if_doubtful(started)
+        return True
+
+    def _discard_if_doubtful(self, started: float) -> None:
+        """Throw the producer away if a request that began then may be on its way still, and end a later transaction."""
+        self.poll(0.0)  # what the client noticed is told by then
+        if time.monotonic() - started > SLOW_S:
+            self._discard("a transaction was slow")
+        elif self._disturbed:
+            self._discard("a connection broke")
 
     def _discard(self, why: str) -> None:
         self._open = False
@@ -198,11 +215,13 @@ class KafkaTransactions:
 
     def _opened(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
         """Return a producer that is ready for a transaction. Raises DeliveryFailed while there is none, BrokerError for good."""
+        if self._open and self._disturbed:
+            self._discard("a connection broke")
         if self._open:
             return self._producer
         if self._given_up is not None:
             raise DeliveryFailed(f"the producer of transactions was given up: {self._given_up}")
-        until = time.monotonic() + OPEN_TIMEOUT_S
+        until = time.monotonic() + self._open_timeout_s
         try:
             _patiently(lambda: self._producer.init_transactions(_left(until)), until)
         except KafkaException as error:
@@ -211,14 +230,18 @@ class KafkaTransactions:
             if cause.fatal():
                 raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
             raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
-        self._open = True
+        self._open, self._disturbed = True, False
         return self._producer
 
     def _client(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
-        return make_client(ck.Producer, self._properties, on_error=self._note)
+        return make_client(ck.Producer, self._properties, on_error=self._note, on_log=self._heed)
 
     def _note(self, _error: KafkaError) -> None:
         self._disturbed = True
+
+    def _heed(self, line: str) -> None:
+        """Notice a connection that broke: one that is there again at once is told as no error, and its request is sent twice."""
+        self._disturbed |= line.startswith("FAIL ") and " in state UP" in line
 
 
 def _left(until: float) -> float:

@@ -1,6 +1,7 @@
 """Whatever the bytes, a message is a posting or a dead letter: nothing is lost, changed or made up on the way."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,9 +71,18 @@ def test_each_kind_of_bad_message_is_refused_for_its_reason(value: bytes | None,
     assert outcome(value) == reason
 
 
+def test_a_message_whose_headers_cannot_be_read_becomes_a_dead_letter_with_its_key_and_value() -> None:
+    flawed = replace(message(posting_bytes("Cook"), key=b"k"), flaw="the name of a header is not UTF-8")
+    with pytest.raises(InvalidMessage, match="invalid_headers: the name of a header") as refused:
+        codec().decode(flawed)
+    letter = codec().dead_letter(flawed, refused.value, stage="decode", model_version="v1")
+    assert (letter.key, letter.value) == (b"k", flawed.value)
+    assert ("dead-letter.reason", b"invalid_headers") in letter.headers
+
+
 def test_every_reason_is_one_that_the_table_above_proves() -> None:
     table = test_each_kind_of_bad_message_is_refused_for_its_reason.pytestmark[0].args[1]
-    assert {reason for _value, reason in table} == set(REASONS) - {"not_scored"}, "the model says that one"
+    assert {reason for _value, reason in table} == set(REASONS) - {"not_scored", "invalid_headers"}, "the model, the client"
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
         ({"max_message_bytes": "99999999"}, "max_message_bytes:"),
         ({"kafka": ["group.id=x"]}, "group.id is set by occustream itself"),
         ({"kafka": ["enable_auto_commit=true"]}, "enable.auto.commit is set by occustream itself"),
+        ({"kafka": ["max.in.flight=5"]}, "max.in.flight is set by occustream itself"),
+        (
+            {"kafka": ["isolation.level=read_uncommitted"], "delivery": "exactly-once"},
+            "with exactly-once, isolation.level must be read_committed",
+        ),
         ({"kafka": ["message.timeout.ms=300000"]}, "message.timeout.ms must be less than max.poll.interval.ms"),
         ({"kafka": ["message.timeout.ms=soon"]}, "message.timeout.ms must be a number of milliseconds, not 'soon'"),
         ({"kafka": ["max.poll.interval.ms=125000"], "drain_timeout_s": "130"}, "drain_timeout_s must be less than"),

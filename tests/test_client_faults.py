@@ -1,0 +1,165 @@
+"""What librdkafka rarely does, provoked by its own means: header names that are no text, connections that break, fatal errors."""
+
+import ctypes
+import time
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka as ck
+import pytest
+
+from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
+from consumer.kafka_client import as_message
+from consumer.kafka_sink import KafkaSink
+from consumer.messages import Record
+from consumer.transactions import KafkaTransactions
+
+END_TXN = 26
+TRANSPORT = -195
+OUT_OF_ORDER = 45
+RECORDS = [Record("t", b"k", b"%d" % number, (), 0) for number in range(3)]
+MOCK = {"bootstrap.servers": "ignored", "test.mock.num.brokers": 1, "log_level": 6}
+Pointer = ctypes.c_void_p
+
+
+@pytest.fixture(scope="module")
+def library() -> ctypes.CDLL:
+    """The librdkafka that the client came with."""
+    found = list(Path(ck.__file__).parent.parent.glob("confluent_kafka.libs/librdkafka*"))
+    if not found:
+        pytest.skip("no librdkafka beside confluent_kafka to provoke")
+    return ctypes.CDLL(str(found[0]))
+
+
+def handle(client: Any) -> Pointer:
+    """Return librdkafka's own handle of a client: what follows the head of its Python object."""
+    return Pointer.from_address(id(client) + object.__basicsize__)
+
+
+def message_with_header(library: ctypes.CDLL, name: bytes) -> ck.Message:
+    """Return a message as the client gives it out that was sent with a header of this name."""
+    owner = ck.Producer(MOCK)
+    servers = ",".join(f"{b.host}:{b.port}" for b in owner.list_topics(timeout=10).brokers.values())
+    owner.produce("t", b"first", partition=0)
+    owner.flush(10)
+    library.rd_kafka_headers_new.restype = Pointer
+    library.rd_kafka_header_add.argtypes = [Pointer, ctypes.c_char_p, ctypes.c_ssize_t, ctypes.c_char_p, ctypes.c_ssize_t]
+    headers = Pointer(library.rd_kafka_headers_new(ctypes.c_size_t(1)))
+    assert library.rd_kafka_header_add(headers, name, -1, b"x", 1) == 0
+    topic, partition, value, flags, with_headers, end = 1, 3, 4, 7, 10, 0  # of rd_kafka_vtype_t
+    number = ctypes.c_int
+    arguments = [
+        *(number(topic), ctypes.c_char_p(b"t")),
+        *(number(partition), ctypes.c_int32(0)),
+        *(number(value), ctypes.c_char_p(b"second"), ctypes.c_size_t(6)),
+        *(number(flags), number(2)),  # copy the value
+        *(number(with_headers), headers),
+        number(end),
+    ]
+    assert library.rd_kafka_producev(handle(owner), *arguments) == 0
+    assert library.rd_kafka_flush(handle(owner), 10_000) == 0
+    reader = ck.Consumer({"bootstrap.servers": servers, "group.id": "g"})
+    reader.assign([ck.TopicPartition("t", 0, 1)])
+    found = reader.poll(20)
+    reader.close()
+    assert found is not None
+    assert found.error() is None
+    return found
+
+
+def test_a_header_whose_name_is_no_text_leaves_the_message_readable(library: ctypes.CDLL) -> None:
+    message = as_message(message_with_header(library, b"bad\xff\xfe"))
+    assert message.value == b"second"
+    assert message.headers == ()
+    assert message.flaw is not None
+    assert message.flaw.startswith("the name of a header is not UTF-8: ")
+
+
+def test_a_header_whose_name_is_text_is_kept(library: ctypes.CDLL) -> None:
+    message = as_message(message_with_header(library, "tr\u00e4ger".encode()))
+    assert (message.headers, message.flaw) == ((("tr\u00e4ger", b"x"),), None)
+
+
+@pytest.fixture
+def transactions() -> KafkaTransactions:
+    made = KafkaTransactions(MOCK, topics=["t"], transactional_id="id")
+    made.start()
+    return made
+
+
+def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
+    library: ctypes.CDLL, transactions: KafkaTransactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why: list[str] = []
+    monkeypatch.setattr(transactions, "_discard", why.append)  # a new client would have a mock cluster of its own
+    transactions.transact(RECORDS, {}, None)
+    assert why == []
+    library.rd_kafka_handle_mock_cluster.restype = Pointer
+    cluster = Pointer(library.rd_kafka_handle_mock_cluster(handle(transactions._producer)))
+    library.rd_kafka_mock_push_request_errors_array.argtypes = [Pointer, ctypes.c_int16, ctypes.c_size_t, Pointer]
+    library.rd_kafka_mock_push_request_errors_array(cluster, END_TXN, 1, ctypes.byref((ctypes.c_int * 1)(TRANSPORT)))
+    transactions.transact(RECORDS, {}, None)
+    assert why == ["a connection broke"], "it was there again at once, and librdkafka told of no error"
+
+
+def kill(library: ctypes.CDLL, client: Any) -> None:
+    library.rd_kafka_test_fatal_error.argtypes = [Pointer, ctypes.c_int, ctypes.c_char_p]
+    assert library.rd_kafka_test_fatal_error(handle(client), OUT_OF_ORDER, b"a record is missing") == 0
+
+
+def test_a_producer_that_failed_for_good_says_so_whatever_is_asked_of_it(library: ctypes.CDLL) -> None:
+    sink = KafkaSink(MOCK, topics=["t"])
+    sink.start()
+    kill(library, sink._producer)
+    with pytest.raises(BrokerError, match=r"the producer failed for good: .*start the consumer again") as told:
+        sink.produce(RECORDS[0], lambda _error: None)
+    assert not isinstance(told.value, DeliveryFailed)
+    with pytest.raises(BrokerError, match="a record is missing"):
+        sink.poll(5.0)
+
+
+def test_a_transactional_producer_that_failed_for_good_is_not_made_anew(
+    library: ctypes.CDLL, transactions: KafkaTransactions
+) -> None:
+    kill(library, transactions._producer)
+    with pytest.raises(BrokerError, match="failed for good") as told:
+        transactions.transact(RECORDS, {}, None)
+    assert not isinstance(told.value, DeliveryFailed)
+
+
+class Scripted(KafkaTransactions):
+    """Plays what becomes of each transaction: an exception to raise, and whether it was aborted."""
+
+    def __init__(self, *script: tuple[Exception | None, bool]) -> None:
+        super().__init__(MOCK, topics=["t"], transactional_id="id")
+        self.script = list(script)
+        self.tried = 0
+
+    def _transact(self, *_: object) -> None:
+        error, self._aborted = self.script.pop(0)
+        self.tried += 1
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("aborted", [True, False])
+def test_after_a_record_that_was_too_large_only_what_was_aborted_is_tried_again(aborted: bool) -> None:
+    sink = Scripted((RecordTooLarge("too large"), True), (DeliveryFailed("timed out"), aborted), (None, False))
+    with pytest.raises(RecordTooLarge):
+        sink.transact(RECORDS, {}, None)
+    if aborted:
+        sink.transact(RECORDS, {}, None)
+    else:  # it may have been committed: only what the group has committed tells
+        with pytest.raises(DeliveryFailed):
+            sink.transact(RECORDS, {}, None)
+    assert sink.tried == (3 if aborted else 2)
+
+
+def test_a_slow_clock_alone_costs_no_producer(transactions: KafkaTransactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    why: list[str] = []
+    monkeypatch.setattr(transactions, "_discard", why.append)
+    for _ in range(5):
+        transactions.transact(RECORDS, {}, None)
+        time.sleep(0.1)
+        transactions.poll(0.0)
+    assert why == [], "what nothing disturbed goes on with the same producer"
