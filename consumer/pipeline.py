@@ -103,7 +103,12 @@ class Pipeline:
     def drain(self) -> None:
         """Finish what has been read, commit it and leave the group, all within the drain timeout."""
         self._drain_until = deadline = self._clock() + self._drain_timeout_s
-        while self._clock() < deadline and (batch := self._batcher.take(self._clock(), drain=True)):
+        while self._clock() < deadline:
+            self._delivery.serve(0.0)
+            if self._delivery.trouble:  # what is left must not overtake what was refused
+                break
+            if not (batch := self._batcher.take(self._clock(), drain=True)):
+                break
             self._process(batch)
         self._delivery.settle(set(self._source.assigned), deadline)
         if unfinished := self._delivery.waiting + len(self._batcher):

@@ -232,6 +232,23 @@ def test_a_drain_leaves_what_the_broker_refuses_uncommitted() -> None:
     assert source.closes == 1
 
 
+def test_a_drain_writes_nothing_that_would_overtake_what_was_refused() -> None:
+    broker = filled(10, partitions=1)
+    source, sink = WatchedSource(broker), HeldSink()
+    pipeline = make_pipeline(source, sink, batch=4, stop=lambda: refused())
+    source.poll = lambda _count, timeout_s: MemorySource.poll(source, 10, timeout_s)  # type: ignore[method-assign]
+
+    def refused() -> bool:
+        if len(sink.taken) < 4:
+            return False
+        sink.let_through(error=lambda _record: "gone")
+        return True
+
+    pipeline.run()
+    assert [event_id(record) for record in sink.taken] == [f"{IN}:0:{offset}" for offset in range(4)]
+    assert committed(broker) == {}
+
+
 def test_a_client_that_failed_for_good_ends_the_run_and_what_was_read_is_read_again_by_the_next() -> None:
     class Broken(MemorySink):
         def produce(self, record: Record, on_ack: OnAck) -> None:
