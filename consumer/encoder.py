@@ -145,17 +145,21 @@ def load_encoder(
     sha256 = weights_sha256(folder)
     model = load_model(folder, device)
     model.eval()
-    length = min(max_seq_length, model.max_seq_length or max_seq_length)
     module = model[0]
-    if isinstance(module, StaticEmbedding):
-        # It has no limit of its own; set here, once, for a tokenizer must not change under another thread's hands.
-        module.tokenizer.enable_truncation(length)
-        precision = "fp32"  # a look-up gains nothing from half precision
-        known = module.embedding.num_embeddings
-    else:
-        model.max_seq_length = length
-        known = module.auto_model.get_input_embeddings().num_embeddings
-    _check_vocabulary(folder, module.tokenizer.get_vocab(), known)
+    try:
+        length = min(max_seq_length, model.max_seq_length or max_seq_length)
+        if isinstance(module, StaticEmbedding):
+            # It has no limit of its own; set here, once, for a tokenizer must not change under another thread's hands.
+            module.tokenizer.enable_truncation(length)
+            precision = "fp32"  # a look-up gains nothing from half precision
+            known = module.embedding.num_embeddings
+        else:
+            model.max_seq_length = length
+            known = module.auto_model.get_input_embeddings().num_embeddings
+        vocabulary = module.tokenizer.get_vocab()
+    except AttributeError as error:
+        raise EncoderError(f"{folder} does not begin with a model that takes text, as modules.json says: {error}") from error
+    _check_vocabulary(folder, vocabulary, known)
     ref = EncoderRef(id=called or name, sha256=sha256, dim=model.get_embedding_dimension(), max_seq_length=length)
     encoder = SentenceEncoder(model, ref, precision=precision, pads=not isinstance(module, StaticEmbedding))
     _check_longest(folder, encoder)

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+import torch
+
 from consumer.artifact import Artifact
 from consumer.background import Background
 from consumer.encoder import Encoder, load_encoder
@@ -71,6 +73,8 @@ class ScorerLoader:
             mixture = Mixture(artifact.tensors, manifest.mix, manifest.exemplars, encoder.device, switches=switches)
         except ValueError as error:
             raise ArtifactError("shape", f"version {manifest.version}: {error}") from error
+        except torch.OutOfMemoryError as error:
+            raise ArtifactError("too_large", f"version {manifest.version} has no room on {encoder.device}: {error}") from error
         return Scorer(
             manifest,
             encoder,
@@ -87,7 +91,10 @@ class ScorerLoader:
             if (used.ref.sha256, used.ref.max_seq_length) == (ref.sha256, ref.max_seq_length):
                 return _of_dim(version, used, ref)
         wanted = override or str(self.registry.encoder_folder(ref.sha256) or ref.id)
-        encoder = load_encoder(wanted, device=self._device, max_seq_length=ref.max_seq_length, precision=self._precision)
+        try:
+            encoder = load_encoder(wanted, device=self._device, max_seq_length=ref.max_seq_length, precision=self._precision)
+        except OSError as error:
+            raise EncoderError(f"the encoder {wanted!r} cannot be read: {error}") from error
         if encoder.ref.sha256 != ref.sha256:
             raise EncoderError(
                 f"the artifact was made with another encoder than {wanted!r}: it names {ref.id!r} with weights sha256 "

@@ -91,6 +91,16 @@ def module(number: int, **changes: str) -> Callable[[Path], object]:
     return damage
 
 
+def reordered(*numbers: int) -> Callable[[Path], object]:
+    """Keep these entries of modules.json, in this order."""
+
+    def damage(folder: Path) -> None:
+        modules = json.loads((folder / "modules.json").read_text())
+        (folder / "modules.json").write_text(json.dumps([modules[number] for number in numbers]))
+
+    return damage
+
+
 def pickled(marker: Path) -> bytes:
     """A pickle that makes a folder when it is loaded."""
 
@@ -210,6 +220,8 @@ ATTACKS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "modules are no JSON": ("is no JSON", written("modules.json", "[")),
     "modules are too deep": ("is no JSON", written("modules.json", "[" * 200_000)),
     "modules are no list": ("is no list of modules", written("modules.json", "{}")),
+    "modules in reverse": ("does not begin with a model that takes text", reordered(3, 2, 1, 0)),
+    "modules without a model": ("does not begin with a model that takes text", reordered(1)),
     "modules are numbers": ("names the module", written("modules.json", "[1]")),
     "an activation of another library": (TORCH, edited("2_Dense/config.json", activation_function="os.abort")),
     "an activation that is a function": (TORCH, edited("2_Dense/config.json", activation_function="torch.hub.load")),
