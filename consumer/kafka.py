@@ -271,6 +271,8 @@ class KafkaSource:
             self._offsets.commit({})
         if self._astray:
             self._place()
+            if self._identity.changed():  # placing asked again
+                self._begin_anew()
 
     def _place(self) -> None:
         """Go on reading where `Offsets` says; what that cannot be done for now stays astray."""

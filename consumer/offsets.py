@@ -12,7 +12,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, ConfigError
-from consumer.kafka_client import ck_partitions
+from consumer.kafka_client import ck_partitions, listed
 from consumer.messages import TopicPartition
 from consumer.topic_identity import TopicIdentity
 
@@ -28,6 +28,9 @@ RESETS: Mapping[str, int | None] = {
     **dict.fromkeys(("latest", "largest", "end"), END),
     "error": None,
 }
+
+
+Placed = dict[TopicPartition, int]
 
 
 class Membership(NamedTuple):
@@ -108,11 +111,12 @@ class Offsets:
         returned once the group has answered, see `begun`.
         Raises KafkaException when that is not known now, BrokerError where "error" forbids to go on.
         """
-        begun = {partition: self._beginnings[partition] for partition in partitions if partition in self._beginnings}
-        unknown = [partition for partition in partitions if partition not in begun and partition not in self._asked_beginnings]
-        placed = begun | (self._looked_up(unknown, beyond) if unknown else {})
-        for partition in begun:  # not before: the look-up of the others may fail
-            del self._beginnings[partition]
+        placed = {partition: self._beginnings[partition] for partition in partitions if partition in self._beginnings}
+        unknown = [partition for partition in partitions if partition not in placed and partition not in self._asked_beginnings]
+        if unknown:
+            placed |= self._unless_unknown(lambda: self._looked_up(unknown, beyond), unknown, instead=placed)
+        for partition in placed:
+            self._beginnings.pop(partition, None)
         self._starts |= placed
         return placed
 
@@ -197,7 +201,7 @@ class Offsets:
         anew: dict[TopicPartition, int | None] = {}
         for found in self._client.committed(ck_partitions(partitions), timeout=LOOKUP_TIMEOUT_S):
             if found.error is not None:
-                raise KafkaException(found.error)
+                raise KafkaException(found.error)  # of all: the group's coordinator knows them all, or none
             partition = TopicPartition(found.topic, found.partition)
             if partition in beyond:
                 anew[partition] = beyond[partition]
@@ -207,7 +211,17 @@ class Offsets:
                 anew[partition] = found.offset
             else:
                 kept[partition] = found.offset
-        return kept | self._placed_anew(anew, beyond)
+        return kept | self._unless_unknown(lambda: self._placed_anew(anew, beyond), anew, instead=kept)
+
+    def _unless_unknown(self, place: Callable[[], Placed], partitions: Collection[TopicPartition], *, instead: Placed) -> Placed:
+        """Return what `place` returns; nothing where it fails and others are placed already: those need not wait."""
+        try:
+            return place()
+        except KafkaException as error:
+            if not instead:
+                raise
+            log.warning("%s is not read yet, where to is not known: %s", listed(partitions), error.args[0].str())
+            return {}
 
     def _is_former(self, note: str | None) -> bool:
         """Return whether an offset was committed for a topic of this name that is no longer there."""
@@ -219,9 +233,11 @@ class Offsets:
     def _placed_anew(
         self, anew: Mapping[TopicPartition, int | None], beyond: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
+        if anew:
+            self._check_permitted(anew)
+            anew = self._led(anew)
         if not anew:
             return {}
-        self._check_permitted(anew)
         firsts, ends = self._bounds(anew, FIRST), self._bounds(anew, END)
         placed, to_commit = {}, {}
         for partition, old in anew.items():
@@ -242,11 +258,20 @@ class Offsets:
         self._asked_beginnings |= to_commit
         return placed
 
+    def _led(self, partitions: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int | None]:
+        """Return the partitions with a leader: asked for one without, the client waits for it, and answers for none."""
+        topics = self._client.list_topics(next(iter(partitions)).topic, timeout=LOOKUP_TIMEOUT_S).topics.values()
+        led = {TopicPartition(t.topic, p.id) for t in topics for p in t.partitions.values() if p.leader >= 0}
+        if without := partitions.keys() - led:
+            log.warning("%s is not read yet, it has no leader", listed(without))
+        return {partition: old for partition, old in partitions.items() if partition in led}
+
     def _check_permitted(self, anew: Mapping[TopicPartition, int | None]) -> None:
         if self._reset is not None:
             return
         for partition, old in anew.items():
-            if old is None and partition in self._begin:
+            # What `begin` does not name, and what was not there at the start, was added since: it begins with its first message.
+            if old is None and (self._begin or partition.partition >= self._partition_count):
                 continue
             what = "no committed offset" if old is None else f"no longer the offset {old}"
             raise BrokerError(

@@ -9,7 +9,15 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError
 
 from consumer.errors import BrokerError
-from consumer.kafka_client import METADATA_TIMEOUT_S, as_message, make_client, partition_count, raise_if_hopeless, unanswered
+from consumer.kafka_client import (
+    METADATA_TIMEOUT_S,
+    as_message,
+    make_client,
+    outside_group,
+    partition_count,
+    raise_if_hopeless,
+    unanswered,
+)
 from consumer.messages import Message
 
 SILENT_S = 30.0
@@ -38,7 +46,7 @@ class TopicReader:
     def __init__(self, properties: Mapping[str, Any], topic: str, *, ranges: Mapping[int, range] | None = None) -> None:
         """Create the client; connects later. Raises ConfigError for a property that librdkafka does not take."""
         self._servers = properties.get("bootstrap.servers", "")
-        self._consumer = make_client(ck.Consumer, {**properties, **READER_PROPERTIES})
+        self._consumer = make_client(ck.Consumer, {**outside_group(properties), **READER_PROPERTIES})
         self._topic = topic
         self._ranges = ranges
         self._ends: dict[int, int] = {}
@@ -64,13 +72,13 @@ class TopicReader:
         heard_at = time.monotonic()
         while self._ends:
             raw = self._consumer.consume(MAX_COUNT, SLICE_S)
-            if raw:
-                heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > SILENT_S:
+            if not raw and time.monotonic() - heard_at > SILENT_S:
                 raise BrokerError(f"{self._topic!r} at {self._servers!r} has not answered for {SILENT_S:.0f} s; try again")
             for each in raw:
                 if (message := self._taken(each)) is not None:
                     yield message
+            if raw:
+                heard_at = time.monotonic()  # whoever takes the messages may take his time
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         """Return the first offset to read and the one after the last."""
@@ -85,7 +93,9 @@ class TopicReader:
         """Return a message within the bounds. The position decides on the end: what ends a transaction takes offsets, too."""
         partition, offset = int(raw.partition() or 0), int(raw.offset() or 0)
         if (error := raw.error()) is not None:
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes start with an underscore
+            # A new leader may not know yet how far the partition goes: its end is none before ours.
+            at_end = error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes start with an underscore
+            if at_end and offset >= self._ends.get(partition, 0):
                 self._ends.pop(partition, None)
             raise_if_hopeless(error, self._topic)
             return None

@@ -173,7 +173,8 @@ def test_a_message_that_a_heartbeat_met_is_none_of_a_topic_that_was_created_agai
     source._assigned = {TopicPartition("topic", 0)}
     source._consumer = HandsOutOnAHeartbeat(source)
     source.heartbeat()
-    monkeypatch.setattr(source._identity, "changed", lambda: True)
+    told = iter([True])
+    monkeypatch.setattr(source._identity, "changed", lambda: next(told, False))
     monkeypatch.setattr(source._offsets, "place", lambda astray, beyond: dict.fromkeys(astray, 0))
     assert source.poll(10, 0.0) == []
     assert not source._astray

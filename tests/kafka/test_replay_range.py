@@ -12,6 +12,7 @@ import pytest
 
 from consumer.codec import Codec
 from consumer.errors import BrokerError
+from consumer.kafka_client import partition_count
 from consumer.kafka_sink import KafkaSink
 from consumer.messages import Message
 from consumer.metrics import Metrics
@@ -163,6 +164,18 @@ def test_what_comes_while_it_runs_is_not_part_of_it(replay: Replay) -> None:
     replay.kafka.flush()
     replay.run(source)
     assert replay.replayed() == places(18, 20)
+
+
+def test_a_partition_that_is_added_meanwhile_is_not_part_of_it_and_does_not_end_it(replay: Replay) -> None:
+    source = replay.open(hour(9), None, **{"topic.metadata.refresh.interval.ms": 500})
+    replay.kafka.admin.create_partitions([ck.admin.NewPartitions(replay.input, 4)])[replay.input].result(WAIT_S)
+    producer = ck.Producer({"bootstrap.servers": replay.kafka.servers, "log_level": 3})
+    wait_until(lambda: partition_count(producer, replay.input) == 4, "the partition is there")
+    producer.produce(replay.input, posting("Nurse"), partition=3, timestamp=hour(9))
+    assert producer.flush(WAIT_S) == 0
+    replay.run(source)
+    assert replay.replayed() == places(18, 20)
+    assert source.done
 
 
 @pytest.mark.parametrize(("since", "until"), [(hour(20), None), (hour(-5), hour(-2)), (hour(4) + 1, hour(4) + 2)])

@@ -62,6 +62,14 @@ def test_ranges_choose_partitions_and_offsets_and_are_cut_to_what_is_there(kafka
         assert sorted((m.partition, m.offset) for m in messages) == [(0, 2), (0, 3), (2, 8), (2, 9)]
 
 
+def test_what_a_member_of_a_group_is_told_does_not_keep_a_topic_from_being_read(kafka: Kafka) -> None:
+    topic = filled(kafka, partitions=1, each=3)
+    kafka.flush()
+    of_members = {"group.protocol": "consumer", "session.timeout.ms": 6_000, "isolation.level": "read_uncommitted"}
+    with TopicReader({"bootstrap.servers": kafka.servers, **of_members}, topic) as messages:
+        assert len(list(messages)) == 3
+
+
 def test_an_empty_topic_has_no_messages(kafka: Kafka) -> None:
     with reader(kafka, kafka.create_topic(2)) as messages:
         assert list(messages) == []
