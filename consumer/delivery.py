@@ -108,7 +108,7 @@ class AtLeastOnce:
         if self._refused.why is not None:
             return self._refused.why
         silent_s = self._clock() - self._moved_at
-        if self.waiting and silent_s > SILENT_S:
+        if silent_s > SILENT_S and self.waiting:  # in this order: other threads ask, and may not walk what the loop changes
             return f"the broker has acknowledged none of {self.waiting} records for {silent_s:.0f} s"
         return None
 
