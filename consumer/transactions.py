@@ -6,6 +6,7 @@ out, was slow or saw a connection break, the producer is made anew under the sam
 ends whatever it left open. What is then committed is what counts.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ TRANSACTION_DEFAULTS: Mapping[str, Any] = {
     "retry.backoff.ms": 20,  # of the two requests that add offsets; the default 100 would be most of a transaction
     "linger.ms": 0,  # all records are there before the first is sent
 }
+OPEN_SLICE_S = 0.1
 SLOW_S = 3.0
 RETRY_S = 0.05
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
@@ -126,11 +128,14 @@ class KafkaTransactions:
             raise DeliveryFailed("the group's coordinator did not take the offsets of a transaction in its time")
 
     def poll(self, timeout_s: float) -> None:
-        """See `TransactionalSink.poll`."""
+        """See `TransactionalSink.poll`. A new producer is opened meanwhile: what the old one left open hides where to read on."""
         try:
             self._producer.poll(timeout_s)
         except KafkaException as error:  # a fatal one
             self._raise_if_replaced(error.args[0], 0.0)
+        if not self._open and self._given_up is None:
+            with contextlib.suppress(DeliveryFailed):  # the next one tells
+                self._open_within(OPEN_SLICE_S)
 
     def _produce(self, producer: Any, record: Record, until: float) -> None:  # noqa: ANN401 - confluent_kafka is untyped
         where = record.input_partition % self._partition_counts[record.topic]
@@ -221,17 +226,24 @@ class KafkaTransactions:
             return self._producer
         if self._given_up is not None:
             raise DeliveryFailed(f"the producer of transactions was given up: {self._given_up}")
-        until = time.monotonic() + self._open_timeout_s
+        try:
+            self._open_within(self._open_timeout_s)
+        except BrokerError:
+            self._producer = self._client()
+            raise
+        return self._producer
+
+    def _open_within(self, timeout_s: float) -> None:
+        """End what the id left open and shut its former users out. Raises as `_opened`; called again, it goes on waiting."""
+        until = time.monotonic() + timeout_s
         try:
             _patiently(lambda: self._producer.init_transactions(_left(until)), until)
         except KafkaException as error:
             cause = error.args[0]
-            self._producer = self._client()
             if cause.fatal():
                 raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
             raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
         self._open, self._disturbed = True, False
-        return self._producer
 
     def _client(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
         return make_client(ck.Producer, self._properties, on_error=self._note, on_log=self._heed)

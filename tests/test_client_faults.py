@@ -102,6 +102,16 @@ def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
     assert why == ["a connection broke"], "it was there again at once, and librdkafka told of no error"
 
 
+def test_a_new_producer_is_opened_before_there_is_anything_to_write(transactions: KafkaTransactions) -> None:
+    transactions._discard("for a test")
+    assert not transactions._open
+    deadline = time.monotonic() + 30
+    while not transactions._open:
+        assert time.monotonic() < deadline
+        transactions.poll(0.1)
+    transactions.transact(RECORDS, {}, None)
+
+
 def kill(library: ctypes.CDLL, client: Any) -> None:
     library.rd_kafka_test_fatal_error.argtypes = [Pointer, ctypes.c_int, ctypes.c_char_p]
     assert library.rd_kafka_test_fatal_error(handle(client), OUT_OF_ORDER, b"a record is missing") == 0
