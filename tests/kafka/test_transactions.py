@@ -136,6 +136,24 @@ def test_a_successor_ends_what_its_predecessor_left_open(work: Work) -> None:
     assert time.monotonic() - started < 8.0, "nobody waits for the transaction's own ten seconds"
 
 
+def test_what_a_producer_that_is_thrown_away_left_open_is_ended_before_anything_is_read_again(work: Work) -> None:
+    sink = work.sink(**{"transaction.timeout.ms": 600_000})
+    messages = work.read(4)
+    work.transact(sink, messages[:2])
+    sink._producer.begin_transaction()
+    offset = ck.TopicPartition(work.input, 0, 4)
+    sink._producer.send_offsets_to_transaction([offset], work.source._consumer.consumer_group_metadata(), WAIT_S)
+    sink._discard("for a test")
+    work.source.rewind()  # where to read on is hidden until that transaction has ended
+    found: list[Message] = []
+    deadline = time.monotonic() + WAIT_S
+    while len(found) < 8:
+        assert time.monotonic() < deadline
+        sink.poll(0.0)
+        found += work.source.poll(8 - len(found), 0.1)
+    assert numbers(found) == list(range(2, 10))
+
+
 def test_of_two_consumers_with_one_name_the_older_is_shut_out_and_told_why(work: Work) -> None:
     older, newer = work.sink(), work.sink()
     messages = work.read(4)
