@@ -99,6 +99,13 @@ class Cluster:
             future.result(WAIT_S)
         wait_until(lambda: all(self._has_leaders(name, partitions) for name in names), f"{', '.join(names)} are there")
 
+    def create_topic_on(self, node: int, name: str, *, partitions: int, **settings: str) -> None:
+        """Create a topic that only one node has, and wait until each partition has it for a leader."""
+        config = {"min.insync.replicas": "1"} | {key.replace("_", "."): value for key, value in settings.items()}
+        topic = NewTopic(name, partitions, replica_assignment=[[node]] * partitions, config=config)
+        self._admin.create_topics([topic], operation_timeout=WAIT_S)[name].result(WAIT_S)
+        wait_until(lambda: self._has_leaders(name, partitions), f"{name} is there")
+
     def wait_in_sync(self) -> None:
         """Wait until every replica of every partition has all its records."""
         wait_until(self._in_sync, "all replicas are in sync")
@@ -107,6 +114,11 @@ class Cluster:
         """Return the node that leads `name`'s partition of `__consumer_offsets` or `__transaction_state`."""
         partition = _java_hash(name) % INTERNAL_PARTITIONS
         return int(self._admin.list_topics(topic, timeout=WAIT_S).topics[topic].partitions[partition].leader)
+
+    def without_part(self, group: str, transactional_id: str) -> int:
+        """Return a node that coordinates neither a group nor a transactional id."""
+        busy = {self.coordinator("__consumer_offsets", group), self.coordinator("__transaction_state", transactional_id)}
+        return min(set(self.nodes) - busy)
 
     def freeze(self, number: int) -> None:
         """Halt a node as it is, its connections open (SIGSTOP)."""
@@ -148,7 +160,7 @@ class Cluster:
             if error.args[0].code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT):  # noqa: SLF001 - librdkafka's own codes
                 return False
             raise
-        return all(len(p.isrs) == self.count and p.leader > 0 for topic in topics for p in topic.partitions.values())
+        return all(len(p.isrs) == len(p.replicas) and p.leader > 0 for topic in topics for p in topic.partitions.values())
 
 
 def _succeeds(ask: Callable[[], object]) -> bool:

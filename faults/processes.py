@@ -142,7 +142,7 @@ class Process:
         address = self._address()
         if address is None:
             return False
-        with contextlib.suppress(urllib.error.HTTPError, TimeoutError):
+        with contextlib.suppress(urllib.error.URLError, TimeoutError):
             urllib.request.urlopen(f"{address}/readyz", timeout=2).close()
             return True
         return False

@@ -57,7 +57,7 @@ class Scene:
         self.rng = Random(seed)  # noqa: S311 - faults to be repeated, no secrets
         self._stage = stage
 
-    def trial(self, *, servers: str = "") -> Trial:
+    def trial(self, *, servers: str = "", output_apart: bool = False) -> Trial:
         """Return a new group with topics of its own."""
         return Trial(
             self.cluster,
@@ -67,6 +67,7 @@ class Scene:
             directory=self._stage.directory,
             seed=self.rng.random(),
             servers=servers,
+            output_apart=output_apart,
         )
 
     def size(self, short: int, full: int) -> int:

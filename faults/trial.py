@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from consumer.messages import Message
 from faults.check import Findings, compare
@@ -31,14 +32,22 @@ class Trial:
         directory: Path,
         seed: float,
         servers: str = "",
+        output_apart: bool = False,
     ) -> None:
-        """Create the topics; `servers` are for the consumers, if they are not to take the cluster's own addresses."""
+        """Create the topics; `servers` are for the consumers, if they are not to take the cluster's own addresses.
+
+        `output_apart`: only `output_node` has the enriched topic, and it coordinates nothing of the group's.
+        """
         name = uuid.uuid4().hex[:8]
         self.cluster = cluster
         self.once = once
         self.group = f"group-{name}"
         self.input, self.output, self.dead = (f"{kind}-{name}" for kind in ("raw", "enriched", "dead"))
-        cluster.create_topics(self.input, self.output, self.dead, partitions=PARTITIONS, max_message_bytes="8000000")
+        shape: dict[str, Any] = {"partitions": PARTITIONS, "max_message_bytes": "8000000"}
+        cluster.create_topics(self.input, self.dead, *(() if output_apart else (self.output,)), **shape)
+        self.output_node = cluster.without_part(self.group, self.transactional_id(0)) if output_apart else 0
+        if output_apart:
+            cluster.create_topic_on(self.output_node, self.output, **shape)
         self.feed = Feed(cluster.servers, self.input, partitions=PARTITIONS, seed=seed)
         self.progress = Progress(cluster.servers, self.group, self.input)
         self.started: list[Process] = []
@@ -85,6 +94,12 @@ class Trial:
             if process.status == 1:
                 again()
                 self.revived += 1
+
+    def at_work(self, slot: int) -> Process | None:
+        """Return the consumer of a slot once it says that it is ready; until then None. One that was shut out is started anew."""
+        self.revive()
+        process = self._latest[slot][0]
+        return process if process.status is None and process.ready else None
 
     @property
     def running(self) -> list[Process]:

@@ -12,6 +12,10 @@ from faults.trial import SESSION_S, Trial
 
 PER_S = 200
 FULL_S = 20.0
+MAX_POLL_S = 10.0
+MAX_GROWTH_MB = 100.0
+WARM = 2_000
+"""Records before the memory is looked at first."""
 COUNT = 20
 """Of steps before the halt."""
 
@@ -50,18 +54,54 @@ def _coordinator(scene: Scene) -> Outcome:
             node = _coordinating(trial)
             pid = scene.cluster.pid(node)
             step: Step = "offsets" if trial.once else "produced"
-            process = trial.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP, pid=pid)])
+            trial.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP, pid=pid)])
             _wait_frozen(pid, step)
             scene.say(f"node {node}, which coordinates, is halted for {frozen_s:.0f} s")
             time.sleep(frozen_s)
             scene.cluster.thaw(node)
             scene.cluster.wait_in_sync()
-            wait_until(lambda process=process: process.ready, "the consumer is at work")  # type: ignore[misc]
-            process.stop()
+            wait_until(lambda: trial.at_work(0) is not None, "the consumer is at work")
+            for process in trial.running:
+                process.stop()
     trial.start(0)
     findings, problems = trial.finish()
     done = {"stops": stops, "stop_s": frozen_s}
     return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances}, problems)
+
+
+def _output(scene: Scene) -> Outcome:
+    """Halt the only broker of the enriched topic for longer than the group waits for a member that does not poll."""
+    trial, stops = scene.trial(output_apart=True), scene.size(1, 3)
+    frozen_s = 2.5 * MAX_POLL_S
+    process = trial.start(
+        0,
+        f"--kafka=max.poll.interval.ms={1_000 * MAX_POLL_S:.0f}",
+        f"--kafka=transaction.timeout.ms={500 * MAX_POLL_S:.0f}",
+        f"--drain-timeout-s={MAX_POLL_S / 2}",
+    ).wait_ready()
+    blocked, grown_mb = 0, 0.0
+    with trial.feed.flowing(PER_S):
+        for _ in range(stops):
+            wait_until(lambda: process.metric("occustream_enriched_total") > WARM, "the consumer is at work")
+            held = process.metric("process_resident_memory_bytes")
+            scene.cluster.freeze(trial.output_node)
+            scene.say(f"node {trial.output_node}, which alone has the enriched topic, is halted for {frozen_s:.0f} s")
+            time.sleep(frozen_s)
+            blocked += not process.ready
+            grown_mb = max(grown_mb, (process.metric("process_resident_memory_bytes") - held) / 1e6)
+            scene.cluster.thaw(trial.output_node)
+            wait_until(lambda: process.ready, "the consumer writes again")
+    findings, problems = trial.finish()
+    evictions = process.log().count(": lost ")
+    if evictions:
+        problems.append(f"the group shut the consumer out {evictions} times")
+    if blocked < stops:
+        problems.append(f"the consumer said {stops - blocked} times that it was ready though it could not write")
+    if grown_mb > MAX_GROWTH_MB:
+        problems.append(f"its memory grew by {grown_mb:.0f} MB meanwhile")
+    done = {"stops": stops, "stop_s": frozen_s, "max_poll_interval_s": MAX_POLL_S}
+    found = {**findings.as_dict(), "evictions": evictions, "blocked": blocked, "grown_mb": round(grown_mb, 1)}
+    return Outcome(done, found, problems)
 
 
 def _coordinating(trial: Trial) -> int:
@@ -84,5 +124,8 @@ SCENARIOS = (
         nodes=3,
         short_nodes=3,
         short_deliveries=ONCE,
+    ),
+    Scenario(
+        "stop-output", "SIGSTOP of the only broker of the enriched topic", _output, nodes=3, short_nodes=3, short_deliveries=ONCE
     ),
 )
