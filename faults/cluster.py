@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -99,10 +99,11 @@ class Cluster:
             future.result(WAIT_S)
         wait_until(lambda: all(self._has_leaders(name, partitions) for name in names), f"{', '.join(names)} are there")
 
-    def create_topic_on(self, node: int, name: str, *, partitions: int, **settings: str) -> None:
-        """Create a topic that only one node has, and wait until each partition has it for a leader."""
-        config = {"min.insync.replicas": "1"} | {key.replace("_", "."): value for key, value in settings.items()}
-        topic = NewTopic(name, partitions, replica_assignment=[[node]] * partitions, config=config)
+    def create_topic_on(self, nodes: Sequence[int], name: str, *, partitions: int, **settings: str) -> None:
+        """Create a topic that only these nodes have, all of which must have a record; the first of them leads."""
+        config = {key.replace("_", "."): value for key, value in settings.items()}
+        config["min.insync.replicas"] = str(len(nodes))
+        topic = NewTopic(name, partitions, replica_assignment=[list(nodes)] * partitions, config=config)
         self._admin.create_topics([topic], operation_timeout=WAIT_S)[name].result(WAIT_S)
         wait_until(lambda: self._has_leaders(name, partitions), f"{name} is there")
 
@@ -116,7 +117,8 @@ class Cluster:
         return int(self._admin.list_topics(topic, timeout=WAIT_S).topics[topic].partitions[partition].leader)
 
     def without_part(self, group: str, transactional_id: str) -> int:
-        """Return a node that coordinates neither a group nor a transactional id."""
+        """Return a node that coordinates neither a group nor a transactional id, once all nodes agree on who leads what."""
+        self.wait_in_sync()
         busy = {self.coordinator("__consumer_offsets", group), self.coordinator("__transaction_state", transactional_id)}
         return min(set(self.nodes) - busy)
 
