@@ -8,7 +8,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN, failure, is_fatal, make_client, partition_count
+from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN, failure, is_fatal, make_client, outside_group, partition_count
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
@@ -27,7 +27,7 @@ class KafkaSink:
     def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
         """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
         self._servers = properties.get("bootstrap.servers", "")
-        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **properties})
+        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **outside_group(properties)})
         self._topics = topics
         self._partition_counts: dict[str, int] = {}
         self._full_queue_timeout_s = full_queue_timeout_s

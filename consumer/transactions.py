@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.background import ends_by
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka_client import failure, is_fatal, make_client, partition_count
+from consumer.kafka_client import failure, is_fatal, make_client, outside_group, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
 from consumer.messages import Record, TopicPartition
 from consumer.offsets import Membership, places
@@ -53,7 +53,7 @@ class KafkaTransactions:
         `open_timeout_s` bounds the wait for a coordinator, which first ends what a producer of this id left open.
         Without `renewed`, a producer that had to be thrown away is not made anew, so that nobody else is shut out by it.
         """
-        self._properties = {**TRANSACTION_DEFAULTS, **properties, "transactional.id": transactional_id}
+        self._properties = {**TRANSACTION_DEFAULTS, **outside_group(properties), "transactional.id": transactional_id}
         self._servers = properties.get("bootstrap.servers", "")
         self._timeout_s = float(self._properties["transaction.timeout.ms"]) / 1_000
         self._topics = topics

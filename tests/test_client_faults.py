@@ -137,6 +137,13 @@ def test_a_transactional_producer_that_failed_for_good_is_not_made_anew(
     assert not isinstance(told.value, DeliveryFailed)
 
 
+def test_a_producer_does_not_complain_of_what_a_member_of_the_group_was_told(caplog: pytest.LogCaptureFixture) -> None:
+    given = {**MOCK, "session.timeout.ms": 6_000, "max.poll.interval.ms": 10_000, "auto.offset.reset": "latest"}
+    KafkaSink(given, topics=["t"]).start()
+    KafkaTransactions(given, topics=["t"], transactional_id="id").start()
+    assert "CONFWARN" not in caplog.text
+
+
 class Scripted(KafkaTransactions):
     """Plays what becomes of each transaction: an exception to raise, and whether it was aborted."""
 
