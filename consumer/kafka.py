@@ -156,7 +156,8 @@ class KafkaSource:
             _low, high = self._consumer.get_watermark_offsets(position, cached=True)
             at = position.offset if position.offset >= 0 else self._offsets.start_of(partition)  # before a message came
             if high >= 0 and at is not None:
-                lags[partition] = max(0, high - at)
+                # What ends a transaction takes an offset, too, and the position stays before it.
+                lags[partition] = max(0, high - max(at, self._ends_seen.get(partition, -1)))
         return lags
 
     def close(self) -> None:

@@ -113,7 +113,7 @@ class Cluster:
 
     def coordinator(self, topic: str, name: str) -> int:
         """Return the node that leads `name`'s partition of `__consumer_offsets` or `__transaction_state`."""
-        partition = _java_hash(name) % INTERNAL_PARTITIONS
+        partition = java_hash(name) % INTERNAL_PARTITIONS
         return int(self._admin.list_topics(topic, timeout=WAIT_S).topics[topic].partitions[partition].leader)
 
     def without_part(self, group: str, transactional_id: str) -> int:
@@ -186,9 +186,9 @@ def _settings(count: int) -> dict[str, str]:
     }
 
 
-def _java_hash(text: str) -> int:
-    """Return `String.hashCode`, made positive as Kafka does."""
+def java_hash(text: str) -> int:
+    """Return `String.hashCode` without its sign, as Kafka finds the partition of a group or transactional id."""
     value = 0
     for character in text:
         value = (31 * value + ord(character)) & 0xFFFF_FFFF
-    return value & 0x7FFF_FFFF
+    return value if value < 1 << 31 else (1 << 32) - value

@@ -7,6 +7,7 @@ import pytest
 
 from consumer.messages import Message
 from faults.check import compare
+from faults.cluster import java_hash
 from faults.feed import ENRICHED, EXPECT
 from faults.steps import Steps, Strike
 
@@ -95,3 +96,9 @@ def test_a_strike_comes_once_after_as_many_steps_of_its_kind_as_told_and_never_b
     steps.done("score")
     steps.done("score")
     assert struck == [strike]
+
+
+def test_the_partition_of_a_group_is_the_one_that_kafka_was_seen_to_use() -> None:
+    assert java_hash("hello") == 99_162_322
+    seen = {"group-8a661c81": 3, "group-a04f537e-slot-0": 3}  # of five; both hash codes are negative
+    assert {name: java_hash(name) % 5 for name in seen} == seen

@@ -123,6 +123,8 @@ def _source(options: argparse.Namespace, kind: str) -> KafkaSource:
     properties |= {"bootstrap.servers": options.bootstrap_servers, "group.id": f"{options.group_id}-{kind}"}
     if kind == "enriched":
         properties["auto.offset.reset"] = "latest"
+    else:
+        properties["enable.partition.eof"] = True  # --once ends there
     return KafkaSource({"client.id": "occustream-trainer", **properties}, topic=getattr(options, f"{kind}_topic"))
 
 

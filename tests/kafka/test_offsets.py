@@ -169,6 +169,25 @@ def test_error_ends_it_with_a_way_out(member: Member, committed: int | None, wha
     assert member.read == []
 
 
+def test_what_ends_a_transaction_is_no_lag_once_the_end_was_seen(kafka: Kafka) -> None:
+    topic = kafka.create_topic(1)
+    producer = ck.Producer({"bootstrap.servers": kafka.servers, "transactional.id": unique("id"), "log_level": 3})
+    producer.init_transactions(WAIT_S)
+    producer.begin_transaction()
+    producer.produce(topic, b"row", partition=0)
+    producer.commit_transaction(WAIT_S)
+    given = {"bootstrap.servers": kafka.servers, "group.id": unique("group"), "enable.partition.eof": True}
+    source = KafkaSource(given, topic=topic)
+    source.start(lambda _partitions, _lost: None)
+    partition, found = TopicPartition(topic, 0), list[Message]()
+    until = time.monotonic() + WAIT_S
+    while source.lag().get(partition) != 0:
+        assert time.monotonic() < until, source.lag()
+        found += source.poll(10, 0.1)
+    source.close()
+    assert [m.value for m in found] == [b"row"]
+
+
 def test_an_unknown_reset_and_an_eager_assignor_are_refused(kafka: Kafka) -> None:
     with pytest.raises(ConfigError, match="earliest, latest or error, not 'newest'"):
         kafka.source("topic", "group", **{"auto.offset.reset": "newest"})
