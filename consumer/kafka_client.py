@@ -7,6 +7,7 @@ replay_range.py, transactions.py.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import methodcaller
 from typing import Any, cast
 
 import confluent_kafka as ck
@@ -179,10 +180,14 @@ def as_message(raw: ck.Message) -> Message:
     )
 
 
+_ask_for_headers = methodcaller("headers")
+"""For a name that is not UTF-8 the client returns and raises at once. Called from Python code, the interpreter may miss that."""
+
+
 def _headers(raw: ck.Message) -> tuple[Headers, str | None]:
     """Return the headers, or none and why not. Asked once: after a name that is not UTF-8 the client gives out broken ones."""
     try:
-        found = cast("list[tuple[str, str | bytes | None]]", raw.headers() or [])
+        found = cast("list[tuple[str, str | bytes | None]]", _ask_for_headers(raw) or [])
     except (SystemError, UnicodeDecodeError) as error:
         return (), f"the name of a header is not UTF-8: {error.__cause__ or error}"
     return tuple((str(name), _bytes(value)) for name, value in found), None
