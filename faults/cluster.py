@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
@@ -91,21 +91,20 @@ class Cluster:
         for node in self.nodes.values():
             node.kill()
 
-    def create_topics(self, *names: str, partitions: int, **settings: str) -> None:
-        """Create topics and wait until each partition has a leader."""
+    def create_topics(self, *names: str, partitions: int, nodes: Sequence[int] = (), **settings: str) -> None:
+        """Create topics and wait until each partition has a leader.
+
+        With `nodes`, only these have them, all of which must have a record; the first of them leads.
+        """
         config = {name.replace("_", "."): value for name, value in settings.items()}
-        topics = [NewTopic(name, partitions, self.count, config=config) for name in names]
+        placed: dict[str, Any] = {"replication_factor": self.count}
+        if nodes:
+            config["min.insync.replicas"] = str(len(nodes))
+            placed = {"replica_assignment": [list(nodes)] * partitions}
+        topics = [NewTopic(name, partitions, config=config, **placed) for name in names]
         for future in self._admin.create_topics(topics, operation_timeout=WAIT_S).values():
             future.result(WAIT_S)
         wait_until(lambda: all(self._has_leaders(name, partitions) for name in names), f"{', '.join(names)} are there")
-
-    def create_topic_on(self, nodes: Sequence[int], name: str, *, partitions: int, **settings: str) -> None:
-        """Create a topic that only these nodes have, all of which must have a record; the first of them leads."""
-        config = {key.replace("_", "."): value for key, value in settings.items()}
-        config["min.insync.replicas"] = str(len(nodes))
-        topic = NewTopic(name, partitions, replica_assignment=[list(nodes)] * partitions, config=config)
-        self._admin.create_topics([topic], operation_timeout=WAIT_S)[name].result(WAIT_S)
-        wait_until(lambda: self._has_leaders(name, partitions), f"{name} is there")
 
     def wait_in_sync(self) -> None:
         """Wait until every replica of every partition has all its records."""

@@ -46,11 +46,10 @@ class Trial:
         self.group = f"group-{name}"
         self.input, self.output, self.dead = (f"{kind}-{name}" for kind in ("raw", "enriched", "dead"))
         shape: dict[str, Any] = {"partitions": PARTITIONS, "max_message_bytes": "8000000"}
-        cluster.create_topics(self.input, self.dead, *(() if output_apart else (self.output,)), **shape)
+        cluster.create_topics(self.input, self.dead, **shape)
         self.output_node = cluster.without_part(self.group, self.transactional_id(0)) if output_apart else 0
-        if output_apart:
-            leader = next(node for node in cluster.nodes if node != self.output_node)
-            cluster.create_topic_on([leader, self.output_node], self.output, **shape)
+        leader = next(node for node in cluster.nodes if node != self.output_node)
+        cluster.create_topics(self.output, **shape, nodes=[leader, self.output_node] if output_apart else ())
         self.feed = Feed(cluster.servers, self.input, partitions=PARTITIONS, seed=seed)
         self.progress = Progress(cluster.servers, self.group, self.input)
         self.started: list[Process] = []
@@ -98,11 +97,11 @@ class Trial:
                 again()
                 self.revived += 1
 
-    def at_work(self, slot: int) -> Process | None:
-        """Return the consumer of a slot once it says that it is ready; until then None. One that was shut out is started anew."""
+    def at_work(self, slot: int) -> bool:
+        """Return whether the consumer of a slot says that it is ready. One that was shut out is started anew."""
         self.revive()
         process = self._latest[slot][0]
-        return process if process.status is None and process.ready else None
+        return process.status is None and process.ready
 
     @property
     def running(self) -> list[Process]:

@@ -60,7 +60,7 @@ def _coordinator(scene: Scene) -> Outcome:
             time.sleep(frozen_s)
             scene.cluster.thaw(node)
             scene.cluster.wait_in_sync()
-            wait_until(lambda: trial.at_work(0) is not None, "the consumer is at work")
+            wait_until(lambda: trial.at_work(0), "the consumer is at work")
             for process in trial.running:
                 process.stop()
     trial.start(0)
@@ -131,6 +131,6 @@ SCENARIOS = (
         _output,
         nodes=3,
         short_nodes=3,
-        short_deliveries=(),  # to come, once it holds,
+        short_deliveries=(),  # to come, once it holds
     ),
 )
