@@ -87,7 +87,7 @@ class AtLeastOnce:
         self._commit_interval_s = commit_interval_s
         self._clock = clock
         self._in_flight = InFlight()
-        self._bytes = 0
+        self._unanswered = self._bytes = 0  # records that the broker has, also those of partitions that are gone
         self._refused = Refused(partial(too_large, codec=codec), clock=clock)
         self._committed_at = self._moved_at = clock()
 
@@ -108,13 +108,13 @@ class AtLeastOnce:
         if self._refused.why is not None:
             return self._refused.why
         silent_s = self._clock() - self._moved_at
-        if silent_s > SILENT_S and self.waiting:  # in this order: other threads ask, and may not walk what the loop changes
-            return f"the broker has acknowledged none of {self.waiting} records for {silent_s:.0f} s"
+        if silent_s > SILENT_S and self._unanswered:
+            return f"the broker has acknowledged none of {self._unanswered} records for {silent_s:.0f} s"
         return None
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None:
         """See `Delivery`."""
-        if not self.waiting:
+        if not self._unanswered:
             self._moved_at = self._clock()
         self._in_flight.take(outcome.message for outcome in outcomes)
         self._produce(outcomes)
@@ -140,6 +140,7 @@ class AtLeastOnce:
 
     def _acknowledged(self, outcome: Outcome, error: DeliveryFailed | None) -> None:
         message = outcome.message
+        self._unanswered -= 1
         self._bytes -= outcome.record.size_bytes
         self._moved_at = self._clock()
         if error is not None:
@@ -163,6 +164,7 @@ class AtLeastOnce:
             except DeliveryFailed as error:
                 self._refuse(outcomes[number:], error, str(error))
                 return
+            self._unanswered += 1
             self._bytes += outcome.record.size_bytes
 
     def _refuse(self, outcomes: Sequence[Outcome], error: DeliveryFailed, why: str) -> None:

@@ -31,6 +31,8 @@ TRANSACTION_DEFAULTS: Mapping[str, Any] = {
     "linger.ms": 0,  # all records are there before the first is sent
 }
 OPEN_SLICE_S = 0.1
+OPEN_ANEW_S = 30.0
+"""A producer that could not be opened for so long may wait for a coordinator that is gone; a new one asks who it is now."""
 SLOW_S = 3.0
 RETRY_S = 0.05
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
@@ -67,6 +69,8 @@ class KafkaTransactions:
         self._aborted = False  # what failed last; else only what is committed tells
         self._renewed = renewed
         self._open_timeout_s = open_timeout_s
+        self._opening_s = 0.0
+        self._late = 0  # of our requests to open: the coordinator may yet come to them, and shut out what was opened since
         self._given_up: str | None = None
 
     def start(self) -> None:
@@ -133,6 +137,7 @@ class KafkaTransactions:
             self._producer.poll(timeout_s)
         except KafkaException as error:  # a fatal one
             self._raise_if_replaced(error.args[0], 0.0)
+            self._discard(error.args[0].str())
         if not self._open and self._given_up is None:
             with contextlib.suppress(DeliveryFailed):  # the next one tells
                 self._open_within(OPEN_SLICE_S)
@@ -180,8 +185,11 @@ class KafkaTransactions:
         raise (self._refusal or failure(cause, "the transaction was broken off")) from error
 
     def _raise_if_replaced(self, cause: KafkaError, took_s: float) -> None:
-        """Tell another consumer's fencing from the coordinator's own, of a transaction that outlived its time."""
+        """Tell another consumer's fencing from the coordinator's own, of a transaction that outlived its time, and from ours."""
         if cause.code() in {*FENCED, KafkaError._FATAL} and took_s >= self._timeout_s:  # noqa: SLF001 - librdkafka's own
+            return
+        if cause.code() in FENCED and self._late:
+            self._late -= 1
             return
         if cause.code() in FENCED:
             raise BrokerError(
@@ -226,26 +234,32 @@ class KafkaTransactions:
             return self._producer
         if self._given_up is not None:
             raise DeliveryFailed(f"the producer of transactions was given up: {self._given_up}")
-        try:
-            self._open_within(self._open_timeout_s)
-        except BrokerError:
-            self._producer = self._client()
-            raise
+        self._open_within(self._open_timeout_s)
         return self._producer
 
     def _open_within(self, timeout_s: float) -> None:
-        """End what the id left open and shut its former users out. Raises as `_opened`; called again, it goes on waiting."""
-        until = time.monotonic() + timeout_s
+        """End what the id left open and shut its former users out. Raises as `_opened`; called again, it goes on waiting.
+
+        It goes on with the same client for long: each new one asks the coordinator anew, which may come to an older request last.
+        """
+        started = time.monotonic()
+        until = started + timeout_s
         try:
             _patiently(lambda: self._producer.init_transactions(_left(until)), until)
         except KafkaException as error:
             cause = error.args[0]
             if cause.fatal():
                 raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
+            self._opening_s += time.monotonic() - started
+            if not cause.retriable() or self._opening_s >= OPEN_ANEW_S:
+                self._late += 1
+                self._producer = self._client()
             raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
+        self._late += self._disturbed  # then the client has asked twice
         self._open, self._disturbed = True, False
 
     def _client(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
+        self._opening_s = 0.0
         return make_client(ck.Producer, self._properties, on_error=self._note, on_log=self._heed)
 
     def _note(self, _error: KafkaError) -> None:

@@ -1,5 +1,6 @@
 """What librdkafka rarely does, provoked by its own means: header names that are no text, connections that break, fatal errors."""
 
+import contextlib
 import ctypes
 import time
 from pathlib import Path
@@ -14,8 +15,9 @@ from consumer.kafka_sink import KafkaSink
 from consumer.messages import Record
 from consumer.transactions import KafkaTransactions
 
-END_TXN = 26
+INIT_PRODUCER_ID, END_TXN = 22, 26
 TRANSPORT = -195
+COORDINATOR_LOADS = 14
 OUT_OF_ORDER = 45
 RECORDS = [Record("t", b"k", b"%d" % number, (), 0) for number in range(3)]
 MOCK = {"bootstrap.servers": "ignored", "test.mock.num.brokers": 1, "log_level": 6}
@@ -90,6 +92,15 @@ def transactions() -> KafkaTransactions:
     return made
 
 
+def answer(library: ctypes.CDLL, client: Any, request: int, *errors: int) -> None:
+    """Let a client's own brokers answer its next requests of a kind with these errors."""
+    library.rd_kafka_handle_mock_cluster.restype = Pointer
+    library.rd_kafka_mock_push_request_errors_array.argtypes = [Pointer, ctypes.c_int16, ctypes.c_size_t, Pointer]
+    cluster = Pointer(library.rd_kafka_handle_mock_cluster(handle(client)))
+    array = (ctypes.c_int * len(errors))(*errors)
+    library.rd_kafka_mock_push_request_errors_array(cluster, request, len(errors), ctypes.byref(array))
+
+
 def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
     library: ctypes.CDLL, transactions: KafkaTransactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,10 +108,7 @@ def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
     monkeypatch.setattr(transactions, "_discard", why.append)  # a new client would have a mock cluster of its own
     transactions.transact(RECORDS, {}, None)
     assert why == []
-    library.rd_kafka_handle_mock_cluster.restype = Pointer
-    cluster = Pointer(library.rd_kafka_handle_mock_cluster(handle(transactions._producer)))
-    library.rd_kafka_mock_push_request_errors_array.argtypes = [Pointer, ctypes.c_int16, ctypes.c_size_t, Pointer]
-    library.rd_kafka_mock_push_request_errors_array(cluster, END_TXN, 1, ctypes.byref((ctypes.c_int * 1)(TRANSPORT)))
+    answer(library, transactions._producer, END_TXN, TRANSPORT)
     transactions.transact(RECORDS, {}, None)
     assert why == ["a connection broke"], "it was there again at once, and librdkafka told of no error"
 
@@ -113,6 +121,33 @@ def test_a_new_producer_is_opened_before_there_is_anything_to_write(transactions
         assert time.monotonic() < deadline
         transactions.poll(0.1)
     transactions.transact(RECORDS, {}, None)
+
+
+def test_a_producer_goes_on_opening_where_it_was_cut_short_but_not_for_good(
+    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = KafkaTransactions(MOCK, topics=["t"], transactional_id="id", open_timeout_s=0.2)
+    sink.look_up(["t"])
+    first = sink._producer
+    answer(library, first, INIT_PRODUCER_ID, *[COORDINATOR_LOADS] * 4)
+    with pytest.raises(DeliveryFailed, match="no coordinator for the transactional id 'id'"):
+        sink.transact(RECORDS, {}, None)
+    assert sink._producer is first, "another client's request might be answered before this one's, which would shut it out"
+    for _ in range(100):
+        with contextlib.suppress(DeliveryFailed):
+            sink.transact(RECORDS, {}, None)
+            break
+    assert sink._open
+    assert sink._producer is first
+
+    sink._discard("for a test")
+    second = sink._producer
+    answer(library, second, INIT_PRODUCER_ID, *[COORDINATOR_LOADS] * 4)
+    monkeypatch.setattr("consumer.transactions.OPEN_ANEW_S", 0.0)
+    with pytest.raises(DeliveryFailed):
+        sink.transact(RECORDS, {}, None)
+    assert sink._producer is not second
+    assert sink._late == 1, "its request may come late, and shut the new one out"
 
 
 def kill(library: ctypes.CDLL, client: Any) -> None:

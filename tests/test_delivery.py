@@ -113,6 +113,19 @@ def test_a_silent_broker_is_trouble_that_shows() -> None:
     assert pipeline.ready() is None
 
 
+def test_a_silent_broker_stays_trouble_when_the_group_takes_the_partitions_away_and_gives_them_back() -> None:
+    clock, broker = Clock(), filled(4, partitions=1)
+    source, sink = WatchedSource(broker), HeldSink()
+    pipeline = make_pipeline(source, sink, clock=clock)
+    turns(pipeline, source, 2)
+    clock.now_s += SILENT_S - 1
+    source.revoke({P0}, lost=True)
+    source.assign({P0})
+    turns(pipeline, source, 2)
+    clock.now_s += 2
+    assert "has acknowledged none of 8 records for 11 s" in str(pipeline.ready())
+
+
 def test_a_batch_in_one_transaction_commits_its_records_dead_letters_and_offsets_together() -> None:
     broker = memory_broker(1)
     for value in (GOOD, BAD, GOOD):

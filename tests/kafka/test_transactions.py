@@ -163,6 +163,22 @@ def test_of_two_consumers_with_one_name_the_older_is_shut_out_and_told_why(work:
     assert work.written() == [b"0", b"1", b"2", b"3"]
 
 
+def test_a_late_request_of_our_own_shuts_a_producer_out_without_harm(work: Work) -> None:
+    sink = work.sink()
+    work.transact(sink, work.read(2))
+    sink._late = 1  # a client was thrown away before the coordinator had answered whether it was open
+    late = ck.Producer({"bootstrap.servers": work.kafka.servers, "transactional.id": work.id, "log_level": 3})
+    late.init_transactions(WAIT_S)
+    with pytest.raises(DeliveryFailed):
+        work.transact(sink, work.read(3))
+    work.source.rewind()
+    work.transact(sink, work.read(8))
+    assert (work.written(), work.committed()) == ([b"%d" % n for n in range(10)], 10)
+    work.sink()
+    with pytest.raises(BrokerError, match="another consumer or replay"):
+        sink.transact([Record(work.out, None, b"x", (), 0)], {}, None)
+
+
 class Hanging(ck.Producer):
     """Its first offsets are sent only when it is let go."""
 
