@@ -40,8 +40,8 @@ class Batcher:
 
     @property
     def room(self) -> int:
-        """How many more messages fill a batch."""
-        return max(0, self._policy.max_count - len(self._waiting))
+        """How many more messages may wait; none while there are bytes enough for a batch."""
+        return 0 if self._waiting_bytes >= self._policy.max_bytes else max(0, self._policy.max_count - len(self._waiting))
 
     def add(self, messages: Iterable[Message], now_s: float) -> None:
         """Let `messages`, which arrived at `now_s`, wait."""

@@ -57,6 +57,7 @@ def test_batches_are_the_stream_in_order_within_the_limits(policy: BatchPolicy, 
 def test_the_limit_that_closes_a_batch_is_named(sizes: tuple[int, ...], after_s: float, drain: bool, trigger: str | None) -> None:
     batcher = Batcher(BatchPolicy(max_count=3, max_bytes=100, max_age_s=10.0))
     batcher.add(messages(*sizes), 0.0)
+    assert batcher.room == (0 if trigger in ("count", "bytes") else 3 - len(sizes))
     batch = batcher.take(after_s, drain=drain)
     assert (batch.trigger if batch else None) == trigger
 
