@@ -43,6 +43,14 @@ class Background:
             self._error = error
 
 
+BOUNDED = "bounded step"
+
+
+def bounded_steps() -> int:
+    """Return how many steps of `ends_by` have not ended, also such as nobody waits for any more."""
+    return sum(thread.name == BOUNDED for thread in threading.enumerate())
+
+
 def ends_by(step: Callable[[], object], until: float) -> bool:
     """Take a step on a thread of its own and raise what it raises; False: it still waits then (monotonic seconds)."""
     outcome: Future[object] = Future()
@@ -53,7 +61,7 @@ def ends_by(step: Callable[[], object], until: float) -> bool:
         except BaseException as error:  # noqa: BLE001 - raised by whoever waits
             outcome.set_exception(error)
 
-    threading.Thread(target=take, name="bounded step", daemon=True).start()
+    threading.Thread(target=take, name=BOUNDED, daemon=True).start()
     wait([outcome], timeout=max(0.0, until - time.monotonic()))
     if not outcome.done():
         return False

@@ -44,6 +44,6 @@ class BadShare:
         most = ", ".join(f"{count:,} {reason}" for reason, count in self._reasons.most_common(3))
         return (
             f"{self._reasons.total():,} of the last {self._window:,} messages (bad_share_window) became dead letters, "
-            f"above the limit of {self._limit:g} (bad_share_limit): {most}. All that was read is delivered and committed. "
+            f"above the limit of {self._limit:g} (bad_share_limit): {most}. "
             "Mend the producer and replay them, or raise --bad-share-limit (1: no limit)"
         )

@@ -83,7 +83,7 @@ class InvalidMessage(OccustreamError):
 
 
 class TooManyDeadLetters(OccustreamError):
-    """The share of bad messages is above its limit: the process ends, with all that it read delivered and committed."""
+    """The share of bad messages is above its limit: the process ends, after what it read."""
 
 
 class BrokerError(OccustreamError):

@@ -12,6 +12,7 @@ from consumer.kafka_client import (
     as_message,
     ck_partitions,
     go_to,
+    is_fatal,
     listed,
     make_client,
     named,
@@ -107,6 +108,8 @@ class KafkaSource:
         if time.monotonic() - self._polled_at < HEARTBEAT_AFTER_S:
             return
         self._serve(0.0)
+        if self._stash and (error := self._stash[-1].error()) is not None and is_fatal(error):
+            raise_if_hopeless(error, self._topic)
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
         """See `Source.commit`."""

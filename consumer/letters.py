@@ -51,12 +51,12 @@ def receipt(topic: str, partition: int, offsets: Sequence[int]) -> Record:
 
 
 def replayed_offsets(message: Message) -> list[int] | None:
-    """Return what a receipt says; None where a message is none."""
-    if not _has(message.headers, RECEIPT):
+    """Return what a receipt says; None where a message is none, as a letter of one that had got into an input topic."""
+    if not _has(message.headers, RECEIPT) or Letter.of(message) is not None:
         return None
     try:
         return [int(offset) for offset in json.loads(message.value or b"")["replayed"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -113,7 +113,7 @@ class Filter:
 def _milliseconds(text: str, now: datetime) -> float:
     """Return a time in milliseconds since 1970: ISO 8601, UTC where it names no zone, or `2h`: so long ago."""
     if ago := re.fullmatch(r"([0-9]{1,6})([smhd])", text):
-        return (now - timedelta(seconds=int(ago[1]) * _AGO[ago[2]])).timestamp() * 1_000
+        return now.timestamp() * 1_000 - timedelta(seconds=int(ago[1]) * _AGO[ago[2]]) / timedelta(milliseconds=1)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999."""
+
 
 def parse_moment(text: str) -> int:
     """Return milliseconds since 1970. Raises ValueError, which says what is expected."""
@@ -11,6 +14,8 @@ def parse_moment(text: str) -> int:
     if re.fullmatch(r"\d{1,15}", text):
         if len(text) < 11:  # noqa: PLR2004 - as milliseconds that would be in 1970
             raise ValueError(f"{text} looks like seconds since 1970; milliseconds are expected: {text}000")
+        if int(text) > LAST_MS:
+            raise ValueError(f"{text} milliseconds since 1970 are beyond the year 9999")
         return int(text)
     try:
         moment = datetime.fromisoformat(text)

@@ -59,12 +59,18 @@ class Refused:
     def through(self) -> None:
         """Note that a record was taken: with none left here, all is well again."""
         if not self:
-            self.why, self._pause_s, self._sent, self._most = None, FIRST_PAUSE_S, MANY, MANY
+            self._recover()
 
     def forget(self, partitions: set[TopicPartition]) -> None:
         """Drop what is of partitions that are no longer ours."""
         self._refused = [outcome for outcome in self._refused if outcome.message.topic_partition not in partitions]
         self._behind = [outcome for outcome in self._behind if outcome.message.topic_partition not in partitions]
+        if not self:
+            self._recover()
+
+    def _recover(self) -> None:
+        self.why, self._too_large = None, False
+        self._pause_s, self._sent, self._most = FIRST_PAUSE_S, MANY, MANY
 
     @property
     def _alone(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -97,7 +98,9 @@ class Settings(BaseSettings):
     @field_validator("from_timestamp", "to_timestamp", mode="before")
     @classmethod
     def _moment(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
-        return parse_moment(value.isoformat() if isinstance(value, date) else value) if isinstance(value, str | date) else value
+        if isinstance(value, bool) or not isinstance(value, str | int | date):
+            return value
+        return parse_moment(value.isoformat() if isinstance(value, date) else str(value))
 
     @property
     def period(self) -> Period | None:
@@ -132,9 +135,13 @@ class Settings(BaseSettings):
             raise ValueError(f"kafka: {', '.join(sorted(owned))} is set by occustream itself; use its own setting")
         if self.delivery == "exactly-once" and self.kafka.get("isolation.level", "read_committed") != "read_committed":
             raise ValueError("kafka: with exactly-once, isolation.level must be read_committed, or duplicates are written")
-        for name in ("message.timeout.ms", "transaction.timeout.ms"):
-            if _milliseconds(self.kafka, name, 0) >= max_poll_ms:
-                raise ValueError(f"kafka: {name} must be less than max.poll.interval.ms, or a dead broker costs the group")
+        if _milliseconds(self.kafka, "message.timeout.ms", 0) >= max_poll_ms:
+            raise ValueError("kafka: message.timeout.ms must be less than max.poll.interval.ms, or a dead broker costs the group")
+        if self.delivery == "exactly-once" and self._after_transaction_s < 1:
+            raise ValueError(
+                f"kafka: with exactly-once, max.poll.interval.ms ({max_poll_ms:.0f}) must be at least transaction.timeout.ms "
+                f"({self.transaction_timeout_ms}) and 5000 more, or a dead broker costs the group"
+            )
 
     @classmethod
     def settings_customise_sources(
@@ -158,13 +165,24 @@ class Settings(BaseSettings):
 
     @property
     def longest_wait_s(self) -> float:
-        """How long the loop may wait for brokers without showing the group that it is alive."""
-        return min(30.0, _milliseconds(self.kafka, "max.poll.interval.ms", 300_000) / 2_000)
+        """How long the loop may wait for brokers, besides a transaction, without showing the group that it is alive."""
+        longest_s = min(30.0, _milliseconds(self.kafka, "max.poll.interval.ms", 300_000) / 2_000)
+        return min(longest_s, self._after_transaction_s) if self.delivery == "exactly-once" else longest_s
+
+    @property
+    def transaction_timeout_ms(self) -> int:
+        """For so long a killed consumer's records keep readers waiting."""
+        return int(_milliseconds(self.kafka, "transaction.timeout.ms", 10_000))
+
+    @property
+    def _after_transaction_s(self) -> float:
+        """What a transaction that takes all its time, and is broken off then, leaves until the group loses patience."""
+        return (_milliseconds(self.kafka, "max.poll.interval.ms", 300_000) - self.transaction_timeout_ms) / 1_000 - 4
 
     @property
     def transactional_id(self) -> str:
-        """The same over restarts: a new process ends at once what its predecessor left open."""
-        return f"{self.group_id}-{self.instance_id or socket.gethostname()}"
+        """The same over restarts: a new process ends at once what its predecessor left open. No other group's is the same."""
+        return f"{quote(self.group_id, safe='')}/{self.instance_id or socket.gethostname()}"
 
 
 OURS = frozenset(

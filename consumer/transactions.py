@@ -15,7 +15,7 @@ from typing import Any, cast
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.background import ends_by
+from consumer.background import bounded_steps, ends_by
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka_client import failure, is_fatal, make_client, outside_group, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
@@ -33,8 +33,13 @@ TRANSACTION_DEFAULTS: Mapping[str, Any] = {
 OPEN_SLICE_S = 0.1
 OPEN_ANEW_S = 30.0
 """A producer that could not be opened for so long may wait for a coordinator that is gone; a new one asks who it is now."""
+LATE_S = 60.0
+"""For so long the coordinator may still come to an older request of ours to open, and shut out what was opened since."""
+REPLACED_S = 2.0
+"""A process that was halted, and whose place in the group another one has taken meanwhile, is told so by then."""
 SLOW_S = 3.0
 RETRY_S = 0.05
+MAX_HANGING = 5
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 
 
@@ -55,13 +60,18 @@ class KafkaTransactions:
         `open_timeout_s` bounds the wait for a coordinator, which first ends what a producer of this id left open.
         Without `renewed`, a producer that had to be thrown away is not made anew, so that nobody else is shut out by it.
         """
-        self._properties = {**TRANSACTION_DEFAULTS, **outside_group(properties), "transactional.id": transactional_id}
+        self._properties = {
+            **TRANSACTION_DEFAULTS,
+            **outside_group(properties),
+            "transactional.id": transactional_id,
+            "log.connection.close": True,  # or `_heed` would not hear of it
+        }
         self._servers = properties.get("bootstrap.servers", "")
         self._timeout_s = float(self._properties["transaction.timeout.ms"]) / 1_000
         self._topics = topics
         self._id = transactional_id
         self._partition_counts: dict[str, int] = {}
-        self._disturbed = False
+        self._disturbed = self._deaf = False
         self._refusal: DeliveryFailed | None = None
         self._producer: Any = self._client()
         self._open = False
@@ -70,7 +80,8 @@ class KafkaTransactions:
         self._renewed = renewed
         self._open_timeout_s = open_timeout_s
         self._opening_s = 0.0
-        self._late = 0  # of our requests to open: the coordinator may yet come to them, and shut out what was opened since
+        self._late_until = self._not_before = 0.0
+        self._served_at = time.monotonic()
         self._given_up: str | None = None
 
     def start(self) -> None:
@@ -129,18 +140,24 @@ class KafkaTransactions:
 
         if not ends_by(step, until + SLOW_S):
             self._discard("it waits for the group's coordinator beyond its time")
+            if (hanging := bounded_steps()) > MAX_HANGING:
+                raise BrokerError(f"{hanging} clients hang, each waiting for the group's coordinator; start the consumer again")
             raise DeliveryFailed("the group's coordinator did not take the offsets of a transaction in its time")
 
     def poll(self, timeout_s: float) -> None:
         """See `TransactionalSink.poll`. A new producer is opened meanwhile: what the old one left open hides where to read on."""
+        self._serve(timeout_s)
+        if not self._open and self._given_up is None and time.monotonic() >= self._not_before:
+            with contextlib.suppress(DeliveryFailed):  # the next one tells
+                self._open_within(OPEN_SLICE_S)
+        self._served_at = time.monotonic()
+
+    def _serve(self, timeout_s: float) -> None:
         try:
             self._producer.poll(timeout_s)
         except KafkaException as error:  # a fatal one
             self._raise_if_replaced(error.args[0], 0.0)
             self._discard(error.args[0].str())
-        if not self._open and self._given_up is None:
-            with contextlib.suppress(DeliveryFailed):  # the next one tells
-                self._open_within(OPEN_SLICE_S)
 
     def _produce(self, producer: Any, record: Record, until: float) -> None:  # noqa: ANN401 - confluent_kafka is untyped
         where = record.input_partition % self._partition_counts[record.topic]
@@ -179,7 +196,7 @@ class KafkaTransactions:
             self._raise_if_replaced(cause, took_s)
             self._discard(cause.str())
         elif cause.txn_requires_abort():
-            self._aborted = self._abort()
+            self._aborted = self._abort(took_s)
         else:
             self._discard(cause.str())
         raise (self._refusal or failure(cause, "the transaction was broken off")) from error
@@ -188,8 +205,7 @@ class KafkaTransactions:
         """Tell another consumer's fencing from the coordinator's own, of a transaction that outlived its time, and from ours."""
         if cause.code() in {*FENCED, KafkaError._FATAL} and took_s >= self._timeout_s:  # noqa: SLF001 - librdkafka's own
             return
-        if cause.code() in FENCED and self._late:
-            self._late -= 1
+        if cause.code() in FENCED and time.monotonic() < self._late_until:
             return
         if cause.code() in FENCED:
             raise BrokerError(
@@ -198,28 +214,34 @@ class KafkaTransactions:
             )
         raise BrokerError(f"the producer of transactions failed for good: {cause.str()}")
 
-    def _abort(self) -> bool:
+    def _abort(self, took_s: float) -> bool:
         """Abort, and return whether that was done. Slow ones end with the producer thrown away: a process must end in time."""
         started = time.monotonic()
         until = started + SLOW_S
         try:
             _patiently(lambda: self._producer.abort_transaction(_left(until)), until)
         except KafkaException as error:
-            self._discard(error.args[0].str())
+            cause = error.args[0]
+            if is_fatal(cause):
+                self._raise_if_replaced(cause, took_s + time.monotonic() - started)
+            self._discard(cause.str())
             return False
         self._discard_if_doubtful(started)
         return True
 
     def _discard_if_doubtful(self, started: float) -> None:
         """Throw the producer away if a request that began then may be on its way still, and end a later transaction."""
-        self.poll(0.0)  # what the client noticed is told by then
-        if time.monotonic() - started > SLOW_S:
+        self._serve(0.0)  # what the client noticed is told by then
+        if self._open and time.monotonic() - started > SLOW_S:
             self._discard("a transaction was slow")
-        elif self._disturbed:
+        elif self._open and self._disturbed:
             self._discard("a connection broke")
 
     def _discard(self, why: str) -> None:
+        """Throw the producer away. If we may have been halted, the group is given time to say that we are replaced."""
         self._open = False
+        if time.monotonic() - self._served_at > SLOW_S:
+            self._not_before = time.monotonic() + REPLACED_S
         if not self._renewed:
             self._given_up = why
             return
@@ -234,6 +256,8 @@ class KafkaTransactions:
             return self._producer
         if self._given_up is not None:
             raise DeliveryFailed(f"the producer of transactions was given up: {self._given_up}")
+        if time.monotonic() < self._not_before:
+            raise DeliveryFailed("the last transaction was slow, and its producer is made anew")
         self._open_within(self._open_timeout_s)
         return self._producer
 
@@ -252,22 +276,33 @@ class KafkaTransactions:
                 raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
             self._opening_s += time.monotonic() - started
             if not cause.retriable() or self._opening_s >= OPEN_ANEW_S:
-                self._late += 1
-                self._producer = self._client()
+                self._ask_anew("it could not be opened")
             raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
-        self._late += self._disturbed  # then the client has asked twice
+        self._producer.poll(0.0)  # what the client noticed is told by then
+        if self._deaf and self._renewed:
+            self._ask_anew("a connection broke")
+            self._open_within(_left(until))
         self._open, self._disturbed = True, False
 
+    def _ask_anew(self, why: str) -> None:
+        """Take another client, whose request the coordinator may come to before the one that is on its way."""
+        self._late_until = time.monotonic() + LATE_S
+        self._discard(why)
+
     def _client(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
-        self._opening_s = 0.0
+        self._opening_s, self._disturbed, self._deaf = 0.0, False, False
         return make_client(ck.Producer, self._properties, on_error=self._note, on_log=self._heed)
 
     def _note(self, _error: KafkaError) -> None:
         self._disturbed = True
 
     def _heed(self, line: str) -> None:
-        """Notice a connection that broke: one that is there again at once is told as no error, and its request is sent twice."""
-        self._disturbed |= line.startswith("FAIL ") and " in state UP" in line
+        """Notice a connection that broke: one that is there again at once is told as no error, and its request is sent twice.
+
+        For half a minute librdkafka keeps silent about the next one that breaks alike.
+        """
+        if line.startswith("FAIL ") and " in state UP" in line:
+            self._disturbed = self._deaf = True
 
 
 def _left(until: float) -> float:

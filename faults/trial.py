@@ -75,7 +75,7 @@ class Trial:
 
     def transactional_id(self, slot: int) -> str:
         """Return the transactional id of the consumer in a slot."""
-        return f"{self.group}-slot-{slot}"
+        return f"{self.group}/slot-{slot}"
 
     def start(
         self, slot: int, *flags: str, strikes: Sequence[Strike] = (), static: bool | None = None, classic: bool = True

@@ -111,6 +111,17 @@ def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
     answer(library, transactions._producer, END_TXN, TRANSPORT)
     transactions.transact(RECORDS, {}, None)
     assert why == ["a connection broke"], "it was there again at once, and librdkafka told of no error"
+    assert transactions._late_until == 0.0, "nothing was asked of the coordinator but by the one that is open"
+
+
+def test_a_connection_that_breaks_while_a_producer_is_opened_costs_it_too(library: ctypes.CDLL) -> None:
+    sink = KafkaTransactions({**MOCK, "log.connection.close": False}, topics=["t"], transactional_id="id")
+    sink.look_up(["t"])
+    first = sink._producer
+    answer(library, first, INIT_PRODUCER_ID, TRANSPORT)
+    sink.transact(RECORDS, {}, None)
+    assert sink._producer is not first, "for a while librdkafka would keep silent about the next break"
+    assert sink._late_until > time.monotonic(), "the coordinator may have been asked twice"
 
 
 def test_a_new_producer_is_opened_before_there_is_anything_to_write(transactions: KafkaTransactions) -> None:
@@ -147,7 +158,7 @@ def test_a_producer_goes_on_opening_where_it_was_cut_short_but_not_for_good(
     with pytest.raises(DeliveryFailed):
         sink.transact(RECORDS, {}, None)
     assert sink._producer is not second
-    assert sink._late == 1, "its request may come late, and shut the new one out"
+    assert sink._late_until > time.monotonic(), "its request may come late, and shut the new one out"
 
 
 def kill(library: ctypes.CDLL, client: Any) -> None:

@@ -79,6 +79,19 @@ def test_letters_are_told_from_receipts_and_from_what_others_wrote() -> None:
 
 
 @pytest.mark.parametrize(
+    "value", [b"", b"[]", b'{"replayed":[1e999]}', b'{"replayed":[Infinity]}', b"[" * 100_000, b'{"replayed":[0,1,2]}']
+)
+def test_a_letter_of_what_looks_like_a_receipt_is_a_letter_and_hides_no_other(value: bytes) -> None:
+    broker = buried(3, partitions=1)
+    bury(broker, Message(IN, 0, 103, None, value, ((RECEIPT, b"1"),), 5))
+    if b"replayed" not in value or b"1e" in value or b"I" in value:
+        broker.append(TopicPartition(DEAD, 0), value, headers=((RECEIPT, b"1"),))
+    read = letters(broker)
+    assert [each.offset for each in read] == [100, 101, 102, 103]
+    assert not any(read.replayed(each) for each in read)
+
+
+@pytest.mark.parametrize(
     ("given", "matches"),
     [
         ([], True),
@@ -95,6 +108,7 @@ def test_letters_are_told_from_receipts_and_from_what_others_wrote() -> None:
         (["since=58s,until=57s"], False),
         (["since=60s,until=58s"], True),
         (["since=1d"], True),
+        (["since=999999d"], True),
     ],
 )
 def test_a_filter_takes_what_its_story_says_and_when_it_was_written(given: list[str], matches: bool) -> None:

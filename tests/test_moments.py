@@ -26,6 +26,7 @@ def test_a_moment_is_read_in_any_usual_form(text: str) -> None:
     [
         ("2026-05-01T08:30:00", "names no timezone; write 2026-05-01T08:30:00Z"),
         ("1777593600", "looks like seconds since 1970"),
+        ("999999999999999", "beyond the year 9999"),
         ("yesterday", "is no moment; write 2026-05-01T08:30:00Z"),
         ("2026-13-01", "is no moment"),
         ("", "is no moment"),

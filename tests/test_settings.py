@@ -78,12 +78,39 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
             "with exactly-once, isolation.level must be read_committed",
         ),
         ({"kafka": ["message.timeout.ms=300000"]}, "message.timeout.ms must be less than max.poll.interval.ms"),
+        (
+            {"kafka": ["max.poll.interval.ms=14999"], "delivery": "exactly-once", "drain_timeout_s": "1"},
+            r"max.poll.interval.ms (14999) must be at least transaction.timeout.ms (10000) and 5000 more",
+        ),
+        (
+            {"kafka": ["transaction.timeout.ms=300000"], "delivery": "exactly-once"},
+            r"max.poll.interval.ms (300000) must be at least transaction.timeout.ms (300000) and 5000 more",
+        ),
         ({"kafka": ["message.timeout.ms=soon"]}, "message.timeout.ms must be a number of milliseconds, not 'soon'"),
         ({"kafka": ["max.poll.interval.ms=125000"], "drain_timeout_s": "130"}, "drain_timeout_s must be less than"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_it_should_be(flags: dict[str, Any], said: str) -> None:
     assert said in complaint(**flags)
+
+
+def test_waits_of_a_loop_that_writes_transactions_leave_it_time_for_one() -> None:
+    assert load(delivery="exactly-once").longest_wait_s == 30.0
+    short = {"kafka": ["max.poll.interval.ms=16000"], "drain_timeout_s": "1"}
+    assert load(**short, delivery="exactly-once").longest_wait_s == 2.0
+    assert load(**short).longest_wait_s == 8.0
+
+
+def test_no_two_consumers_of_different_groups_have_one_transactional_id() -> None:
+    names = [("a-b", "c"), ("a", "b-c"), ("a/b", "c"), ("a", "b/c"), ("a%2Fb", "c"), ("a%2Fb/c", "d")]
+    ids = [load(group_id=group, instance_id=instance).transactional_id for group, instance in names]
+    assert len(set(ids)) == len(ids)
+    assert ids[0] == "a-b/c"
+
+
+@pytest.mark.parametrize("seconds", ["1714521600", 1714521600])
+def test_seconds_are_no_moment_in_any_layer(seconds: str | int, tmp_path: Path) -> None:
+    assert "looks like seconds" in complaint(f"from_timestamp = {seconds}", folder=tmp_path, group_id="g")
 
 
 @pytest.mark.parametrize(

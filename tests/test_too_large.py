@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.enrich import Outcome, enrich
-from consumer.errors import RecordTooLarge
+from consumer.errors import DeliveryFailed, RecordTooLarge
 from consumer.letter import Letter
 from consumer.memory import MemoryBroker, MemorySink, MemoryTransactions
 from consumer.messages import OnAck, Record, TopicPartition
@@ -152,6 +152,18 @@ def test_what_waited_behind_a_refused_one_of_a_lost_partition_is_not_taken_for_i
     assert (refused.take(), buried) == ([ours], [])
     refused.add([ours], RecordTooLarge(""), why="")
     assert (refused.take(), buried) == ([ours], [ours])
+
+
+def test_with_the_last_refused_record_of_lost_partitions_all_that_was_said_of_it_is_forgotten() -> None:
+    buried: list[Outcome] = []
+    refused = Refused(lambda outcome: buried.append(outcome) or outcome)  # type: ignore[func-returns-value]
+    lost, ours = enrich([message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
+    refused.add([lost], RecordTooLarge(""), why="too large")
+    refused.add(refused.take(), RecordTooLarge(""), why="too large")
+    refused.forget({lost.message.topic_partition})
+    assert refused.why is None
+    refused.add([ours], DeliveryFailed(""), why="no leader")
+    assert (refused.take(), buried) == ([ours], [])
 
 
 def test_pauses_between_tries_do_not_slow_the_search_for_the_guilty_one() -> None:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import confluent_kafka as ck
 import pytest
 
+from consumer.background import bounded_steps
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.messages import Message, Record, TopicPartition
-from consumer.transactions import KafkaTransactions
+from consumer.transactions import REPLACED_S, KafkaTransactions
 from tests.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
 from tests.kafka.conftest import Job, Stream, Workers, assert_delivered
 
@@ -166,7 +167,7 @@ def test_of_two_consumers_with_one_name_the_older_is_shut_out_and_told_why(work:
 def test_a_late_request_of_our_own_shuts_a_producer_out_without_harm(work: Work) -> None:
     sink = work.sink()
     work.transact(sink, work.read(2))
-    sink._late = 1  # a client was thrown away before the coordinator had answered whether it was open
+    sink._late_until = time.monotonic() + WAIT_S  # a client was thrown away before the coordinator had opened it
     late = ck.Producer({"bootstrap.servers": work.kafka.servers, "transactional.id": work.id, "log_level": 3})
     late.init_transactions(WAIT_S)
     with pytest.raises(DeliveryFailed):
@@ -175,8 +176,31 @@ def test_a_late_request_of_our_own_shuts_a_producer_out_without_harm(work: Work)
     work.transact(sink, work.read(8))
     assert (work.written(), work.committed()) == ([b"%d" % n for n in range(10)], 10)
     work.sink()
+    sink._late_until = time.monotonic()
     with pytest.raises(BrokerError, match="another consumer or replay"):
         sink.transact([Record(work.out, None, b"x", (), 0)], {}, None)
+
+
+def test_a_producer_that_was_halted_in_a_transaction_lets_the_group_tell_first_whether_it_was_replaced(work: Work) -> None:
+    halted = work.sink(**{"transaction.timeout.ms": 4_000})
+    messages = work.read(4)
+    send = halted._send_offsets
+    newer: list[KafkaTransactions] = []
+
+    def late(*arguments: Any) -> None:
+        newer.append(work.sink())
+        time.sleep(4.5)
+        send(*arguments)
+
+    halted._send_offsets = late  # type: ignore[method-assign]
+    with pytest.raises(DeliveryFailed):
+        work.transact(halted, messages)
+    for _ in range(3):
+        halted.poll(0.1)
+        with pytest.raises(DeliveryFailed, match="made anew"):
+            halted.transact([Record(work.out, None, b"x", (), 0)], {}, None)
+    work.transact(newer[0], messages)
+    assert work.written() == [b"0", b"1", b"2", b"3"]
 
 
 class Hanging(ck.Producer):
@@ -204,9 +228,10 @@ def test_a_client_that_hangs_on_the_groups_coordinator_is_given_up_in_time_and_d
     assert time.monotonic() - started < 10.0
     work.source.rewind()
     again = work.read(10)
+    time.sleep(REPLACED_S)
     work.transact(sink, again)
     Hanging.gates[0].set()
-    wait_until(lambda: not any(thread.name == "bounded step" for thread in threading.enumerate()), "the hanging call has ended")
+    wait_until(lambda: not bounded_steps(), "the hanging call has ended")
     assert work.written() == [b"%d" % n for n in range(10)]
     assert work.committed() == 10
 
