@@ -1,7 +1,7 @@
 """What all Kafka clients share: how they are made, what they say of a topic, which errors need a person, how a message looks.
 
 Besides kafka*.py only what reads and writes for it knows confluent_kafka: offsets.py, topic_identity.py, topic_reader.py,
-replay_range.py, transactions.py.
+replay_range.py, transactions.py, breaks.py.
 """
 
 import logging

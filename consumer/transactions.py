@@ -16,6 +16,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.background import bounded_steps, ends_by
+from consumer.breaks import AUDIBLE, Breaks
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka_client import failure, is_fatal, make_client, outside_group, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
@@ -64,14 +65,13 @@ class KafkaTransactions:
             **TRANSACTION_DEFAULTS,
             **outside_group(properties),
             "transactional.id": transactional_id,
-            "log.connection.close": True,  # or `_heed` would not hear of it
+            **AUDIBLE,
         }
         self._servers = properties.get("bootstrap.servers", "")
         self._timeout_s = float(self._properties["transaction.timeout.ms"]) / 1_000
         self._topics = topics
         self._id = transactional_id
         self._partition_counts: dict[str, int] = {}
-        self._disturbed = self._deaf = False
         self._refusal: DeliveryFailed | None = None
         self._producer: Any = self._client()
         self._open = False
@@ -234,7 +234,7 @@ class KafkaTransactions:
         self._serve(0.0)  # what the client noticed is told by then
         if self._open and time.monotonic() - started > SLOW_S:
             self._discard("a transaction was slow")
-        elif self._open and self._disturbed:
+        elif self._open and self._breaks.noticed:
             self._discard("a connection broke")
 
     def _discard(self, why: str) -> None:
@@ -250,7 +250,7 @@ class KafkaTransactions:
 
     def _opened(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
         """Return a producer that is ready for a transaction. Raises DeliveryFailed while there is none, BrokerError for good."""
-        if self._open and self._disturbed:
+        if self._open and self._breaks.noticed:
             self._discard("a connection broke")
         if self._open:
             return self._producer
@@ -279,10 +279,10 @@ class KafkaTransactions:
                 self._ask_anew("it could not be opened")
             raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
         self._producer.poll(0.0)  # what the client noticed is told by then
-        if self._deaf and self._renewed:
+        if self._breaks.silenced and self._renewed:
             self._ask_anew("a connection broke")
             self._open_within(_left(until))
-        self._open, self._disturbed = True, False
+        self._open, self._breaks.noticed = True, False
 
     def _ask_anew(self, why: str) -> None:
         """Take another client, whose request the coordinator may come to before the one that is on its way."""
@@ -290,19 +290,8 @@ class KafkaTransactions:
         self._discard(why)
 
     def _client(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
-        self._opening_s, self._disturbed, self._deaf = 0.0, False, False
-        return make_client(ck.Producer, self._properties, on_error=self._note, on_log=self._heed)
-
-    def _note(self, _error: KafkaError) -> None:
-        self._disturbed = True
-
-    def _heed(self, line: str) -> None:
-        """Notice a connection that broke: one that is there again at once is told as no error, and its request is sent twice.
-
-        For half a minute librdkafka keeps silent about the next one that breaks alike.
-        """
-        if line.startswith("FAIL ") and " in state UP" in line:
-            self._disturbed = self._deaf = True
+        self._opening_s, self._breaks = 0.0, Breaks()
+        return make_client(ck.Producer, self._properties, on_error=self._breaks.on_error, on_log=self._breaks.on_log)
 
 
 def _left(until: float) -> float:

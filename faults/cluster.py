@@ -19,7 +19,8 @@ from local_kafka import HOST, LocalKafka, Node, free_port, missing_tools, new_cl
 
 __all__ = ["WAIT_S", "Cluster", "missing_tools", "wait_until"]
 
-WAIT_S = 60.0
+WAIT_S = 180.0
+"""Brokers on a busy machine, all of which elect leaders at once, may need minutes."""
 INTERNAL = ("__consumer_offsets", "__transaction_state")
 INTERNAL_PARTITIONS = 5
 """Of each, see `local_kafka.SMALL_MACHINE_SETTINGS`."""
@@ -53,6 +54,7 @@ class Cluster:
             number: LocalKafka(
                 directory / f"node-{number}",
                 node=Node(number, cluster_id, controllers, _settings(count), self._detours[number], QUICK_JAVA),
+                start_timeout_s=WAIT_S,
             )
             for number in range(1, count + 1)
         }
