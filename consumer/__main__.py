@@ -60,7 +60,7 @@ def check_config(options: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     KafkaSource(settings.consumer_properties(), topic=settings.input_topic).close()
     if settings.delivery == "exactly-once":
-        KafkaTransactions(settings.kafka_properties(), topics=[], transactional_id=settings.transactional_id)
+        KafkaTransactions(settings.transaction_properties(), topics=[], transactional_id=settings.transactional_id)
     else:
         KafkaSink(settings.kafka_properties(), topics=[])
     shown = settings.model_dump(mode="json")

@@ -54,16 +54,21 @@ def bounded_steps() -> int:
 def ends_by(step: Callable[[], object], until: float) -> bool:
     """Take a step on a thread of its own and raise what it raises; False: it still waits then (monotonic seconds)."""
     outcome: Future[object] = Future()
-
-    def take() -> None:
-        try:
-            outcome.set_result(step())
-        except BaseException as error:  # noqa: BLE001 - raised by whoever waits
-            outcome.set_exception(error)
-
-    threading.Thread(target=take, name=BOUNDED, daemon=True).start()
+    threading.Thread(target=_take, args=(step, outcome), name=BOUNDED, daemon=True).start()
     wait([outcome], timeout=max(0.0, until - time.monotonic()))
     if not outcome.done():
         return False
-    outcome.result()
+    try:
+        outcome.result()
+    finally:
+        del outcome  # its exception knows this frame: together they would keep all that the step had
     return True
+
+
+def _take(step: Callable[[], object], outcome: Future[object]) -> None:
+    try:
+        outcome.set_result(step())
+    except BaseException as error:  # noqa: BLE001 - raised by whoever waits
+        outcome.set_exception(error)
+    finally:
+        del step, outcome

@@ -8,7 +8,7 @@ OccustreamError
 │   └── CurrentMoved     another version was promoted meanwhile
 ├── ScorerFailed      no posting can be scored any more: the device or the model is broken
 ├── InvalidMessage    one message cannot be a posting; it becomes a dead letter
-├── TooManyDeadLetters  the share of bad messages is above its limit; what was read is delivered
+├── TooManyDeadLetters  the share of bad messages is above its limit
 ├── BrokerError       Kafka refuses or cannot be reached
 │   └── DeliveryFailed   records were not taken; their offsets stay uncommitted, and they are tried again
 │       └── RecordTooLarge  one of them is larger than its topic takes

@@ -127,7 +127,7 @@ def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: B
     topics = [settings.output_topic, settings.dead_letter_topic]
     if settings.delivery == "exactly-once":
         transactions = KafkaTransactions(
-            {**settings.kafka_properties(), "transaction.timeout.ms": settings.transaction_timeout_ms},
+            settings.transaction_properties(),
             topics=topics,
             transactional_id=settings.transactional_id,
             open_timeout_s=settings.longest_wait_s,

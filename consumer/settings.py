@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import os
 import socket
 import tomllib
@@ -158,6 +159,10 @@ class Settings(BaseSettings):
         """Return what all Kafka clients are given."""
         return {"bootstrap.servers": self.bootstrap_servers, "client.id": "occustream", **self.kafka}
 
+    def transaction_properties(self) -> KafkaProperties:
+        """Return what the producer of transactions is given."""
+        return {**self.kafka_properties(), "transaction.timeout.ms": self.transaction_timeout_ms}
+
     def consumer_properties(self) -> KafkaProperties:
         """Return what the member of the group is given."""
         named: KafkaProperties = {"group.instance.id": self.instance_id} if self.instance_id else {}
@@ -293,9 +298,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _milliseconds(properties: KafkaProperties, name: str, default: int) -> float:
     try:
-        return float(properties.get(name, default))
+        value = float(properties.get(name, default))
     except ValueError:
-        raise ValueError(f"kafka: {name} must be a number of milliseconds, not {properties[name]!r}") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"kafka: {name} must be a number of milliseconds, not {properties[name]!r}")
+    return value
 
 
 def _readable(error: ValidationError) -> str:

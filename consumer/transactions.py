@@ -83,11 +83,12 @@ class KafkaTransactions:
         self._late_until = self._not_before = 0.0
         self._served_at = time.monotonic()
         self._given_up: str | None = None
+        self._why_anew = ""
 
     def start(self) -> None:
         """Look the output topics up and end what an earlier process left open. Raises BrokerError."""
         self.look_up(self._topics)
-        self._opened()
+        self._open_within(max(OPEN_ANEW_S, self._open_timeout_s))
 
     def look_up(self, topics: Iterable[str]) -> None:
         """Learn of topics that records may go to, too. Raises BrokerError where one is not there or no broker answers."""
@@ -147,6 +148,8 @@ class KafkaTransactions:
     def poll(self, timeout_s: float) -> None:
         """See `TransactionalSink.poll`. A new producer is opened meanwhile: what the old one left open hides where to read on."""
         self._serve(timeout_s)
+        if self._open and self._breaks.noticed:
+            self._discard("a connection broke")
         if not self._open and self._given_up is None and time.monotonic() >= self._not_before:
             with contextlib.suppress(DeliveryFailed):  # the next one tells
                 self._open_within(OPEN_SLICE_S)
@@ -222,7 +225,7 @@ class KafkaTransactions:
             _patiently(lambda: self._producer.abort_transaction(_left(until)), until)
         except KafkaException as error:
             cause = error.args[0]
-            if is_fatal(cause):
+            if cause.code() in FENCED:  # others pass with the producer: the coordinator may know of no transaction yet
                 self._raise_if_replaced(cause, took_s + time.monotonic() - started)
             self._discard(cause.str())
             return False
@@ -246,6 +249,7 @@ class KafkaTransactions:
             self._given_up = why
             return
         log.info("making the producer of transactions anew: %s", why)
+        self._why_anew = why
         self._producer = self._client()
 
     def _opened(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
@@ -257,7 +261,7 @@ class KafkaTransactions:
         if self._given_up is not None:
             raise DeliveryFailed(f"the producer of transactions was given up: {self._given_up}")
         if time.monotonic() < self._not_before:
-            raise DeliveryFailed("the last transaction was slow, and its producer is made anew")
+            raise DeliveryFailed(f"the producer of transactions is made anew: {self._why_anew}")
         self._open_within(self._open_timeout_s)
         return self._producer
 
@@ -270,18 +274,20 @@ class KafkaTransactions:
         until = started + timeout_s
         try:
             _patiently(lambda: self._producer.init_transactions(_left(until)), until)
+            self._producer.poll(0.0)  # what the client noticed is told by then
         except KafkaException as error:
             cause = error.args[0]
-            if cause.fatal():
+            if is_fatal(cause):
                 raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
             self._opening_s += time.monotonic() - started
             if not cause.retriable() or self._opening_s >= OPEN_ANEW_S:
                 self._ask_anew("it could not be opened")
             raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
-        self._producer.poll(0.0)  # what the client noticed is told by then
         if self._breaks.silenced and self._renewed:
             self._ask_anew("a connection broke")
-            self._open_within(_left(until))
+            if time.monotonic() >= until:
+                raise DeliveryFailed(f"no transactions under the id {self._id!r}: connections break")
+            self._open_within(until - time.monotonic())
         self._open, self._breaks.noticed = True, False
 
     def _ask_anew(self, why: str) -> None:

@@ -15,9 +15,9 @@ from consumer.kafka_sink import KafkaSink
 from consumer.messages import Record
 from consumer.transactions import KafkaTransactions
 
-INIT_PRODUCER_ID, END_TXN = 22, 26
+INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN = 22, 24, 26
 TRANSPORT = -195
-COORDINATOR_LOADS = 14
+COORDINATOR_LOADS, TOPIC_REFUSED, INVALID_STATE = 14, 29, 48
 OUT_OF_ORDER = 45
 RECORDS = [Record("t", b"k", b"%d" % number, (), 0) for number in range(3)]
 MOCK = {"bootstrap.servers": "ignored", "test.mock.num.brokers": 1, "log_level": 6}
@@ -151,14 +151,27 @@ def test_a_producer_goes_on_opening_where_it_was_cut_short_but_not_for_good(
     assert sink._open
     assert sink._producer is first
 
+    sink.poll(0.0)
     sink._discard("for a test")
     second = sink._producer
     answer(library, second, INIT_PRODUCER_ID, *[COORDINATOR_LOADS] * 4)
     monkeypatch.setattr("consumer.transactions.OPEN_ANEW_S", 0.0)
-    with pytest.raises(DeliveryFailed):
+    with pytest.raises(DeliveryFailed, match="no coordinator"):
         sink.transact(RECORDS, {}, None)
     assert sink._producer is not second
     assert sink._late_until > time.monotonic(), "its request may come late, and shut the new one out"
+
+
+def test_a_transaction_that_the_coordinator_never_knew_of_costs_its_producer_and_no_more(
+    library: ctypes.CDLL, transactions: KafkaTransactions
+) -> None:
+    answer(library, transactions._producer, ADD_PARTITIONS, TOPIC_REFUSED)
+    answer(library, transactions._producer, END_TXN, INVALID_STATE)
+    first = transactions._producer
+    with pytest.raises(DeliveryFailed, match=r"does not take a record|authorization"):
+        transactions.transact(RECORDS, {}, None)
+    assert transactions._producer is not first
+    transactions.transact(RECORDS, {}, None)
 
 
 def kill(library: ctypes.CDLL, client: Any) -> None:

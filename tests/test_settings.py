@@ -86,6 +86,10 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
             {"kafka": ["transaction.timeout.ms=300000"], "delivery": "exactly-once"},
             r"max.poll.interval.ms (300000) must be at least transaction.timeout.ms (300000) and 5000 more",
         ),
+        (
+            {"kafka": ["transaction.timeout.ms=inf"], "delivery": "exactly-once"},
+            "transaction.timeout.ms must be a number of milliseconds, not 'inf'",
+        ),
         ({"kafka": ["message.timeout.ms=soon"]}, "message.timeout.ms must be a number of milliseconds, not 'soon'"),
         ({"kafka": ["max.poll.interval.ms=125000"], "drain_timeout_s": "130"}, "drain_timeout_s must be less than"),
     ],
@@ -110,7 +114,8 @@ def test_no_two_consumers_of_different_groups_have_one_transactional_id() -> Non
 
 @pytest.mark.parametrize("seconds", ["1714521600", 1714521600])
 def test_seconds_are_no_moment_in_any_layer(seconds: str | int, tmp_path: Path) -> None:
-    assert "looks like seconds" in complaint(f"from_timestamp = {seconds}", folder=tmp_path, group_id="g")
+    assert "looks like seconds" in complaint(f"from_timestamp = {seconds!r}", folder=tmp_path, group_id="g")
+    assert "looks like seconds" in complaint(from_timestamp=str(seconds), group_id="g")
 
 
 @pytest.mark.parametrize(

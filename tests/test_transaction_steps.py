@@ -1,7 +1,9 @@
 """A step of a transaction is waited for within a bound, whatever the client does."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -27,3 +29,27 @@ def test_a_step_that_ends_is_waited_for_and_what_it_raises_is_raised() -> None:
 
     with pytest.raises(KafkaException):
         ends_by(fails, time.monotonic() + 60)
+
+
+class Client:
+    """Something that a step holds on to."""
+
+
+def test_a_step_that_failed_keeps_nothing_alive() -> None:
+    client = Client()
+    held = weakref.ref(client)
+
+    def fails(client: Client) -> None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT), client.__class__)
+
+    gc.disable()
+    try:
+        with pytest.raises(KafkaException):
+            ends_by(lambda client=client: fails(client), time.monotonic() + 60)  # type: ignore[misc]
+        del client
+        until = time.monotonic() + 60
+        while held() is not None and time.monotonic() < until:  # the thread may still be about to end
+            time.sleep(0.01)
+        assert held() is None
+    finally:
+        gc.enable()

@@ -170,10 +170,14 @@ def test_a_late_request_of_our_own_shuts_a_producer_out_without_harm(work: Work)
     sink._late_until = time.monotonic() + WAIT_S  # a client was thrown away before the coordinator had opened it
     late = ck.Producer({"bootstrap.servers": work.kafka.servers, "transactional.id": work.id, "log_level": 3})
     late.init_transactions(WAIT_S)
+    again = work.read(3)
+    sink._served_at = time.monotonic()
     with pytest.raises(DeliveryFailed):
-        work.transact(sink, work.read(3))
+        work.transact(sink, again)
     work.source.rewind()
-    work.transact(sink, work.read(8))
+    again = work.read(8)
+    time.sleep(REPLACED_S)  # had the test been slow, the producer would wait for so long
+    work.transact(sink, again)
     assert (work.written(), work.committed()) == ([b"%d" % n for n in range(10)], 10)
     work.sink()
     sink._late_until = time.monotonic()
