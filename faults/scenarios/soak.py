@@ -47,7 +47,7 @@ def per_hour(samples: list[tuple[float, float]]) -> float:
 def _comings(trial: Trial) -> Iterator[None]:
     """Each time, let a member join or leave."""
     for number in itertools.count(1):
-        member = trial.start(number)
+        member = trial.start(number).wait_ready()  # a version that it refused would end it: it has none to stay with
         yield
         member.stop()
         yield
@@ -71,10 +71,10 @@ def _play(scene: Scene) -> Outcome:
         for number in range(int(seconds / SAMPLE_S)):
             time.sleep(SAMPLE_S)
             samples.append(Sample.of(stays))
-            if number % MOVE_EVERY == 0:
-                next(comings)
             if number % RELOAD_EVERY == 0:
                 next(offers)
+            if number % MOVE_EVERY == 0:  # members join while a good version is there
+                next(comings)
     reloads = {name: stays.metric("occustream_reloads_total", outcome=name) for name in ("loaded", "refused")}
     findings, problems = trial.finish()
     growth = _growth(samples)
