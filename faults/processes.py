@@ -61,7 +61,8 @@ class Process:
         return is_frozen(self.pid)
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send it a signal. Raises RuntimeError where it has ended."""
+        self._raise_if_ended()
         os.kill(self.pid, number)
 
     def stop(self) -> int:
@@ -137,8 +138,7 @@ class Process:
     @property
     def ready(self) -> bool:
         """Whether it says that it would enrich a posting now. Raises RuntimeError where it has ended."""
-        if self.status is not None:
-            raise RuntimeError(f"the consumer {self._log.name} ended with status {self.status}:\n{self.log()[-2_000:]}")
+        self._raise_if_ended()
         address = self._address()
         if address is None:
             return False
@@ -146,6 +146,10 @@ class Process:
             urllib.request.urlopen(f"{address}/readyz", timeout=2).close()
             return True
         return False
+
+    def _raise_if_ended(self) -> None:
+        if self.status is not None:
+            raise RuntimeError(f"the consumer {self._log.name} ended with status {self.status}:\n{self.log()[-2_000:]}")
 
 
 class Processes:
