@@ -39,7 +39,8 @@ LATE_S = 60.0
 REPLACED_S = 2.0
 """A process that was halted, and whose place in the group another one has taken meanwhile, is told so by then."""
 SLOW_S = 3.0
-RETRY_S = 0.05
+RETRY_S, LONGEST_RETRY_S = 0.05, 1.0
+"""Between tries of a step; each pause is twice the one before."""
 MAX_HANGING = 5
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 
@@ -306,6 +307,7 @@ def _left(until: float) -> float:
 
 def _patiently(step: Callable[[], object], until: float) -> None:
     """Take a step of a transaction, again while its error says that this may help, until then (monotonic seconds)."""
+    pause_s = RETRY_S
     while True:
         try:
             step()
@@ -313,6 +315,7 @@ def _patiently(step: Callable[[], object], until: float) -> None:
             cause = error.args[0]
             if cause.fatal() or cause.txn_requires_abort() or not cause.retriable() or time.monotonic() >= until:
                 raise
-            time.sleep(RETRY_S)
+            time.sleep(min(pause_s, _left(until)))
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
         else:
             return

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.background import ends_by
+from consumer.transactions import _patiently
 
 
 def test_a_step_that_never_ends_is_given_up_at_its_time() -> None:
@@ -53,3 +54,34 @@ def test_a_step_that_failed_keeps_nothing_alive() -> None:
         assert held() is None
     finally:
         gc.enable()
+
+
+def test_a_step_that_may_help_later_is_taken_again_with_growing_pauses_until_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, pauses = [100.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr("consumer.transactions.time.sleep", sleep)
+    monkeypatch.setattr("consumer.transactions.time.monotonic", lambda: now[0])
+
+    def fails() -> None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "", retriable=True))
+
+    with pytest.raises(KafkaException):
+        _patiently(fails, 105.0)
+    assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 0.45])
+
+
+@pytest.mark.parametrize("flag", ["fatal", "txn_requires_abort"])
+def test_a_step_whose_error_no_patience_mends_is_taken_once(flag: str) -> None:
+    tries = []
+
+    def fails() -> None:
+        tries.append(1)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "", retriable=True, **{flag: True}))
+
+    with pytest.raises(KafkaException):
+        _patiently(fails, time.monotonic() + 60)
+    assert tries == [1]
