@@ -9,10 +9,10 @@ PER_S = 200
 
 def _play(scene: Scene) -> Outcome:
     trial = scene.trial()
-    max_poll_s = scene.size(6, 10)
+    max_poll_s = scene.size(8, 10)
     flags = (
         f"--kafka=max.poll.interval.ms={max_poll_s * 1_000}",
-        f"--kafka=transaction.timeout.ms={max_poll_s * 500}",
+        f"--kafka=transaction.timeout.ms={(max_poll_s - 5) * 1_000}",
         f"--drain-timeout-s={max_poll_s / 2}",
     )
     stalls = scene.size(1, 3)
