@@ -62,7 +62,7 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send it a signal. Raises RuntimeError where it has ended."""
-        self._raise_if_ended()
+        self.raise_if_ended()
         os.kill(self.pid, number)
 
     def stop(self) -> int:
@@ -138,7 +138,7 @@ class Process:
     @property
     def ready(self) -> bool:
         """Whether it says that it would enrich a posting now. Raises RuntimeError where it has ended."""
-        self._raise_if_ended()
+        self.raise_if_ended()
         address = self._address()
         if address is None:
             return False
@@ -147,7 +147,8 @@ class Process:
             return True
         return False
 
-    def _raise_if_ended(self) -> None:
+    def raise_if_ended(self) -> None:
+        """Raise RuntimeError, with the end of its log, where it has ended."""
         if self.status is not None:
             raise RuntimeError(f"the consumer {self._log.name} ended with status {self.status}:\n{self.log()[-2_000:]}")
 
