@@ -120,28 +120,27 @@ class Settings(BaseSettings):
         topics = [self.input_topic, self.output_topic, self.dead_letter_topic]
         if len(set(topics)) < len(topics):
             raise ValueError(f"input_topic, output_topic and dead_letter_topic must differ: {', '.join(topics)}")
-        max_poll_ms = _milliseconds(self.kafka, "max.poll.interval.ms", 300_000)
-        self._check_kafka(max_poll_ms)
+        self._check_kafka()
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
         if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
             raise ValueError("from_timestamp must be before to_timestamp")
-        if self.drain_timeout_s * 1_000 >= max_poll_ms:
+        if self.drain_timeout_s * 1_000 >= self._max_poll_ms:
             raise ValueError("drain_timeout_s must be less than max.poll.interval.ms")
         return self
 
-    def _check_kafka(self, max_poll_ms: float) -> None:
+    def _check_kafka(self) -> None:
         """Refuse properties that would break a promise. Raises ValueError."""
         if owned := OURS & self.kafka.keys():
             raise ValueError(f"kafka: {', '.join(sorted(owned))} is set by occustream itself; use its own setting")
         if self.delivery == "exactly-once" and self.kafka.get("isolation.level", "read_committed") != "read_committed":
             raise ValueError("kafka: with exactly-once, isolation.level must be read_committed, or duplicates are written")
-        if _milliseconds(self.kafka, "message.timeout.ms", 0) >= max_poll_ms:
+        if _milliseconds(self.kafka, "message.timeout.ms", 0) >= self._max_poll_ms:
             raise ValueError("kafka: message.timeout.ms must be less than max.poll.interval.ms, or a dead broker costs the group")
         if self.delivery == "exactly-once" and self._after_transaction_s < 1:
             raise ValueError(
-                f"kafka: with exactly-once, max.poll.interval.ms ({max_poll_ms:.0f}) must be at least transaction.timeout.ms "
-                f"({self.transaction_timeout_ms}) and 5000 more, or a dead broker costs the group"
+                f"kafka: with exactly-once, max.poll.interval.ms ({self._max_poll_ms:.0f}) must be at least "
+                f"transaction.timeout.ms ({self.transaction_timeout_ms}) and 5000 more, or a dead broker costs the group"
             )
 
     @classmethod
@@ -171,7 +170,7 @@ class Settings(BaseSettings):
     @property
     def longest_wait_s(self) -> float:
         """How long the loop may wait for brokers, besides a transaction, without showing the group that it is alive."""
-        longest_s = min(30.0, _milliseconds(self.kafka, "max.poll.interval.ms", 300_000) / 2_000)
+        longest_s = min(30.0, self._max_poll_ms / 2_000)
         return min(longest_s, self._after_transaction_s) if self.delivery == "exactly-once" else longest_s
 
     @property
@@ -180,9 +179,13 @@ class Settings(BaseSettings):
         return int(_milliseconds(self.kafka, "transaction.timeout.ms", 10_000))
 
     @property
+    def _max_poll_ms(self) -> float:
+        return _milliseconds(self.kafka, "max.poll.interval.ms", 300_000)
+
+    @property
     def _after_transaction_s(self) -> float:
         """What a transaction that takes all its time, and is broken off then, leaves until the group loses patience."""
-        return (_milliseconds(self.kafka, "max.poll.interval.ms", 300_000) - self.transaction_timeout_ms) / 1_000 - 4
+        return (self._max_poll_ms - self.transaction_timeout_ms) / 1_000 - 4
 
     @property
     def transactional_id(self) -> str:

@@ -149,8 +149,6 @@ class KafkaTransactions:
     def poll(self, timeout_s: float) -> None:
         """See `TransactionalSink.poll`. A new producer is opened meanwhile: what the old one left open hides where to read on."""
         self._serve(timeout_s)
-        if self._open and self._breaks.noticed:
-            self._discard("a connection broke")
         if not self._open and self._given_up is None and time.monotonic() >= self._not_before:
             with contextlib.suppress(DeliveryFailed):  # the next one tells
                 self._open_within(OPEN_SLICE_S)
@@ -162,6 +160,8 @@ class KafkaTransactions:
         except KafkaException as error:  # a fatal one
             self._raise_if_replaced(error.args[0], 0.0)
             self._discard(error.args[0].str())
+        if self._open and self._breaks.noticed:
+            self._discard("a connection broke")
 
     def _produce(self, producer: Any, record: Record, until: float) -> None:  # noqa: ANN401 - confluent_kafka is untyped
         where = record.input_partition % self._partition_counts[record.topic]
@@ -235,11 +235,9 @@ class KafkaTransactions:
 
     def _discard_if_doubtful(self, started: float) -> None:
         """Throw the producer away if a request that began then may be on its way still, and end a later transaction."""
-        self._serve(0.0)  # what the client noticed is told by then
+        self._serve(0.0)
         if self._open and time.monotonic() - started > SLOW_S:
             self._discard("a transaction was slow")
-        elif self._open and self._breaks.noticed:
-            self._discard("a connection broke")
 
     def _discard(self, why: str) -> None:
         """Throw the producer away. If we may have been halted, the group is given time to say that we are replaced."""
@@ -255,8 +253,6 @@ class KafkaTransactions:
 
     def _opened(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
         """Return a producer that is ready for a transaction. Raises DeliveryFailed while there is none, BrokerError for good."""
-        if self._open and self._breaks.noticed:
-            self._discard("a connection broke")
         if self._open:
             return self._producer
         if self._given_up is not None:
