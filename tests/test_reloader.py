@@ -5,10 +5,12 @@ import shutil
 import threading
 import weakref
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import torch
 
 from consumer.errors import BackgroundFailed, EncoderError
 from consumer.metrics import RELOADS, Metrics
@@ -124,6 +126,30 @@ def test_a_publish_is_taken_up_while_the_thread_watches(tmp_path: Path) -> None:
     reloader.stop()
     assert scorer
     assert scorer.version == "v2"
+
+
+class NoRoomFor:
+    """A device whose memory ends at some point."""
+
+    def __init__(self, *_args: object, **_options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+class LetterEncoderWithoutRoom(LetterEncoder):
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        raise torch.OutOfMemoryError(f"CUDA out of memory for {len(texts)} texts")
+
+
+@pytest.mark.parametrize("what", ["tensors", "work"])
+def test_a_version_that_has_no_room_on_the_device_is_refused(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reloader = make_reloader(tmp_path)
+    publish(tmp_path, "v2")
+    if what == "tensors":
+        monkeypatch.setattr("consumer.reloader.Mixture", NoRoomFor)
+    else:
+        reloader._loader._encoders = {LetterEncoder.ref: LetterEncoderWithoutRoom()}
+    reloader.look()
+    assert (reloader.take(), outcomes(reloader)) == (None, {"refused": 1})
 
 
 class RegistryWithAFaultNobodyForesaw(FolderRegistry):
