@@ -8,6 +8,7 @@ replay is over, so that it may be shared, interrupted and begun again.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import confluent_kafka as ck
@@ -34,13 +35,15 @@ def open_replay(properties: Mapping[str, Any], topic: str, period: Period, *, ev
     """Find the range and check that the group may replay it. Raises BrokerError."""
     client_id = f"{properties.get('client.id', 'occustream')}-replay-{period.from_ms}-{period.to_ms}"
     own = {**properties, "client.id": client_id, "enable.partition.eof": True, "auto.offset.reset": "error"}
-    looker = make_client(ck.Consumer, member_properties(own))
-    try:
-        with unanswered(properties.get("bootstrap.servers", "")):
-            ranges = _find(looker, topic, period)
-            committed = _committed(looker, ranges)
-    finally:
-        looker.close()
+    as_member = member_properties(own)
+    with (
+        unanswered(properties.get("bootstrap.servers", "")),
+        # Who reads only what is committed is told that a partition ends at the first open transaction.
+        closing(make_client(ck.Consumer, {**as_member, "isolation.level": "read_uncommitted"})) as looker,
+        closing(make_client(ck.Consumer, as_member)) as member,
+    ):
+        ranges = _find(looker, topic, period)
+        committed = _committed(member, ranges)
     _check_members(own, client_id)
     _check_offsets(str(properties.get("group.id")), ranges, committed)
     left = sum(len(offsets) - max(0, committed.get(p, 0) - offsets.start) for p, offsets in ranges.items())

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Self
 
@@ -38,6 +39,8 @@ READER_PROPERTIES: Mapping[str, Any] = {
 class TopicReader:
     """The committed messages of a topic from its first to its last at the time of entering, in order per partition.
 
+    What belongs to a transaction that is open then is waited for: it may hide what was committed behind it.
+
     Use it in a `with` statement and iterate over it, once. `ranges` limits it to some partitions, and offsets of them:
     `range(first, end)`, cut to what is there. Entering raises BrokerError
     where the topic or a partition is not there, or no broker answers.
@@ -46,21 +49,24 @@ class TopicReader:
     def __init__(self, properties: Mapping[str, Any], topic: str, *, ranges: Mapping[int, range] | None = None) -> None:
         """Create the client; connects later. Raises ConfigError for a property that librdkafka does not take."""
         self._servers = properties.get("bootstrap.servers", "")
-        self._consumer = make_client(ck.Consumer, {**outside_group(properties), **READER_PROPERTIES})
+        self._properties = {**outside_group(properties), **READER_PROPERTIES}
+        self._consumer = make_client(ck.Consumer, self._properties)
         self._topic = topic
         self._ranges = ranges
         self._ends: dict[int, int] = {}
 
     def __enter__(self) -> Self:
-        count = partition_count(self._consumer, self._topic, servers=self._servers)
         starts = []
-        for partition in range(count) if self._ranges is None else self._ranges:
-            if partition >= count:
-                raise BrokerError(f"topic {self._topic!r} has no partition {partition}, only 0 to {count - 1}")
-            first, end = self._bounds(partition)
-            if first < end:
-                self._ends[partition] = end
-                starts.append(ck.TopicPartition(self._topic, partition, first))
+        # Who reads only what is committed is told that a partition ends at the first open transaction.
+        with closing(make_client(ck.Consumer, {**self._properties, "isolation.level": "read_uncommitted"})) as looker:
+            count = partition_count(looker, self._topic, servers=self._servers)
+            for partition in range(count) if self._ranges is None else self._ranges:
+                if partition >= count:
+                    raise BrokerError(f"topic {self._topic!r} has no partition {partition}, only 0 to {count - 1}")
+                first, end = self._bounds(looker, partition)
+                if first < end:
+                    self._ends[partition] = end
+                    starts.append(ck.TopicPartition(self._topic, partition, first))
         self._consumer.assign(starts)
         return self
 
@@ -73,19 +79,20 @@ class TopicReader:
         while self._ends:
             raw = self._consumer.consume(MAX_COUNT, SLICE_S)
             if not raw and time.monotonic() - heard_at > SILENT_S:
-                raise BrokerError(f"{self._topic!r} at {self._servers!r} has not answered for {SILENT_S:.0f} s; try again")
+                raise BrokerError(
+                    f"{self._topic!r} at {self._servers!r} has told nothing for {SILENT_S:.0f} s: "
+                    "no broker answers, or a transaction stays open there; try again"
+                )
             for each in raw:
                 if (message := self._taken(each)) is not None:
                     yield message
             if raw:
                 heard_at = time.monotonic()  # whoever takes the messages may take his time
 
-    def _bounds(self, partition: int) -> tuple[int, int]:
+    def _bounds(self, looker: ck.Consumer, partition: int) -> tuple[int, int]:
         """Return the first offset to read and the one after the last."""
         with unanswered(self._servers):
-            low, high = self._consumer.get_watermark_offsets(
-                ck.TopicPartition(self._topic, partition), timeout=METADATA_TIMEOUT_S
-            )
+            low, high = looker.get_watermark_offsets(ck.TopicPartition(self._topic, partition), timeout=METADATA_TIMEOUT_S)
         wanted = range(low, high) if self._ranges is None else self._ranges[partition]
         return max(low, wanted.start), min(high, wanted.stop)
 

@@ -56,6 +56,21 @@ def test_what_was_never_committed_is_not_read_and_holds_nothing_up(kafka: Kafka)
         assert [m.value for m in messages] == [b"0", b"1", b"2", b"3", b"4", b"between"]
 
 
+def test_what_was_committed_behind_an_open_transaction_is_read_once_that_has_ended(kafka: Kafka) -> None:
+    topic = filled(kafka, partitions=1, each=2)
+    kafka.flush()
+    other = ck.Producer({"bootstrap.servers": kafka.servers, "transactional.id": unique("id"), "log_level": 3})
+    other.init_transactions(WAIT_S)
+    other.begin_transaction()
+    other.produce(topic, b"open", partition=0)
+    assert other.flush(WAIT_S) == 0
+    kafka.append(Message(topic, 0, -1, None, b"behind"))
+    with reader(kafka, topic) as messages:
+        found = [next(each).value for each in [iter(messages)] * 2]
+        other.commit_transaction(WAIT_S)
+        assert [*found, *(m.value for m in messages)] == [b"0", b"1", b"open", b"behind"]
+
+
 def test_ranges_choose_partitions_and_offsets_and_are_cut_to_what_is_there(kafka: Kafka) -> None:
     topic = filled(kafka, partitions=3, each=10)
     with reader(kafka, topic, {0: range(2, 4), 2: range(8, 99)}) as messages:
