@@ -14,9 +14,7 @@ def parse_moment(text: str) -> int:
     if re.fullmatch(r"\d{1,15}", text):
         if len(text) < 11:  # noqa: PLR2004 - as milliseconds that would be in 1970
             raise ValueError(f"{text} looks like seconds since 1970; milliseconds are expected: {text}000")
-        if int(text) > LAST_MS:
-            raise ValueError(f"{text} milliseconds since 1970 are beyond the year 9999")
-        return int(text)
+        return _within_reason(int(text), text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -28,7 +26,13 @@ def parse_moment(text: str) -> int:
         if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
             raise ValueError(f"{text!r} names no timezone; write {text}Z for UTC, or {text}+02:00")
         moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1_000)
+    return _within_reason(round(moment.timestamp() * 1_000), text)
+
+
+def _within_reason(milliseconds: int, text: str) -> int:
+    if not 0 <= milliseconds <= LAST_MS:  # for Kafka, negative ones are no moments but the ends of a partition
+        raise ValueError(f"{text} is before 1970 or beyond the year 9999, in UTC")
+    return milliseconds
 
 
 def show_moment(milliseconds: int) -> str:

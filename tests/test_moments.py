@@ -27,6 +27,8 @@ def test_a_moment_is_read_in_any_usual_form(text: str) -> None:
         ("2026-05-01T08:30:00", "names no timezone; write 2026-05-01T08:30:00Z"),
         ("1777593600", "looks like seconds since 1970"),
         ("999999999999999", "beyond the year 9999"),
+        ("9999-12-31T23:59:59-05:00", "beyond the year 9999"),
+        ("1969-12-31T23:59:59.999Z", "before 1970"),
         ("yesterday", "is no moment; write 2026-05-01T08:30:00Z"),
         ("2026-13-01", "is no moment"),
         ("", "is no moment"),
