@@ -202,7 +202,7 @@ class ExactlyOnce:
         self._clock = clock
         self._why: str | None = None
         self._failed_at = 0.0
-        self._recovered = True
+        self._failing: set[TopicPartition] = set()
         self._pause_s = FIRST_PAUSE_S
         self._again_at = 0.0
 
@@ -219,7 +219,7 @@ class ExactlyOnce:
     @property
     def trouble(self) -> str | None:
         """See `Delivery`. It outlasts a success for a while: only some batches may have what cannot be written."""
-        over = self._recovered and self._clock() - self._failed_at > SILENT_S
+        over = not self._failing and self._clock() - self._failed_at > SILENT_S
         return None if over else self._why
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None:
@@ -234,14 +234,15 @@ class ExactlyOnce:
             elif outcomes[0].error is None:
                 self.deliver([too_large(outcomes[0], self._codec)])
             else:
-                raise self._failed(error, len(outcomes)) from None
+                raise self._failed(error, outcomes) from None
         except DeliveryFailed as error:
-            raise self._failed(error, len(outcomes)) from None
+            raise self._failed(error, outcomes) from None
 
-    def _failed(self, error: DeliveryFailed, records: int) -> DeliveryFailed:
+    def _failed(self, error: DeliveryFailed, outcomes: Sequence[Outcome]) -> DeliveryFailed:
         """Note a failure; returns it."""
-        self._metrics.undelivered.inc(records)
-        self._why, self._failed_at, self._recovered = str(error), self._clock(), False
+        self._metrics.undelivered.inc(len(outcomes))
+        self._why, self._failed_at = str(error), self._clock()
+        self._failing = {outcome.message.topic_partition for outcome in outcomes}
         self._again_at = self._clock() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         return error
@@ -253,7 +254,7 @@ class ExactlyOnce:
             _count(outcome, self._metrics, self._bad_share)
         self._metrics.commits.inc()
         self._pause_s = FIRST_PAUSE_S
-        self._recovered = True
+        self._failing.clear()
 
     def serve(self, timeout_s: float) -> None:
         """See `Delivery`."""
@@ -263,7 +264,8 @@ class ExactlyOnce:
         """Nothing is under way between two calls."""
 
     def forget(self, partitions: set[TopicPartition]) -> None:
-        """Nothing is kept of any partition."""
+        """See `Delivery`. What failed because of them is another one's trouble."""
+        self._failing -= partitions
 
 
 def _count(outcome: Outcome, metrics: Metrics, bad_share: BadShare) -> None:

@@ -165,3 +165,18 @@ def test_what_one_transaction_cannot_write_is_read_again_after_ever_longer_pause
     assert order(broker.messages(DEAD)) == [f"{IN}:0:1"]
     assert committed(broker) == {0: 4}
     assert pipeline.ready() is None, "though nothing more came"
+
+
+def test_what_a_transaction_could_not_write_is_no_trouble_any_more_once_its_partition_is_gone() -> None:
+    broker = memory_broker(2)
+    broker.append(P0, GOOD)
+    source, sink = WatchedSource(broker), RefusingTransactions(broker)
+    clock = sink.clock
+    pipeline = make_pipeline(source, sink, batch=1, clock=clock)
+    sink.refused = {OUT}
+    turns(pipeline, source, 1)
+    clock.now_s += SILENT_S + 1
+    assert pipeline.ready() == "refused"
+    source.revoke({P0}, lost=True)
+    assert source.assigned
+    assert pipeline.ready() is None, "it would be so for good: nothing more comes"
