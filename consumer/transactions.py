@@ -121,6 +121,8 @@ class KafkaTransactions:
         member = cast("Membership", group)
         wanted = places(offsets, member.topic_id) if offsets else []
         try:
+            if not self._renewed:
+                self._pass_over_old_breaks()
             producer.begin_transaction()
             for record in records:
                 self._produce(producer, record, until)
@@ -130,6 +132,12 @@ class KafkaTransactions:
         except (KafkaException, BufferError) as error:
             self._undo(error, time.monotonic() - started)
         self._discard_if_doubtful(started)
+
+    def _pass_over_old_breaks(self) -> None:
+        """Between transactions no request is on its way that a break could double, unless the next one would go unnoticed."""
+        self._producer.poll(0.0)
+        if not self._breaks.silenced:
+            self._breaks.noticed = False
 
     def _send_offsets(self, producer: Any, wanted: Sequence[ck.TopicPartition], group: object, until: float) -> None:  # noqa: ANN401
         """Add offsets to the transaction. A producer that never comes back is left to itself, for its successor to shut out.
@@ -179,14 +187,22 @@ class KafkaTransactions:
                 if time.monotonic() >= until:
                     raise
                 producer.poll(RETRY_S)
+            except KafkaException as error:
+                self._refuse(error.args[0], record.topic)
+                raise
             else:
                 producer.poll(0.0)
                 return
 
     def _delivered(self, error: KafkaError | None, message: ck.Message) -> None:
-        if error is None or isinstance(self._refusal, RecordTooLarge):
+        if error is not None:
+            self._refuse(error, str(message.topic()))
+
+    def _refuse(self, error: KafkaError, topic: str) -> None:
+        """Note why a record is not taken: the first reason, or that one is too large."""
+        if isinstance(self._refusal, RecordTooLarge):
             return
-        found = failure(error, f"{message.topic()!r} does not take a record")
+        found = failure(error, f"{topic!r} does not take a record")
         if self._refusal is None or isinstance(found, RecordTooLarge):  # which may have taken others with it
             self._refusal = found
 
@@ -199,7 +215,7 @@ class KafkaTransactions:
         if is_fatal(cause):
             self._raise_if_replaced(cause, took_s)
             self._discard(cause.str())
-        elif cause.txn_requires_abort():
+        elif cause.txn_requires_abort() or isinstance(failure(cause, ""), RecordTooLarge):  # the client did not even queue it
             self._aborted = self._abort(took_s)
         else:
             self._discard(cause.str())
@@ -267,24 +283,25 @@ class KafkaTransactions:
 
         It goes on with the same client for long: each new one asks the coordinator anew, which may come to an older request last.
         """
-        started = time.monotonic()
-        until = started + timeout_s
-        try:
-            _patiently(lambda: self._producer.init_transactions(_left(until)), until)
-            self._producer.poll(0.0)  # what the client noticed is told by then
-        except KafkaException as error:
-            cause = error.args[0]
-            if is_fatal(cause):
-                raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
-            self._opening_s += time.monotonic() - started
-            if not cause.retriable() or self._opening_s >= OPEN_ANEW_S:
-                self._ask_anew("it could not be opened")
-            raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
-        if self._breaks.silenced and self._renewed:
+        until = time.monotonic() + timeout_s
+        while True:
+            asked_at = time.monotonic()
+            try:
+                _patiently(lambda: self._producer.init_transactions(_left(until)), until)
+                self._producer.poll(0.0)  # what the client noticed is told by then
+            except KafkaException as error:
+                cause = error.args[0]
+                if is_fatal(cause):
+                    raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
+                self._opening_s += time.monotonic() - asked_at
+                if not cause.retriable() or self._opening_s >= OPEN_ANEW_S:
+                    self._ask_anew("it could not be opened")
+                raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
+            if not (self._breaks.silenced and self._renewed):
+                break
             self._ask_anew("a connection broke")
             if time.monotonic() >= until:
                 raise DeliveryFailed(f"no transactions under the id {self._id!r}: connections break")
-            self._open_within(until - time.monotonic())
         self._open, self._breaks.noticed = True, False
 
     def _ask_anew(self, why: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import confluent_kafka as ck
 import pytest
+from confluent_kafka import KafkaError
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka_client import as_message
@@ -112,6 +113,19 @@ def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
     transactions.transact(RECORDS, {}, None)
     assert why == ["a connection broke"], "it was there again at once, and librdkafka told of no error"
     assert transactions._late_until == 0.0, "nothing was asked of the coordinator but by the one that is open"
+
+
+def test_what_a_client_tells_between_transactions_does_not_end_one_that_is_not_made_anew(
+    library: ctypes.CDLL,
+) -> None:
+    sink = KafkaTransactions(MOCK, topics=["t"], transactional_id="id", renewed=False)
+    sink.start()
+    sink._breaks.on_error(KafkaError(KafkaError._TRANSPORT))
+    sink.transact(RECORDS, {}, None)
+    assert sink._given_up is None, "it was before, of a broker that nothing was asked of, say"
+    answer(library, sink._producer, END_TXN, TRANSPORT)
+    sink.transact(RECORDS, {}, None)
+    assert sink._given_up == "a connection broke"
 
 
 def test_a_connection_that_breaks_while_a_producer_is_opened_costs_it_too(library: ctypes.CDLL) -> None:
@@ -232,6 +246,17 @@ def test_after_a_record_that_was_too_large_only_what_was_aborted_is_tried_again(
         with pytest.raises(DeliveryFailed):
             sink.transact(RECORDS, {}, None)
     assert sink.tried == (3 if aborted else 2)
+
+
+def test_a_record_that_the_client_itself_finds_too_large_costs_no_producer() -> None:
+    sink = KafkaTransactions({**MOCK, "message.max.bytes": 2_000}, topics=["t"], transactional_id="id")
+    sink.start()
+    first = sink._producer
+    for _ in range(2):
+        with pytest.raises(RecordTooLarge):
+            sink.transact([*RECORDS, Record("t", None, b"x" * 5_000, (), 0)], {}, None)
+        sink.transact(RECORDS, {}, None)
+    assert sink._producer is first
 
 
 def test_a_slow_clock_alone_costs_no_producer(transactions: KafkaTransactions, monkeypatch: pytest.MonkeyPatch) -> None:
