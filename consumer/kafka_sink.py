@@ -67,10 +67,6 @@ class KafkaSink:
             _raise_if_fatal(error)
             raise
 
-    def flush(self, timeout_s: float) -> None:
-        """See `Sink.flush`."""
-        self._producer.flush(timeout_s)
-
 
 def _raise_if_fatal(error: KafkaException) -> None:
     """Raise BrokerError for what ends a producer for good: a record may be missing among those that it took."""

@@ -131,7 +131,7 @@ class MemorySource:
 
 
 class MemorySink:
-    """Writes to a MemoryBroker; a record is there, and acknowledged, only once `poll` or `flush` has sent it."""
+    """Writes to a MemoryBroker; a record is there, and acknowledged, only once `poll` has sent it."""
 
     def __init__(self, broker: MemoryBroker, *, fault: Fault = _no_fault) -> None:
         self._broker = broker
@@ -147,10 +147,6 @@ class MemorySink:
 
     def poll(self, timeout_s: float) -> None:  # noqa: ARG002 - never has to wait
         """See `Sink.poll`."""
-        self._send()
-
-    def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - never has to wait
-        """See `Sink.flush`."""
         self._send()
 
     def _send(self) -> None:

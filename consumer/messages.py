@@ -117,7 +117,7 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Writes records; one thread calls it, acknowledgements run inside `poll` and `flush`.
+    """Writes records; one thread calls it, acknowledgements run inside `poll`.
 
     A record goes to partition `input_partition` modulo the output topic's partitions: the order of an input partition
     is the order of its output partition, whatever the keys.
@@ -134,10 +134,6 @@ class Sink(Protocol):
         """Serve acknowledgements, waiting at most `timeout_s` for the first."""
         ...
 
-    def flush(self, timeout_s: float) -> None:
-        """Serve acknowledgements until none is outstanding or the time is up."""
-        ...
-
 
 class TransactionalSink(Protocol):
     """Writes records and commits offsets together or not at all; one thread calls it. Records are placed as by a `Sink`."""
@@ -147,7 +143,7 @@ class TransactionalSink(Protocol):
 
         Raises DeliveryFailed when nothing was written, or when that is not known: what is committed tells. RecordTooLarge when
         nothing was written because a record, or several together, are larger than their topic takes. BrokerError when
-        it never can be again, another consumer having taken our place. Blocks for a bounded time.
+        it never can be again by this process, as when another consumer has taken its place. Blocks for a bounded time.
         """
         ...
 

@@ -176,9 +176,6 @@ class HeldSink:
             error = self._error(record)
             on_ack(DeliveryFailed(error) if isinstance(error, str) else error)
 
-    def flush(self, timeout_s: float) -> None:
-        self.poll(timeout_s)
-
 
 class StutteringSink(MemorySink):
     """Sends a few records a call, partitions in any order, as a broker with several leaders does; seeded."""

@@ -7,7 +7,7 @@ import pytest
 
 from consumer.errors import BrokerError, DeliveryFailed
 from consumer.messages import Record, Sink
-from tests.brokers import WAIT_S, Broker, Kafka, MockCluster, unique, wait_until
+from tests.brokers import Broker, Kafka, MockCluster, unique, wait_until
 
 
 class Acks:
@@ -27,9 +27,11 @@ class Acks:
         if error is not None:
             self.errors.append(error)
 
-    def flush(self, sink: Sink) -> None:
+    def await_all(self, sink: Sink, count: int) -> None:
+        """Poll until so many have come, and once more for one too many."""
         self.serving = True
-        sink.flush(WAIT_S)
+        wait_until(lambda: sink.poll(0.1) or self.counts.total() >= count, "all are acknowledged")  # type: ignore[func-returns-value]
+        sink.poll(0.1)
         self.serving = False
 
 
@@ -44,14 +46,13 @@ def test_each_record_is_acknowledged_exactly_once(broker: Broker) -> None:
     topic, acks = broker.create_topic(), Acks()
     sink = broker.sink(topic)
     produce(sink, topic, 500, acks)
-    acks.flush(sink)
-    acks.flush(sink)
+    acks.await_all(sink, 500)
     assert acks.counts == dict.fromkeys(range(500), 1)
     assert acks.errors == []
     assert len(broker.messages(topic)) == 500
 
 
-def test_acknowledgements_come_in_poll_and_flush_alone_and_on_the_thread_that_calls_them(broker: Broker) -> None:
+def test_acknowledgements_come_in_poll_alone_and_on_the_thread_that_calls_it(broker: Broker) -> None:
     topic, acks = broker.create_topic(), Acks()
     sink = broker.sink(topic)
     for _ in range(20):
@@ -59,24 +60,17 @@ def test_acknowledgements_come_in_poll_and_flush_alone_and_on_the_thread_that_ca
         acks.serving = True
         sink.poll(0.05)
         acks.serving = False
-    acks.flush(sink)
+    acks.await_all(sink, 4_000)
     assert acks.out_of_turn == 0
     assert acks.threads == {threading.get_ident()}
-    assert sum(acks.counts.values()) == 4_000
-
-
-def test_polling_alone_brings_every_acknowledgement(broker: Broker) -> None:
-    topic, acks = broker.create_topic(), Acks()
-    sink = broker.sink(topic)
-    produce(sink, topic, 100, acks)
-    wait_until(lambda: sink.poll(0.1) or len(acks.counts) == 100, "all are acknowledged")  # type: ignore[func-returns-value]
+    assert acks.counts.total() == 4_000
 
 
 def test_an_input_partition_goes_to_itself_modulo_the_partitions_of_the_output_in_order(broker: Broker) -> None:
     topic, acks = broker.create_topic(4), Acks()
     sink = broker.sink(topic)
     records = produce(sink, topic, 400, acks, partitions=8)
-    acks.flush(sink)
+    acks.await_all(sink, 400)
     found = broker.messages(topic)
     for partition in range(4):
         expected = [r.value for r in records if r.input_partition % 4 == partition]
@@ -87,7 +81,7 @@ def test_an_output_with_fewer_partitions_keeps_the_order_too(group_broker: Broke
     topic, acks = group_broker.create_topic(3), Acks()
     sink = group_broker.sink(topic)
     records = produce(sink, topic, 100, acks, partitions=8)
-    acks.flush(sink)
+    acks.await_all(sink, 100)
     for partition in range(3):
         expected = [r.value for r in records if r.input_partition % 3 == partition]
         assert [m.value for m in group_broker.messages(topic) if m.partition == partition] == expected
@@ -104,7 +98,7 @@ def test_key_value_and_headers_arrive_as_they_were_given(broker: Broker) -> None
     ]
     for number, record in enumerate(records):
         sink.produce(record, lambda error, number=number: acks.of(number, error))  # type: ignore[misc]
-    acks.flush(sink)
+    acks.await_all(sink, len(records))
     found = broker.messages(topic)
     assert [(m.partition, m.key, m.value, m.headers) for m in found] == [(2, r.key, r.value, r.headers) for r in records]
 
@@ -121,5 +115,5 @@ def test_a_full_queue_is_waited_for_and_no_record_is_dropped(mock_cluster: Kafka
     topic, acks = mock_cluster.create_topic(), Acks()
     sink = mock_cluster.sink(topic, **{"queue.buffering.max.messages": 20, "linger.ms": 0})
     produce(sink, topic, 500, acks)
-    acks.flush(sink)
+    acks.await_all(sink, 500)
     assert acks.counts == dict.fromkeys(range(500), 1)
