@@ -17,8 +17,8 @@ def _play(scene: Scene) -> Outcome:
     )
     stalls = scene.size(1, 3)
     trial.start(1, *flags).wait_ready()
-    stalled = trial.start(0, *flags, strikes=[Strike("decode", 20 * n, stall_s=2 * max_poll_s) for n in range(1, stalls + 1)])
-    stalled.wait_ready()
+    strikes = [Strike("decode", 20 * n, stall_s=2 * max_poll_s) for n in range(1, stalls + 1)]
+    stalled = trial.start(0, *flags, strikes=strikes, static=False).wait_ready()  # as a member that has no name of its own
     with trial.feed.flowing(PER_S):
         until_s = stalls * (2 * max_poll_s + WAIT_S)
         wait_until(lambda: _evictions(stalled.log()) >= stalls, "the group has done without it each time", until_s)

@@ -25,11 +25,12 @@ def _consumer(scene: Scene) -> Outcome:
     trial = scene.trial()
     steps: Sequence[Step] = ("offsets", "poll", "produced") if trial.once else ("produced", "poll", "produce")
     steps, frozen_s = steps[: scene.size(1, 3)], FULL_S if scene.full else 2 * SESSION_S
+    halts = [(step, named) for step in steps for named in ((True, False) if trial.once and scene.full else (trial.once,))]
     other = trial.start(1).wait_ready()
     moved = 0
     with trial.feed.flowing(PER_S):
-        for step in steps:
-            halted = trial.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP)])
+        for step, named in halts:
+            halted = trial.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP)], static=named)
             _wait_frozen(halted.pid, step)
             before, until = other.moves, time.monotonic() + frozen_s
             time.sleep(frozen_s)
@@ -39,9 +40,9 @@ def _consumer(scene: Scene) -> Outcome:
             wait_until(lambda halted=halted: halted.ready, "the consumer is back")  # type: ignore[misc]
             halted.stop()
     findings, problems = trial.finish()
-    if moved < len(steps):
-        problems.append(f"the group went on without the halted consumer {moved} of {len(steps)} times")
-    done = {"stops": len(steps), "stop_s": frozen_s, "after": list(steps)}
+    if moved < len(halts):
+        problems.append(f"the group went on without the halted consumer {moved} of {len(halts)} times")
+    done = {"stops": len(halts), "stop_s": frozen_s, "after": list(steps)}
     return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances}, problems)
 
 
