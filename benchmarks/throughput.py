@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # it is there
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy

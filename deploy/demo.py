@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # it is there
+from confluent_kafka.admin import AdminClient, NewTopic
 from feed import SENT_HEADER, events
 
 from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # it is there
+from confluent_kafka.admin import AdminClient, NewTopic
 
 sys.path.append(str(Path(__file__).parent.parent / "deploy" / "kafka"))
 

@@ -427,7 +427,7 @@ def read_topic(servers: str, topic: str) -> list[Message]:
         while unread:
             assert time.monotonic() < deadline, f"{topic} gives {len(found)} messages and no end of partitions {unread}"
             for raw in consumer.consume(10_000, 0.1):
-                if raw.error() is not None and raw.error().code() == ck.KafkaError._PARTITION_EOF:
+                if (error := raw.error()) is not None and error.code() == ck.KafkaError._PARTITION_EOF:
                     unread.discard(raw.partition())
                 else:
                     found.append(_plain(raw))

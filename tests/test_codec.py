@@ -81,7 +81,7 @@ def test_a_message_whose_headers_cannot_be_read_becomes_a_dead_letter_with_its_k
 
 
 def test_every_reason_is_one_that_the_table_above_proves() -> None:
-    table = test_each_kind_of_bad_message_is_refused_for_its_reason.pytestmark[0].args[1]
+    table = test_each_kind_of_bad_message_is_refused_for_its_reason.pytestmark[0].args[1]  # type: ignore[attr-defined] # pytest's own
     assert {reason for _value, reason in table} == set(REASONS) - {"not_scored", "invalid_headers"}, "the model, the client"
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from consumer.answer import Scored
 from consumer.enrich import Outcome, enrich
 from consumer.errors import ScorerFailed
+from consumer.memory import MemorySink, MemorySource
 from consumer.metrics import Metrics
 from consumer.scorer import Scorer
-from tests.brokers import DEAD, OUT, Clock, MemorySink, MemorySource, make_pipeline, memory_broker, posting, tiny_scorer
+from tests.brokers import DEAD, OUT, Clock, make_pipeline, memory_broker, posting, tiny_scorer
 from tests.factories import LetterEncoder, codec, message, posting_bytes
 from tests.factories import tiny_scorer as letters_scorer
 

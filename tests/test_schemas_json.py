@@ -1,17 +1,23 @@
 """The exported JSON Schemas are the models', the examples fit them, and readers of an older version survive additions."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import BaseModel
 
 from schemas import export
 from schemas.events import EnrichedPosting, JobPosting, LabelledPosting
 
 NAMES = ("JobPosting", "EnrichedPosting", "LabelledPosting")
-MODELS = {"JobPosting": JobPosting, "EnrichedPosting": EnrichedPosting, "LabelledPosting": LabelledPosting}
+MODELS: Mapping[str, type[BaseModel]] = {
+    "JobPosting": JobPosting,
+    "EnrichedPosting": EnrichedPosting,
+    "LabelledPosting": LabelledPosting,
+}
 
 
 def read(name: str) -> Any:

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from consumer.artifact import Artifact
 from consumer.encoder_files import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
-from consumer.registry import Artifact, FolderRegistry
+from consumer.registry import FolderRegistry
 from consumer.reloader import ScorerLoader
 from schemas.artifact import Category
 from tests.conftest import Cli

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from consumer import word_tokens
-from consumer.encoder import DEFAULT_ENCODER
+from consumer.encoder_files import DEFAULT_ENCODER
 from consumer.word_tokens import WordTokens
 from trainer.distill import teacher_tokenizer
 

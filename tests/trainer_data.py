@@ -48,7 +48,7 @@ def write_postings(path: Path, rows: Iterable[Sequence[str]] = POSTINGS, *, colu
 
 def write_encoder(folder: Path) -> Path:
     """Save a transformer of one small layer with random weights: it loads and encodes as a real one does, in no time."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizerFast  # type: ignore[attr-defined] # made when it is asked for
 
     folder.mkdir()
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase, *(f"##{c}" for c in string.ascii_lowercase)]
