@@ -6,7 +6,7 @@ replay_range.py, transactions.py, breaks.py.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from operator import methodcaller
 from typing import Any, cast
 
@@ -102,6 +102,14 @@ class _Log:
         self._on_log(text % values if values else text)
 
 
+def look_for_ends(properties: Mapping[str, Any]) -> closing[Any]:
+    """Return a consumer, to be closed, that is told where partitions really end.
+
+    One that reads only what is committed is told that they end at the first open transaction.
+    """
+    return closing(make_client(ck.Consumer, {**properties, "isolation.level": "read_uncommitted"}))
+
+
 def is_fatal(error: KafkaError) -> bool:
     """Return whether a client can do nothing any more. The error that `produce` raises then does not say so of itself."""
     return bool(error.fatal()) or error.code() == KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes start with an underscore
@@ -109,8 +117,12 @@ def is_fatal(error: KafkaError) -> bool:
 
 def failure(error: KafkaError, what: str) -> DeliveryFailed:
     """Return what a producer's error means for a record, to be raised or handed on; `what` begins its message."""
-    too_large = error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
-    return (RecordTooLarge if too_large else DeliveryFailed)(f"{what}: {error.str()}")
+    return (RecordTooLarge if is_too_large(error) else DeliveryFailed)(f"{what}: {error.str()}")
+
+
+def is_too_large(error: KafkaError) -> bool:
+    """Return whether a record, or several together, are larger than the client or the topic takes."""
+    return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
 def raise_if_hopeless(error: KafkaError, topic: str) -> None:

@@ -17,7 +17,15 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.errors import BrokerError
 from consumer.kafka import KafkaSource
-from consumer.kafka_client import METADATA_TIMEOUT_S, ck_partitions, make_client, outside_group, partition_count, unanswered
+from consumer.kafka_client import (
+    METADATA_TIMEOUT_S,
+    ck_partitions,
+    look_for_ends,
+    make_client,
+    outside_group,
+    partition_count,
+    unanswered,
+)
 from consumer.membership import member_properties
 from consumer.messages import Message, OnRevoke, TopicPartition
 from consumer.moments import Period
@@ -38,8 +46,7 @@ def open_replay(properties: Mapping[str, Any], topic: str, period: Period, *, ev
     as_member = member_properties(own)
     with (
         unanswered(properties.get("bootstrap.servers", "")),
-        # Who reads only what is committed is told that a partition ends at the first open transaction.
-        closing(make_client(ck.Consumer, {**as_member, "isolation.level": "read_uncommitted"})) as looker,
+        look_for_ends(as_member) as looker,
         closing(make_client(ck.Consumer, as_member)) as member,
     ):
         ranges = _find(looker, topic, period)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ from consumer.errors import BrokerError
 from consumer.kafka_client import (
     METADATA_TIMEOUT_S,
     as_message,
+    look_for_ends,
     make_client,
     outside_group,
     partition_count,
@@ -57,8 +57,7 @@ class TopicReader:
 
     def __enter__(self) -> Self:
         starts = []
-        # Who reads only what is committed is told that a partition ends at the first open transaction.
-        with closing(make_client(ck.Consumer, {**self._properties, "isolation.level": "read_uncommitted"})) as looker:
+        with look_for_ends(self._properties) as looker:
             count = partition_count(looker, self._topic, servers=self._servers)
             for partition in range(count) if self._ranges is None else self._ranges:
                 if partition >= count:

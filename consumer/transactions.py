@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException
 from consumer.background import bounded_steps, ends_by
 from consumer.breaks import AUDIBLE, Breaks
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka_client import failure, is_fatal, make_client, outside_group, partition_count
+from consumer.kafka_client import failure, is_fatal, is_too_large, make_client, outside_group, partition_count
 from consumer.kafka_sink import PRODUCER_DEFAULTS
 from consumer.messages import Record, TopicPartition
 from consumer.offsets import Membership, places
@@ -215,7 +215,7 @@ class KafkaTransactions:
         if is_fatal(cause):
             self._raise_if_replaced(cause, took_s)
             self._discard(cause.str())
-        elif cause.txn_requires_abort() or isinstance(failure(cause, ""), RecordTooLarge):  # the client did not even queue it
+        elif cause.txn_requires_abort() or is_too_large(cause):  # the client did not even queue it
             self._aborted = self._abort(took_s)
         else:
             self._discard(cause.str())

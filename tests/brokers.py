@@ -358,6 +358,17 @@ class Kafka:
             timestamp=message.timestamp_ms or 0,
         )
 
+    def begin(self, topic: str, *values: bytes, partition: int = 0, transactional_id: str = "") -> ck.Producer:
+        """Write messages in a transaction that stays open; the producer that it is of may end it."""
+        own = {"transactional.id": transactional_id or unique("id"), "log_level": 3}
+        producer = ck.Producer({"bootstrap.servers": self.servers, **own})
+        producer.init_transactions(WAIT_S)
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(topic, value, partition=partition)
+        assert producer.flush(WAIT_S) == 0
+        return producer
+
     def flush(self) -> None:
         assert self.producer.flush(WAIT_S) == 0
 

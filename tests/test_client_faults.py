@@ -115,9 +115,7 @@ def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
     assert transactions._late_until == 0.0, "nothing was asked of the coordinator but by the one that is open"
 
 
-def test_what_a_client_tells_between_transactions_does_not_end_one_that_is_not_made_anew(
-    library: ctypes.CDLL,
-) -> None:
+def test_what_a_client_tells_between_transactions_does_not_end_one_that_is_not_made_anew(library: ctypes.CDLL) -> None:
     sink = KafkaTransactions(MOCK, topics=["t"], transactional_id="id", renewed=False)
     sink.start()
     sink._breaks.on_error(KafkaError(KafkaError._TRANSPORT))

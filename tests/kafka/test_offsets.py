@@ -171,11 +171,7 @@ def test_error_ends_it_with_a_way_out(member: Member, committed: int | None, wha
 
 def test_what_ends_a_transaction_is_no_lag_once_the_end_was_seen(kafka: Kafka) -> None:
     topic = kafka.create_topic(1)
-    producer = ck.Producer({"bootstrap.servers": kafka.servers, "transactional.id": unique("id"), "log_level": 3})
-    producer.init_transactions(WAIT_S)
-    producer.begin_transaction()
-    producer.produce(topic, b"row", partition=0)
-    producer.commit_transaction(WAIT_S)
+    kafka.begin(topic, b"row").commit_transaction(WAIT_S)
     given = {"bootstrap.servers": kafka.servers, "group.id": unique("group"), "enable.partition.eof": True}
     source = KafkaSource(given, topic=topic)
     source.start(lambda _partitions, _lost: None)
@@ -203,9 +199,7 @@ def test_a_partition_whose_offset_an_open_transaction_hides_is_read_once_that_ha
     member.start()
     member.reads(4, b"m4")
     assert member.source is not None
-    producer = ck.Producer({"bootstrap.servers": member.kafka.servers, "transactional.id": unique("id"), "log_level": 3})
-    producer.init_transactions(WAIT_S)
-    producer.begin_transaction()
+    producer = member.kafka.begin(member.topic)
     place = ck.TopicPartition(member.topic, 0, 3)
     producer.send_offsets_to_transaction([place], member.source.group().metadata, WAIT_S)  # type: ignore[attr-defined]
     member.source.rewind()

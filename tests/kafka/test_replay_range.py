@@ -90,18 +90,9 @@ class Replay:
     def committed(self) -> dict[int, int]:
         return {p.partition: offset for p, offset in self.kafka.committed(self.group, self.input).items()}
 
-    def begin(self, partition: int) -> ck.Producer:
-        """Write a message in a transaction that stays open."""
-        producer = ck.Producer({"bootstrap.servers": self.kafka.servers, "transactional.id": unique("id"), "log_level": 3})
-        producer.init_transactions(WAIT_S)
-        producer.begin_transaction()
-        producer.produce(self.input, posting("Nurse"), partition=partition)
-        assert producer.flush(WAIT_S) == 0
-        return producer
-
     def break_off(self, partition: int) -> None:
         """End a partition with a transaction that is aborted: offsets that nobody will ever see."""
-        self.begin(partition).abort_transaction(WAIT_S)
+        self.kafka.begin(self.input, posting("Nurse"), partition=partition).abort_transaction(WAIT_S)
 
 
 @pytest.fixture
@@ -143,7 +134,7 @@ def test_what_was_never_committed_at_the_end_of_the_range_does_not_hold_it_up(
 
 
 def test_what_lies_behind_a_transaction_that_is_open_at_the_start_is_part_of_it(replay: Replay) -> None:
-    other = replay.begin(0)
+    other = replay.kafka.begin(replay.input, posting("Nurse"))
     replay.append(0, hour(10))
     replay.kafka.flush()
     source = replay.open(None, None)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import confluent_kafka as ck
 import pytest
 
 from consumer.errors import BrokerError
@@ -27,13 +26,7 @@ def filled(kafka: Kafka, *, partitions: int, each: int) -> str:
 
 def broken_off(kafka: Kafka, topic: str, count: int) -> None:
     """Write to partition 0 in a transaction that is aborted."""
-    producer = ck.Producer({"bootstrap.servers": kafka.servers, "transactional.id": unique("id"), "log_level": 3})
-    producer.init_transactions(WAIT_S)
-    producer.begin_transaction()
-    for _ in range(count):
-        producer.produce(topic, b"aborted", partition=0)
-    assert producer.flush(WAIT_S) == 0
-    producer.abort_transaction(WAIT_S)
+    kafka.begin(topic, *[b"aborted"] * count).abort_transaction(WAIT_S)
 
 
 def test_a_topic_is_read_whole_in_order_of_each_partition_and_no_further_than_its_end_at_the_start(kafka: Kafka) -> None:
@@ -59,11 +52,7 @@ def test_what_was_never_committed_is_not_read_and_holds_nothing_up(kafka: Kafka)
 def test_what_was_committed_behind_an_open_transaction_is_read_once_that_has_ended(kafka: Kafka) -> None:
     topic = filled(kafka, partitions=1, each=2)
     kafka.flush()
-    other = ck.Producer({"bootstrap.servers": kafka.servers, "transactional.id": unique("id"), "log_level": 3})
-    other.init_transactions(WAIT_S)
-    other.begin_transaction()
-    other.produce(topic, b"open", partition=0)
-    assert other.flush(WAIT_S) == 0
+    other = kafka.begin(topic, b"open")
     kafka.append(Message(topic, 0, -1, None, b"behind"))
     with reader(kafka, topic) as messages:
         found = [next(each).value for each in [iter(messages)] * 2]

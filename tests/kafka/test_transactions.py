@@ -126,11 +126,7 @@ def test_a_source_that_committed_nothing_goes_back_to_where_it_began(work: Work)
 
 
 def test_a_successor_ends_what_its_predecessor_left_open(work: Work) -> None:
-    killed = ck.Producer({"bootstrap.servers": work.kafka.servers, "transactional.id": work.id, "log_level": 3})
-    killed.init_transactions(WAIT_S)
-    killed.begin_transaction()
-    killed.produce(work.out, b"left open", partition=0)
-    assert killed.flush(WAIT_S) == 0
+    _killed = work.kafka.begin(work.out, b"left open", transactional_id=work.id)
     started = time.monotonic()
     work.transact(work.sink(), work.read(4))
     assert work.written() == [b"0", b"1", b"2", b"3"]
