@@ -385,7 +385,7 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
 
 
 def test_6_only_one_module_makes_text_and_the_trainer_is_never_imported_by_the_consumer() -> None:
-    for file in [*(ROOT / "consumer").glob("*.py"), *(ROOT / "trainer").glob("*.py")]:
+    for file in [*(ROOT / "consumer").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
         imported = _imports(file)
         assert "unicodedata" not in imported, f"{file.name} normalises text itself; that is schemas.text's"
         if file.parent.name == "consumer":
@@ -443,7 +443,7 @@ def test_7_even_an_exit_in_a_thread_is_noticed() -> None:
 
 def test_7_every_thread_of_the_consumer_is_one_that_is_watched() -> None:
     starters = {"Thread", "ThreadPoolExecutor", "ProcessPoolExecutor", "Timer", "start_new_thread"}
-    for file in (ROOT / "consumer").glob("*.py"):
+    for file in (ROOT / "consumer").rglob("*.py"):
         names = {
             getattr(node.func, "attr", getattr(node.func, "id", None))
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
