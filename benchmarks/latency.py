@@ -36,7 +36,7 @@ from throughput import (
 )
 
 from consumer.metrics import Metrics
-from consumer.scorer import Scorer
+from consumer.model.scorer import Scorer
 
 WARM_S = 5.0
 """For so long postings arrive that are not counted."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from throughput import machine
 
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from schemas.text import normalise_title
 
 from demo import (  # isort: skip # found by the path that throughput adds

@@ -29,23 +29,23 @@ import torch
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
-from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
-from consumer.encoder import resolve_device
-from consumer.encoder_files import DEFAULT_ENCODER, find_encoder
-from consumer.kafka import KafkaSource
-from consumer.kafka_sink import KafkaSink
-from consumer.memory import MemoryBroker, MemorySink, MemorySource
+from consumer.delivery.at_least_once import AtLeastOnce, Delivery, ExactlyOnce
+from consumer.delivery.dead_letter_share import BadShare
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.source import KafkaSource
+from consumer.kafka.transactions import KafkaTransactions
+from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, Sink, Source, TopicPartition
 from consumer.metrics import Metrics
+from consumer.model.encoder import resolve_device
+from consumer.model.encoder_folder import DEFAULT_ENCODER, find_encoder
+from consumer.model.scorer import Scorer
+from consumer.model.serving_options import Precision, Switches
 from consumer.pipeline import Pipeline
-from consumer.registry import FolderRegistry
-from consumer.reloader import ScorerLoader
-from consumer.scorer import Scorer
-from consumer.switches import Precision, Switches
-from consumer.transactions import KafkaTransactions
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import ScorerLoader
 
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 4

@@ -22,7 +22,7 @@ import torch
 from throughput import machine
 
 import consumer  # noqa: F401 - quiets OpenMP before torch starts it
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from trainer.export import TABLE, export
 
 K = 50

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 from throughput import machine
 
-from consumer.registry import FolderRegistry
-from consumer.reloader import ScorerLoader
-from consumer.switches import Switches
+from consumer.model.serving_options import Switches
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import ScorerLoader
 
 BATCH = 256
 

@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumer.dead_letters import add_commands
+from consumer.dead_letters.commands import add_commands
 from consumer.errors import ConfigError, OccustreamError
-from consumer.kafka import KafkaSource
-from consumer.kafka_sink import KafkaSink
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.source import KafkaSource
+from consumer.kafka.transactions import KafkaTransactions
 from consumer.settings import add_flags, load_settings, make_settings, unknown_variables
-from consumer.transactions import KafkaTransactions
 
 log = logging.getLogger("occustream")
 
@@ -66,7 +66,7 @@ def check_config(options: argparse.Namespace) -> int:
     shown = settings.model_dump(mode="json")
     shown["kafka"] = {name: "***" if _secret(name) else value for name, value in shown["kafka"].items()}
     print(json.dumps(shown, indent=1))
-    from consumer.registry import FolderRegistry  # noqa: PLC0415 - PyTorch
+    from consumer.registry.folder import FolderRegistry  # noqa: PLC0415 - PyTorch
 
     version = FolderRegistry(settings.registry).current()
     if version is None:
@@ -78,7 +78,7 @@ def score_file(options: argparse.Namespace) -> int:
     """Score a file or standard input without a broker."""
     _start_logging("WARNING")
     from consumer.run import make_codec, make_loader  # noqa: PLC0415 - PyTorch
-    from consumer.score import ScoreOptions, score  # noqa: PLC0415
+    from consumer.score_file import ScoreOptions, score  # noqa: PLC0415
 
     settings = make_settings(
         {"registry": options.registry, "top_n": options.top_n, "device": options.device, "encoder": options.encoder}

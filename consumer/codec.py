@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
+from consumer.dead_letter_record import Stage, dead_letter
 from consumer.errors import InvalidMessage
-from consumer.letter import Stage, dead_letter
 from consumer.messages import Message, Record
 from schemas.events import EnrichedPosting, JobPosting
 from schemas.text import plain_text

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from consumer.answer import Scored
 from consumer.codec import Codec
+from consumer.dead_letter_record import Stage
 from consumer.errors import InvalidMessage
-from consumer.letter import Stage
 from consumer.messages import Message, Record
 from consumer.metrics import Metrics
-from consumer.scorer import Scorer
+from consumer.model.answers import Scored
+from consumer.model.scorer import Scorer
 from schemas.events import EnrichedPosting, JobPosting
 
 

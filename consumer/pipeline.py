@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from consumer.batcher import Batch, Batcher
 from consumer.codec import Codec
-from consumer.delivery import Delivery
+from consumer.delivery.at_least_once import Delivery
 from consumer.enrich import enrich
 from consumer.errors import DeliveryFailed, OccustreamError
 from consumer.messages import Source, TopicPartition
 from consumer.metrics import Metrics
-from consumer.scorer import Scorer
+from consumer.model.scorer import Scorer
 
 log = logging.getLogger(__name__)
 

@@ -3,24 +3,24 @@
 import logging
 import threading
 
-from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
-from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
+from consumer.delivery.at_least_once import AtLeastOnce, Delivery, ExactlyOnce
+from consumer.delivery.dead_letter_share import BadShare
 from consumer.errors import ConfigError
-from consumer.http import HttpServer
-from consumer.kafka import KafkaSource
-from consumer.kafka_sink import KafkaSink
+from consumer.kafka.range_source import RangeSource, open_replay
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.source import KafkaSource
+from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Source
 from consumer.metrics import Metrics
+from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
-from consumer.registry import FolderRegistry
-from consumer.reloader import Reloader, ScorerLoader, wait_for_version
-from consumer.replay_range import RangeSource, open_replay
-from consumer.scorer import Scorer
+from consumer.process.http import HttpServer
+from consumer.process.signals import LEAVING_S, stop_on_signals
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import Reloader, ScorerLoader, wait_for_version
 from consumer.settings import Settings
-from consumer.stopping import LEAVING_S, stop_on_signals
-from consumer.transactions import KafkaTransactions
 
 log = logging.getLogger("occustream")
 

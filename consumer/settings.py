@@ -23,8 +23,8 @@ from pydantic_settings import (
 )
 
 from consumer.errors import ConfigError
-from consumer.moments import Period, parse_moment
-from consumer.switches import Part, Precision, Switches
+from consumer.model.serving_options import Part, Precision, Switches
+from consumer.times import Period, parse_moment
 
 ENV_PREFIX = "OCCUSTREAM_"
 KafkaProperties = dict[str, str | int | float | bool]

@@ -25,7 +25,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from feed import SENT_HEADER, events
 
-from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN
+from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
 
 PARTITIONS = 4
 AT_LEAST = 3_000

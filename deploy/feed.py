@@ -18,7 +18,7 @@ from importlib import resources
 
 from confluent_kafka import KafkaException, Producer
 
-from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN
+from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
 
 SENT_HEADER = "sent-ns"
 PLACES = ("Boise, ID", "Nampa, ID", "Austin, TX", "Columbus, OH", "Remote", "Tampa, FL", "Reno, NV", "Toledo, OH", "Fargo, ND")

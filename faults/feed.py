@@ -10,7 +10,7 @@ from random import Random
 
 import confluent_kafka as ck
 
-from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN
+from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
 from faults.model import TITLES
 
 KEYS = 60

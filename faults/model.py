@@ -12,9 +12,9 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
-from consumer.encoder import load_encoder
-from consumer.mixture import Tensors
-from consumer.registry import FolderRegistry
+from consumer.model.encoder import load_encoder
+from consumer.model.mixture import Tensors
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Calibration, Category, Decide, EncoderRef, GoldenTitle, Manifest, Mix
 from schemas.text import TEMPLATE_ID, model_text
 

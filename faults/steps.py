@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import confluent_kafka as ck
 
-from consumer.scorer import Scorer
+from consumer.model.scorer import Scorer
 
 Step = Literal["poll", "decode", "score", "produce", "produced", "offsets", "commit"]
 STEPS_ONCE: tuple[Step, ...] = ("poll", "decode", "score", "produce", "produced", "offsets", "commit")

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from consumer.artifact import CHECKSUM, FILES, checksum
-from consumer.encoder_files import file_sha256
-from consumer.pointer import CURRENT
+from consumer.model.encoder_folder import file_sha256
+from consumer.registry.artifact import CHECKSUM, FILES, checksum
+from consumer.registry.pointer import CURRENT
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES
 
 Damage = Callable[[Path], object]

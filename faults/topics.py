@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import confluent_kafka as ck
 
-from consumer.kafka_client import as_message
+from consumer.kafka.client import as_message
 from consumer.messages import Message
 
 WAIT_S = 60.0

@@ -50,7 +50,7 @@ class EncoderRef(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: Name
-    sha256: Name = Field(description="Of the weights: see `consumer.encoder_files.weights_sha256`.")
+    sha256: Name = Field(description="Of the weights: see `consumer.model.encoder_folder.weights_sha256`.")
     dim: Count = Field(gt=0)
     max_seq_length: Count = Field(gt=0, description="In word pieces; longer texts are cut.")
 

@@ -25,22 +25,22 @@ import pytest
 import torch
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from consumer.bad_share import BadShare
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
-from consumer.delivery import AtLeastOnce, Delivery, ExactlyOnce
+from consumer.delivery.at_least_once import AtLeastOnce, Delivery, ExactlyOnce
+from consumer.delivery.dead_letter_share import BadShare
 from consumer.errors import DeliveryFailed
-from consumer.kafka import KafkaSource
-from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN
-from consumer.kafka_sink import KafkaSink
-from consumer.membership import OF_CLASSIC_GROUPS
-from consumer.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
+from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
+from consumer.kafka.group_properties import OF_CLASSIC_GROUPS
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.source import KafkaSource
+from consumer.kafka.transactions import KafkaTransactions
+from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
 from consumer.messages import Headers, Message, OnAck, OnRevoke, Record, Sink, Source, TopicPartition, TransactionalSink
 from consumer.metrics import Metrics
-from consumer.mixture import Mixture, Tensors
+from consumer.model.mixture import Mixture, Tensors
+from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
-from consumer.scorer import Scorer
-from consumer.transactions import KafkaTransactions
 from schemas.artifact import Calibration, Category, Decide, EncoderRef, Manifest, Mix
 from schemas.text import TEMPLATE_ID
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from consumer.encoder import SentenceEncoder, load_encoder
+from consumer.model.encoder import SentenceEncoder, load_encoder
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

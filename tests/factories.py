@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 
 from consumer.codec import Codec
 from consumer.messages import Headers, Message
-from consumer.mixture import Mixture, Tensors
-from consumer.registry import FolderRegistry
-from consumer.scorer import Scorer
-from consumer.switches import AS_TRAINED, Switches
+from consumer.model.mixture import Mixture, Tensors
+from consumer.model.scorer import Scorer
+from consumer.model.serving_options import AS_TRAINED, Switches
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Calibration, Category, Decide, EncoderRef, Exemplars, GoldenTitle, KnownTitle, Manifest, Mix
 from schemas.text import TEMPLATE_ID
 

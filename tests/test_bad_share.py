@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.bad_share import BadShare
+from consumer.delivery.dead_letter_share import BadShare
 from consumer.errors import TooManyDeadLetters
-from consumer.memory import MemorySink, MemoryTransactions
+from consumer.memory_broker import MemorySink, MemoryTransactions
 from consumer.metrics import Metrics
 from tests.brokers import DEAD, OUT, make_pipeline, memory_broker, posting
 from tests.test_delivery import RefusingTransactions

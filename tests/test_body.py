@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.registry import FolderRegistry
-from consumer.reloader import ScorerLoader
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import ScorerLoader
 from schemas.text import MAX_BODY_CHARS, body_text
 from tests.conftest import Cli
 from tests.trainer_data import write_encoder, write_postings, write_release

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.mixture import Mixture, Queries, Tensors
+from consumer.model.mixture import Mixture, Queries, Tensors
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 from tests.factories import CATEGORIES, manifest, tiny_scorer
 from trainer.calibrate import (

@@ -11,10 +11,10 @@ import pytest
 from confluent_kafka import KafkaError
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka_client import as_message
-from consumer.kafka_sink import KafkaSink
+from consumer.kafka.client import as_message
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Record
-from consumer.transactions import KafkaTransactions
 
 INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN = 22, 24, 26
 TRANSPORT = -195
@@ -167,7 +167,7 @@ def test_a_producer_goes_on_opening_where_it_was_cut_short_but_not_for_good(
     sink._discard("for a test")
     second = sink._producer
     answer(library, second, INIT_PRODUCER_ID, *[COORDINATOR_LOADS] * 4)
-    monkeypatch.setattr("consumer.transactions.OPEN_ANEW_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.transactions.OPEN_ANEW_S", 0.0)
     with pytest.raises(DeliveryFailed, match="no coordinator"):
         sink.transact(RECORDS, {}, None)
     assert sink._producer is not second

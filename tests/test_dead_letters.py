@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.__main__ import main
+from consumer.dead_letter_record import Letter
+from consumer.dead_letters.replay import MAX_BYTES, MAX_COUNT, ReplayOptions, plan, replay
+from consumer.dead_letters.terminal import SHOWN_CHARS, as_json, line, safe, story, table, when
+from consumer.dead_letters.topic import RECEIPT, Filter, Letters
 from consumer.errors import ConfigError, DeliveryFailed, InvalidMessage
-from consumer.letter import Letter
-from consumer.letter_text import SHOWN_CHARS, as_json, line, safe, story, table, when
-from consumer.letters import RECEIPT, Filter, Letters
-from consumer.memory import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
+from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
 from consumer.messages import Headers, Message, TopicPartition
-from consumer.replay import MAX_BYTES, MAX_COUNT, ReplayOptions, plan, replay
 from tests.brokers import DEAD, IN, OUT, Clock, event_id, make_codec, make_pipeline, memory_broker, posting
 from tests.test_too_large import LimitedTransactions
 

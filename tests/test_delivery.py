@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from consumer.delivery import SILENT_S
+from consumer.delivery.at_least_once import SILENT_S
+from consumer.delivery.retry_queue import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from consumer.errors import DeliveryFailed
-from consumer.memory import MemorySink, MemoryTransactions
+from consumer.memory_broker import MemorySink, MemoryTransactions
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
-from consumer.refused import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from tests.brokers import DEAD, IN, OUT, Clock, HeldSink, event_id, make_pipeline, memory_broker, posting
 from tests.test_pipeline import P0, WatchedSource, committed, filled, turns
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from consumer.http import HttpServer
 from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
+from consumer.process.http import HttpServer
 from consumer.settings import ENV_PREFIX, Settings
 from trainer import metrics as trainer_metrics
 from trainer.drift import DriftLimits, WindowFigures

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from consumer.encoder import UNPADDED_ROWS, SentenceEncoder, load_encoder
+from consumer.model.encoder import UNPADDED_ROWS, SentenceEncoder, load_encoder
 from tests.conftest import needs_model
 from trainer.distill import Static, distil, save, teacher_tokenizer, tune
 from trainer.methods import Rows, mean

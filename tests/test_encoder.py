@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from consumer.encoder import SentenceEncoder, load_encoder, resolve_device
-from consumer.encoder_files import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256, file_sha256, find_encoder, weights_sha256
 from consumer.errors import EncoderError
+from consumer.model.encoder import SentenceEncoder, load_encoder, resolve_device
+from consumer.model.encoder_folder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256, file_sha256, find_encoder, weights_sha256
 from schemas.artifact import EncoderRef
 from tests import factories as _  # noqa: F401 - sets the pace of hypothesis
 

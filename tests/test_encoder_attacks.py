@@ -19,14 +19,14 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, BertTokenizerFast  # type: ignore[attr-defined] # made when it is asked for
 
-from consumer import encoder_files
-from consumer.encoder import load_encoder
-from consumer.encoder_files import find_encoder, weights_sha256
 from consumer.errors import ArtifactError, EncoderError
 from consumer.metrics import Metrics
-from consumer.mixture import Tensors
-from consumer.registry import FolderRegistry
-from consumer.reloader import Reloader, ScorerLoader
+from consumer.model import encoder_folder
+from consumer.model.encoder import load_encoder
+from consumer.model.encoder_folder import find_encoder, weights_sha256
+from consumer.model.mixture import Tensors
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import Reloader, ScorerLoader
 from faults.tampering import flip, point, sparse
 from schemas.artifact import EncoderRef, GoldenTitle
 from tests.factories import CATEGORIES, manifest
@@ -237,7 +237,7 @@ ATTACKS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a config that is a device": ("is no regular file", instead("config.json", lambda path: path.symlink_to("/dev/zero"))),
     "a folder that is a link": ("is no regular file", lambda folder: (folder / "3_More").symlink_to("/etc")),
     "a link to nothing": ("cannot be read", lambda folder: (folder / "x").symlink_to("nowhere")),
-    "huge weights": ("more than", lambda folder: sparse(encoder_files.MAX_FILE_BYTES + 1)(folder / "more.safetensors")),
+    "huge weights": ("more than", lambda folder: sparse(encoder_folder.MAX_FILE_BYTES + 1)(folder / "more.safetensors")),
     "more files than an encoder has": ("more than 1000", lambda folder: [(folder / f"{n}.txt").touch() for n in range(1_001)]),
     "no weights": ("holds no .safetensors", lambda folder: [path.unlink() for path in folder.rglob("*.safetensors")]),
     "weights that are a pickle": ("cannot be loaded", lambda folder: (folder / WEIGHTS).write_bytes(pickle.dumps({}))),

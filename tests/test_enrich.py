@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.answer import Scored
 from consumer.enrich import Outcome, enrich
 from consumer.errors import ScorerFailed
-from consumer.memory import MemorySink, MemorySource
+from consumer.memory_broker import MemorySink, MemorySource
 from consumer.metrics import Metrics
-from consumer.scorer import Scorer
+from consumer.model.answers import Scored
+from consumer.model.scorer import Scorer
 from tests.brokers import DEAD, OUT, Clock, make_pipeline, memory_broker, posting, tiny_scorer
 from tests.factories import LetterEncoder, codec, message, posting_bytes
 from tests.factories import tiny_scorer as letters_scorer

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from tests.conftest import ROOT
 from tests.factories import CATEGORIES, category_embeddings, publish
 from trainer.__main__ import main

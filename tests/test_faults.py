@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from consumer.errors import BrokerError
-from consumer.memory import MemoryBroker, MemorySink, MemorySource
+from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
 from tests.brokers import BAD, DEAD, IN, OUT, Clock, StutteringSink, event_id, make_pipeline, memory_broker, posting, tiny_scorer

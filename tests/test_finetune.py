@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from consumer.encoder import SentenceEncoder, load_encoder
-from consumer.encoder_files import DEFAULT_ENCODER, weights_sha256
 from consumer.errors import ConfigError, EncoderError
+from consumer.model.encoder import SentenceEncoder, load_encoder
+from consumer.model.encoder_folder import DEFAULT_ENCODER, weights_sha256
 from tests.conftest import needs_model
 
 pytest.importorskip("accelerate", reason="fine-tuning needs accelerate and datasets")

@@ -8,8 +8,8 @@ from typing import NoReturn
 import pytest
 
 from consumer.errors import BackgroundFailed, ConfigError
-from consumer.http import HttpServer, Probe
 from consumer.metrics import Metrics
+from consumer.process.http import HttpServer, Probe
 
 
 def make_server(port: int = 0, live: Probe = lambda: None, ready: Probe = lambda: None) -> HttpServer:

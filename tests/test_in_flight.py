@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from consumer.in_flight import InFlight
+from consumer.delivery.in_flight import InFlight
 from consumer.messages import Message, TopicPartition
 from tests.factories import message
 

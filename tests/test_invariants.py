@@ -15,19 +15,19 @@ from typing import Any
 import pytest
 import torch
 
-from consumer.answer import Scored
-from consumer.background import Background
 from consumer.batcher import BatchPolicy
 from consumer.errors import BackgroundFailed, DeliveryFailed
-from consumer.http import HttpServer
-from consumer.memory import MemoryBroker, MemorySink, MemorySource
+from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import RELOADS, Metrics
-from consumer.mixture import Queries, Tensors
+from consumer.model.answers import Scored
+from consumer.model.mixture import Queries, Tensors
+from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
-from consumer.registry import FolderRegistry
-from consumer.reloader import Reloader, ScorerLoader
-from consumer.scorer import Scorer
+from consumer.process.background import Background
+from consumer.process.http import HttpServer
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import Reloader, ScorerLoader
 from consumer.settings import Settings
 from faults.tampering import point
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix

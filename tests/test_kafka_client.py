@@ -1,7 +1,7 @@
 """What clients outside a group are given."""
 
-from consumer.kafka_client import outside_group
-from consumer.membership import CONSUMER_DEFAULTS, OF_CLASSIC_GROUPS
+from consumer.kafka.client import outside_group
+from consumer.kafka.group_properties import CONSUMER_DEFAULTS, OF_CLASSIC_GROUPS
 
 MEMBERS = (*CONSUMER_DEFAULTS, *OF_CLASSIC_GROUPS, "group.id", "group.instance.id", "auto.offset.reset", "enable.partition.eof")
 OF_ALL = ("statistics.interval.ms", "topic.metadata.refresh.interval.ms")

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.dead_letter_record import PREFIX, STORY, Letter, app_version
 from consumer.enrich import enrich
 from consumer.errors import InvalidMessage
-from consumer.letter import PREFIX, STORY, Letter, app_version
 from consumer.messages import Headers, Message, Record
 from consumer.metrics import Metrics
-from consumer.scorer import Scorer
+from consumer.model.scorer import Scorer
 from tests.factories import LetterEncoder, codec, message, posting_bytes, tiny_scorer
 
 some_headers = st.lists(st.tuples(st.text(max_size=9), st.none() | st.binary(max_size=9)), max_size=3).map(tuple)

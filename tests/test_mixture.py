@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from consumer.answer import Scored, group_code
-from consumer.mixture import LEVELS, Mixture, Parts, Queries, Tensors, blend
-from consumer.switches import AS_TRAINED, Part, Switches
+from consumer.model.answers import Scored, group_code
+from consumer.model.mixture import LEVELS, Mixture, Parts, Queries, Tensors, blend
+from consumer.model.serving_options import AS_TRAINED, Part, Switches
 from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
 from tests.factories import (
     CALIBRATION,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.moments import Period, parse_moment, show_moment
+from consumer.times import Period, parse_moment, show_moment
 
 MAY_DAY_MS = 1_777_593_600_000
 

@@ -5,14 +5,14 @@ from itertools import pairwise
 
 import pytest
 
-from consumer.answer import Scored
 from consumer.batcher import BatchPolicy
 from consumer.errors import BackgroundFailed, BrokerError
-from consumer.memory import MemoryBroker, MemorySink, MemorySource
+from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
+from consumer.model.answers import Scored
+from consumer.model.scorer import Scorer
 from consumer.pipeline import LIVE_WITHIN_S, Pipeline
-from consumer.scorer import Scorer
 from tests.brokers import (
     DEAD,
     IN,

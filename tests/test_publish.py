@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from consumer.encoder_files import weights_sha256
 from consumer.errors import ArtifactError
-from consumer.mixture import Tensors
-from consumer.registry import FolderRegistry
+from consumer.model.encoder_folder import weights_sha256
+from consumer.model.mixture import Tensors
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Category, GoldenTitle, KnownTitle, Mix
 from tests.factories import CALIBRATION, CATEGORIES, TENSORS, LetterEncoder, LineEncoder, all_parts, all_tensors
 from trainer.encoders import Encoders

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from consumer.encoder_files import weights_sha256
 from consumer.errors import ArtifactError, RegistryError
-from consumer.registry import FolderRegistry
+from consumer.model.encoder_folder import weights_sha256
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Category
 from tests.factories import CATEGORIES, TENSORS, all_parts, all_tensors, manifest, publish
 

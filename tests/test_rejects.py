@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.factories  # noqa: F401 - sets the pace of hypothesis
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Mix
 from tests.test_calibrate import MIX, decided, held_out, mixture, queries_of
 from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release

@@ -14,10 +14,10 @@ import torch
 
 from consumer.errors import BackgroundFailed, EncoderError
 from consumer.metrics import RELOADS, Metrics
-from consumer.mixture import Tensors
-from consumer.registry import FolderRegistry
-from consumer.reloader import Reloader, ScorerLoader, wait_for_version
-from consumer.switches import AS_TRAINED, Part, Switches
+from consumer.model.mixture import Tensors
+from consumer.model.serving_options import AS_TRAINED, Part, Switches
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import Reloader, ScorerLoader, wait_for_version
 from faults.tampering import sign
 from tests.factories import (
     CALIBRATION,
@@ -98,7 +98,7 @@ def test_of_versions_that_are_gone_at_most_one_keeps_its_memory(tmp_path: Path, 
         made.add(encoder := Cyclic(next(digests)))
         return encoder
 
-    monkeypatch.setattr("consumer.reloader.load_encoder", load_encoder)
+    monkeypatch.setattr("consumer.registry.reloader.load_encoder", load_encoder)
     loader = ScorerLoader(FolderRegistry(tmp_path), device="cpu")
     for number in range(1, 6):
         publish(tmp_path, f"v{number}", encoder=LetterEncoder.ref.model_copy(update={"sha256": f"{number}" * 64}))
@@ -145,7 +145,7 @@ def test_a_version_that_has_no_room_on_the_device_is_refused(what: str, tmp_path
     reloader = make_reloader(tmp_path)
     publish(tmp_path, "v2")
     if what == "tensors":
-        monkeypatch.setattr("consumer.reloader.Mixture", NoRoomFor)
+        monkeypatch.setattr("consumer.registry.reloader.Mixture", NoRoomFor)
     else:
         reloader._loader._encoders = {LetterEncoder.ref: LetterEncoderWithoutRoom()}
     reloader.look()

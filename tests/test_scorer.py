@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from consumer.encoder import SentenceEncoder
 from consumer.errors import ArtifactError
-from consumer.mixture import Mixture, Tensors
-from consumer.registry import FolderRegistry
-from consumer.reloader import ScorerLoader
-from consumer.scorer import Scorer, check_serveable
+from consumer.model.encoder import SentenceEncoder
+from consumer.model.mixture import Mixture, Tensors
+from consumer.model.scorer import Scorer, check_serveable
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import ScorerLoader
 from schemas.artifact import Calibration, Category, Decide, GoldenTitle, Mix
 from tests.factories import CATEGORIES, LetterEncoder, manifest, tiny_scorer
 

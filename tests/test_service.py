@@ -23,9 +23,9 @@ import confluent_kafka as ck
 import pytest
 
 from consumer.errors import BackgroundFailed, BrokerError, RegistryError
-from consumer.memory import MemoryBroker, MemorySource
+from consumer.memory_broker import MemoryBroker, MemorySource
 from consumer.messages import TopicPartition
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Manifest
 from tests.brokers import wait_until
 from tests.conftest import ROOT
@@ -364,7 +364,7 @@ def test_pruning_spares_what_serves_the_one_before_it_and_encoders_in_use(place:
     assert registry.prune(1) == ["b", "c", "d"]
     assert stray.is_dir()  # its version may be about to come
     assert registry.current() == "a"
-    monkeypatch.setattr("consumer.registry.YOUNG_S", -1.0)
+    monkeypatch.setattr("consumer.registry.folder.YOUNG_S", -1.0)
     assert registry.prune(1) == []
     assert not stray.exists()
     assert registry.encoder_folder(used.sha256) is not None

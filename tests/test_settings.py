@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from consumer.errors import ConfigError
+from consumer.model.serving_options import Switches
 from consumer.settings import Settings, load_settings, unknown_variables
-from consumer.switches import Switches
 
 
 @pytest.fixture(autouse=True)

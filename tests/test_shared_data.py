@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from consumer.encoder import SentenceEncoder
+from consumer.model.encoder import SentenceEncoder
 from schemas.text import normalise_title
 from tests.conftest import SHARED, needs_shared
 from tests.trainer_data import write_postings

@@ -10,7 +10,7 @@ from tests.brokers import ROOT
 
 HANGS = """
 import ctypes, time
-from consumer.stopping import stop_on_signals
+from consumer.process.signals import stop_on_signals
 stop = stop_on_signals(within_s={within_s})
 print("ready", flush=True)
 {then}

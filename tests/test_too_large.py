@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.dead_letter_record import Letter
+from consumer.delivery.retry_queue import LONGEST_PAUSE_S, Refused
 from consumer.enrich import Outcome, enrich
 from consumer.errors import DeliveryFailed, RecordTooLarge
-from consumer.letter import Letter
-from consumer.memory import MemoryBroker, MemorySink, MemoryTransactions
+from consumer.memory_broker import MemoryBroker, MemorySink, MemoryTransactions
 from consumer.messages import OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
-from consumer.refused import LONGEST_PAUSE_S, Refused
 from tests.brokers import DEAD, IN, OUT, Clock, event_id, make_codec, make_pipeline, memory_broker, posting, tiny_scorer
 from tests.factories import message
 from tests.test_delivery import order

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from consumer.artifact import Artifact
-from consumer.encoder_files import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
-from consumer.registry import FolderRegistry
-from consumer.reloader import ScorerLoader
+from consumer.model.encoder_folder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
+from consumer.registry.artifact import Artifact
+from consumer.registry.folder import FolderRegistry
+from consumer.registry.reloader import ScorerLoader
 from schemas.artifact import Category
 from tests.conftest import Cli
 from tests.factories import LetterEncoder

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.encoder_files import weights_sha256
 from consumer.errors import ArtifactError, CurrentMoved, RegistryError
-from consumer.registry import FolderRegistry
+from consumer.model.encoder_folder import weights_sha256
+from consumer.registry.folder import FolderRegistry
 from tests.brokers import wait_until
 from tests.conftest import ROOT
 from tests.factories import TENSORS, manifest, publish

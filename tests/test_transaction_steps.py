@@ -8,8 +8,8 @@ import weakref
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.background import ends_by
-from consumer.transactions import _patiently
+from consumer.kafka.transactions import _patiently
+from consumer.process.background import ends_by
 
 
 def test_a_step_that_never_ends_is_given_up_at_its_time() -> None:
@@ -63,8 +63,8 @@ def test_a_step_that_may_help_later_is_taken_again_with_growing_pauses_until_its
         pauses.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr("consumer.transactions.time.sleep", sleep)
-    monkeypatch.setattr("consumer.transactions.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("consumer.kafka.transactions.time.sleep", sleep)
+    monkeypatch.setattr("consumer.kafka.transactions.time.monotonic", lambda: now[0])
 
     def fails() -> None:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "", retriable=True))

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from consumer import word_tokens
-from consumer.encoder_files import DEFAULT_ENCODER
-from consumer.word_tokens import WordTokens
+from consumer.model import word_tokens
+from consumer.model.encoder_folder import DEFAULT_ENCODER
+from consumer.model.word_tokens import WordTokens
 from trainer.distill import teacher_tokenizer
 
 MAX_TOKENS = 12

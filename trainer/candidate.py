@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import CurrentMoved
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import GoldenTitle, Manifest
 from trainer.data import Report, TrainOptions, prepare
 from trainer.figures import curves

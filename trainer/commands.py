@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.errors import ConfigError, RegistryError
-from consumer.registry import FolderRegistry
-from consumer.switches import Part
+from consumer.model.serving_options import Part
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Manifest
 from trainer.data import TrainOptions
 from trainer.evaluate import evaluate

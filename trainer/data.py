@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from consumer.encoder import load_encoder
-from consumer.encoder_files import DEFAULT_ENCODER
 from consumer.errors import EncoderError
-from consumer.switches import Precision
+from consumer.model.encoder import load_encoder
+from consumer.model.encoder_folder import DEFAULT_ENCODER
+from consumer.model.serving_options import Precision
 from schemas.events import LabelledPosting
 from schemas.text import body_text, plain_text
 from trainer import distill

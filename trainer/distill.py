@@ -12,9 +12,9 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
-from consumer.encoder_files import DEFAULT_ENCODER, find_encoder
 from consumer.errors import EncoderError
-from consumer.word_tokens import WordTokens
+from consumer.model.encoder_folder import DEFAULT_ENCODER, find_encoder
+from consumer.model.word_tokens import WordTokens
 from trainer.methods import Progress, Rows, weighted_sums
 
 MAX_TOKENS = 64
@@ -152,7 +152,7 @@ def tune(
 
 
 def save(static: Static, folder: Path) -> None:
-    """Write a SentenceTransformer that `consumer.encoder.load_encoder(folder)` loads, with `model.safetensors` in it."""
+    """Write a SentenceTransformer that `consumer.model.encoder.load_encoder(folder)` loads, with `model.safetensors` in it."""
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding  # noqa: PLC0415
 

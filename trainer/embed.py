@@ -12,8 +12,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from consumer.encoder import Encoder
 from consumer.errors import RegistryError
+from consumer.model.encoder import Encoder
 
 CHUNK = 2_048
 ASKED_AT_ONCE = 500

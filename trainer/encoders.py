@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
-from consumer.encoder import Encoder, SentenceEncoder, load_encoder
 from consumer.errors import ConfigError, RegistryError
+from consumer.model.encoder import Encoder, SentenceEncoder, load_encoder
 from trainer import distill
 from trainer.distill import Static
 from trainer.embed import TitleEmbeddings, progress_bar, shown

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from consumer.artifact import Artifact
 from consumer.errors import ConfigError
+from consumer.registry.artifact import Artifact
 
 TABLE, INDEX = "vectors.parquet", "vectors.faiss"
 NO_INDEX = f"no {INDEX}: faiss is not installed (pip install faiss-cpu)"

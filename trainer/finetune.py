@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, TrainerCallback
 
-from consumer.encoder import load_model
-from consumer.encoder_files import find_encoder, weights_sha256
 from consumer.errors import ConfigError
+from consumer.model.encoder import load_model
+from consumer.model.encoder_folder import find_encoder, weights_sha256
 from trainer.category_loss import BATCH, BucketSampler, CategoryLoss, Task
 from trainer.methods import Progress
 

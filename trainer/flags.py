@@ -3,8 +3,8 @@
 import argparse
 from typing import get_args
 
-from consumer.encoder_files import DEFAULT_ENCODER
-from consumer.switches import Part, Precision
+from consumer.model.encoder_folder import DEFAULT_ENCODER
+from consumer.model.serving_options import Part, Precision
 from trainer import arguments
 from trainer.labels import UNCLASSIFIED, Unclassified
 from trainer.options import STARTER, EncoderKind, Method

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from consumer.scorer import Scorer
+from consumer.model.scorer import Scorer
 from schemas.artifact import GoldenTitle
 from schemas.soc import MAJOR_GROUPS
 from trainer.figures import BINS, summary

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from consumer.errors import EncoderError
-from consumer.mixture import Mixture, Tensors
+from consumer.model.mixture import Mixture, Tensors
 from schemas.artifact import Calibration, Decide, Exemplars, Mix
 from trainer import calibrate
 from trainer.calibrate import HeldOut

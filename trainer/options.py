@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from consumer.switches import Part
+from consumer.model.serving_options import Part
 
 STARTER = "starter"
 """The name that stands for the postings that come with this package."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
-from consumer.encoder import SentenceEncoder
+from consumer.model.encoder import SentenceEncoder
 from schemas.artifact import KnownTitle
 from trainer import methods
 from trainer.embed import progress_bar, shown

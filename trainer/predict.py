@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from consumer.mixture import Queries
+from consumer.model.mixture import Queries
 from schemas.events import Decision
 from trainer.model import Model
 from trainer.predictions import Predictions

@@ -4,8 +4,8 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.registry import ANY, FolderRegistry
-from consumer.scorer import Scorer, check_serveable
+from consumer.model.scorer import Scorer, check_serveable
+from consumer.registry.folder import ANY, FolderRegistry
 from schemas.artifact import GoldenTitle, Manifest
 from schemas.text import TEMPLATE_ID
 from trainer.model import Model

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from consumer.errors import ConfigError
-from consumer.http import HttpServer
-from consumer.kafka import KafkaSource
+from consumer.kafka.source import KafkaSource
+from consumer.process.http import HttpServer
 from trainer.data import TrainOptions
 from trainer.drift import DriftLimits, DriftMonitor
 from trainer.gate import GateLimits

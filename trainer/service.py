@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from consumer.errors import OccustreamError
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from schemas.tables import TableError
 from trainer.candidate import Refreshed, refresh
 from trainer.data import TrainOptions

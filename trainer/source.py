@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
-from consumer.encoder import Encoder
+from consumer.model.encoder import Encoder
 from schemas.artifact import Category
 from trainer import methods
 from trainer.cleaned import normalised

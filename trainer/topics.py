@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from consumer.background import Background
 from consumer.messages import Message, Source, TopicPartition
+from consumer.process.background import Background
 from schemas.events import EnrichedPosting, LabelledPosting
 from schemas.text import model_text
 from trainer.datasets import labelled_posting

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from trainer.data import Data, Report, TrainOptions, prepare
 from trainer.figures import curves
 from trainer.publish import make_manifest, publish

@@ -6,7 +6,7 @@ import time
 import confluent_kafka as ck
 import pytest
 
-from consumer.kafka import KafkaSource
+from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, TopicPartition
 from tests.brokers import WAIT_S, Kafka, MockCluster, unique, wait_until
 
@@ -73,7 +73,7 @@ def test_a_member_that_stalls_is_told_that_its_partitions_are_lost_and_reads_on_
 def test_a_partition_that_was_paused_when_it_went_is_read_when_it_comes_back(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.kafka.HEARTBEAT_AFTER_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
     topic, group = kafka.create_topic(), unique("group")
     fill(kafka, topic, 40)
     first, second = kafka.source(topic, group), kafka.source(topic, group)
@@ -156,7 +156,7 @@ class HandsOutOnAHeartbeat(TakenAwayMidway):
 def test_a_message_that_a_heartbeat_met_is_in_the_next_poll_unless_its_partition_went(
     revoked: int, returned: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.kafka.HEARTBEAT_AFTER_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
     source = KafkaSource({"bootstrap.servers": "localhost:1", "group.id": "g", "log_level": 0}, topic="topic")
     source._assigned = {TopicPartition("topic", 0), TopicPartition("topic", 1)}
     source._consumer = HandsOutOnAHeartbeat(source)
@@ -168,7 +168,7 @@ def test_a_message_that_a_heartbeat_met_is_in_the_next_poll_unless_its_partition
 
 
 def test_a_message_that_a_heartbeat_met_is_none_of_a_topic_that_was_created_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.kafka.HEARTBEAT_AFTER_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
     source = KafkaSource({"bootstrap.servers": "localhost:1", "group.id": "g", "log_level": 0}, topic="topic")
     source._assigned = {TopicPartition("topic", 0)}
     source._consumer = HandsOutOnAHeartbeat(source)

@@ -168,7 +168,7 @@ def test_an_unknown_topic_is_a_broker_error_at_the_start(broker: Broker, opened:
 
 
 def test_a_heartbeat_takes_nothing_and_loses_nothing(broker: Broker, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.kafka.HEARTBEAT_AFTER_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
     topic = broker.create_topic()
     fill(broker, topic, 20)
     source = join(broker, topic, unique("group"), opened)

@@ -13,8 +13,8 @@ import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from consumer.__main__ import main
+from consumer.dead_letter_record import Letter
 from consumer.errors import InvalidMessage
-from consumer.letter import Letter
 from consumer.messages import Message
 from tests.brokers import ROOT, WAIT_S, event_id, make_codec, posting, wait_until
 from tests.conftest import Cli

@@ -9,8 +9,8 @@ import confluent_kafka as ck
 import pytest
 
 from consumer.errors import BrokerError
-from consumer.kafka import KafkaSource
-from consumer.membership import member_properties
+from consumer.kafka.group_properties import member_properties
+from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, Record, TopicPartition
 from tests.brokers import (
     GROUP_PROTOCOLS,

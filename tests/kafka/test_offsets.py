@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from consumer.errors import BrokerError, ConfigError
-from consumer.kafka import KafkaSource
+from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, TopicPartition
 from tests.brokers import GROUP_PROTOCOLS, WAIT_S, Kafka, unique, wait_until
 
@@ -141,7 +141,7 @@ def test_an_offset_beyond_the_end_begins_anew_and_what_is_under_way_is_dropped(m
 def test_retention_that_overtakes_a_member_at_work_takes_nothing_from_its_hands(
     member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.kafka.HEARTBEAT_AFTER_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
     member.fill(5)
     source = member.start()
     member.reads(4, b"m4")
@@ -194,7 +194,7 @@ def test_an_unknown_reset_and_an_eager_assignor_are_refused(kafka: Kafka) -> Non
 def test_a_partition_whose_offset_an_open_transaction_hides_is_read_once_that_has_ended(
     member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.offsets.LOOKUP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("consumer.kafka.offsets.LOOKUP_TIMEOUT_S", 0.3)
     member.fill(5)
     member.start()
     member.reads(4, b"m4")
@@ -233,8 +233,8 @@ def test_what_others_note_beside_an_offset_does_not_matter(member: Member) -> No
 def test_a_topic_created_again_under_a_member_is_read_from_its_first_message_and_told(
     member: Member, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.topic_identity.LOOK_EVERY_S", 0.2)
-    monkeypatch.setattr("consumer.kafka.HEARTBEAT_AFTER_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.topic_id.LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
     member.fill(3)
     source = member.start(**GROUP_PROTOCOLS[protocol])
     member.reads(2, b"m2")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from consumer.registry import FolderRegistry
+from consumer.registry.folder import FolderRegistry
 from schemas.artifact import EMBEDDINGS
 from schemas.events import EnrichedPosting
 from tests.brokers import WAIT_S, local_kafka, need_local_kafka, wait_until

@@ -12,13 +12,13 @@ import pytest
 
 from consumer.codec import Codec
 from consumer.errors import BrokerError
-from consumer.kafka_client import partition_count
-from consumer.kafka_sink import KafkaSink
+from consumer.kafka.client import partition_count
+from consumer.kafka.range_source import RangeSource, open_replay
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message
 from consumer.metrics import Metrics
-from consumer.moments import Period
-from consumer.replay_range import RangeSource, open_replay
-from consumer.transactions import KafkaTransactions
+from consumer.times import Period
 from tests.brokers import (
     FAST_GROUP,
     GROUP_PROTOCOLS,
@@ -146,7 +146,7 @@ def test_what_lies_behind_a_transaction_that_is_open_at_the_start_is_part_of_it(
 def test_the_end_is_not_committed_before_the_records_of_the_range_are_acknowledged(
     replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.replay_range.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("consumer.kafka.range_source.LOOK_EVERY_S", 0.1)
     source, sink = replay.open(None, hour(3)), HeldSink()
     pipeline = make_pipeline(source, sink, batch=1, commit_interval_s=0.1)
     source.start(pipeline.on_revoke)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from consumer.errors import BrokerError
+from consumer.kafka.topic_reader import TopicReader
 from consumer.messages import Message
-from consumer.topic_reader import TopicReader
 from tests.brokers import WAIT_S, Kafka, unique
 
 pytestmark = pytest.mark.kafka
@@ -88,7 +88,7 @@ def test_a_topic_a_partition_and_a_broker_that_are_not_there_are_named(kafka: Ka
 
 
 def test_a_broker_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.kafka_client.METADATA_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("consumer.kafka.client.METADATA_TIMEOUT_S", 0.2)
     with (
         pytest.raises(BrokerError, match="no Kafka broker answers at 'localhost:1'"),
         TopicReader({"bootstrap.servers": "localhost:1", "log_level": 0}, "topic"),

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import confluent_kafka as ck
 import pytest
 
-from consumer.background import bounded_steps
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
+from consumer.kafka.transactions import REPLACED_S, KafkaTransactions
 from consumer.messages import Message, Record, TopicPartition
-from consumer.transactions import REPLACED_S, KafkaTransactions
+from consumer.process.background import bounded_steps
 from tests.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
 from tests.kafka.conftest import Job, Stream, Workers, assert_delivered
 

@@ -9,14 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from consumer.dead_letters.replay import Plan, ReplayOptions, plan, replay
+from consumer.dead_letters.terminal import Row, as_json, line, story, table, when
+from consumer.dead_letters.topic import FIELDS, TIMES, Filter, Letters, Read
 from consumer.errors import BrokerError, ConfigError
-from consumer.letter_text import Row, as_json, line, story, table, when
-from consumer.letters import FIELDS, TIMES, Filter, Letters, Read
+from consumer.kafka.topic_reader import TopicReader
+from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message
-from consumer.replay import Plan, ReplayOptions, plan, replay
 from consumer.settings import Settings, add_flags
-from consumer.topic_reader import TopicReader
-from consumer.transactions import KafkaTransactions
 
 SETTINGS = ("bootstrap_servers", "dead_letter_topic", "kafka")
 REPORT_EVERY_S = 1.0

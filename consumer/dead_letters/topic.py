@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from consumer.dead_letter_record import Letter
 from consumer.errors import ConfigError
-from consumer.letter import Letter
 from consumer.messages import Headers, Message, Record
 
 Read = Callable[[Mapping[int, range] | None], Iterable[Message]]

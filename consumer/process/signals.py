@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 
-from consumer.background import Background
+from consumer.process.background import Background
 
 LEAVING_S = 15.0
 """What leaving the group and closing the clients may take beyond the drain timeout."""

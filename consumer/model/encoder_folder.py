@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import ArtifactError, EncoderError
-from consumer.files import read
+from consumer.safe_files import read
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

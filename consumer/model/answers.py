@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from consumer.mixture import LEVELS
+from consumer.model.mixture import LEVELS
 from schemas.artifact import Calibration, Category, Decide, KnownTitle
 from schemas.events import Decision, Evidence, Group, OccupationMatch, soc_major
 

@@ -10,7 +10,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka_client import make_client, outside_group
+from consumer.kafka.client import make_client, outside_group
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from consumer.errors import BrokerError
-from consumer.kafka import KafkaSource
-from consumer.kafka_client import (
+from consumer.kafka.client import (
     METADATA_TIMEOUT_S,
     ck_partitions,
     look_for_ends,
@@ -26,10 +25,11 @@ from consumer.kafka_client import (
     partition_count,
     unanswered,
 )
-from consumer.membership import member_properties
+from consumer.kafka.group_properties import member_properties
+from consumer.kafka.offsets import END, FIRST, OffsetEvents, offsets_at
+from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, OnRevoke, TopicPartition
-from consumer.moments import Period
-from consumer.offsets import END, FIRST, OffsetEvents, offsets_at
+from consumer.times import Period
 
 log = logging.getLogger(__name__)
 

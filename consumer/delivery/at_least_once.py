@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from consumer.bad_share import BadShare
 from consumer.codec import Codec
+from consumer.delivery.dead_letter_share import BadShare
+from consumer.delivery.in_flight import InFlight
+from consumer.delivery.retry_queue import FIRST_PAUSE_S, LONGEST_PAUSE_S, Refused
 from consumer.enrich import Outcome, too_large
 from consumer.errors import DeliveryFailed, RecordTooLarge
-from consumer.in_flight import InFlight
 from consumer.messages import Sink, Source, TopicPartition, TransactionalSink
 from consumer.metrics import Metrics
-from consumer.refused import FIRST_PAUSE_S, LONGEST_PAUSE_S, Refused
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.kafka_client import (
+from consumer.kafka.client import (
     as_message,
     ck_partitions,
     go_to,
@@ -20,10 +20,10 @@ from consumer.kafka_client import (
     place_of,
     raise_if_hopeless,
 )
-from consumer.membership import member_properties, stays
+from consumer.kafka.group_properties import member_properties, stays
+from consumer.kafka.offsets import Membership, OffsetEvents, Offsets
+from consumer.kafka.topic_id import TopicIdentity
 from consumer.messages import Message, OnRevoke, TopicPartition
-from consumer.offsets import Membership, OffsetEvents, Offsets
-from consumer.topic_identity import TopicIdentity
 
 log = logging.getLogger(__name__)
 

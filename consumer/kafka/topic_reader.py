@@ -9,7 +9,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError
 
 from consumer.errors import BrokerError
-from consumer.kafka_client import (
+from consumer.kafka.client import (
     METADATA_TIMEOUT_S,
     as_message,
     look_for_ends,

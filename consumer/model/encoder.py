@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import torch
 
-from consumer.encoder_files import DEFAULT_ENCODER, find_encoder, first_line, weights_sha256
 from consumer.errors import EncoderError
-from consumer.switches import Precision
-from consumer.word_tokens import WordTokens
+from consumer.model.encoder_folder import DEFAULT_ENCODER, find_encoder, first_line, weights_sha256
+from consumer.model.serving_options import Precision
+from consumer.model.word_tokens import WordTokens
 from schemas.artifact import EncoderRef
 
 MIN_ROWS, MAX_GROWTH = 12, 1.4

@@ -20,12 +20,12 @@ from typing import Protocol
 
 from safetensors import SafetensorError
 
-from consumer.artifact import Artifact, fsync, read_artifact, read_manifest, write_artifact
-from consumer.encoder_files import weights_sha256
 from consumer.errors import ArtifactError, CurrentMoved, RegistryError
-from consumer.files import inside
-from consumer.mixture import Tensors
-from consumer.pointer import CURRENT, POINTING, VERSION, read_pointer, write_pointer
+from consumer.model.encoder_folder import weights_sha256
+from consumer.model.mixture import Tensors
+from consumer.registry.artifact import Artifact, fsync, read_artifact, read_manifest, write_artifact
+from consumer.registry.pointer import CURRENT, POINTING, VERSION, read_pointer, write_pointer
+from consumer.safe_files import inside
 from schemas.artifact import Manifest
 
 STAGING, REMOVED = ".staging-", ".removed-"

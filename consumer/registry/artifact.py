@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
 from consumer.errors import ArtifactError
-from consumer.files import read
-from consumer.mixture import Tensors
+from consumer.model.mixture import Tensors
+from consumer.safe_files import read
 from schemas.artifact import CATEGORIES, EMBEDDINGS, FORMAT, MANIFEST, TITLES, Category, KnownTitle, Manifest, write_json
 
 MAX_BYTES = {MANIFEST: 16 << 20, CATEGORIES: 16 << 20, TITLES: 128 << 20, EMBEDDINGS: 4 << 30}

@@ -8,7 +8,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka_client import ACKNOWLEDGED_IS_WRITTEN, failure, is_fatal, make_client, outside_group, partition_count
+from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN, failure, is_fatal, make_client, outside_group, partition_count
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch.nn.functional import normalize
 
-from consumer.switches import AS_TRAINED, Switches
+from consumer.model.serving_options import AS_TRAINED, Switches
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 
 LEVELS: tuple[tuple[Literal[2, 3, 5, 6], int], ...] = ((2, 2), (3, 4), (5, 6), (6, 7))

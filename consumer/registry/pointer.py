@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumer.artifact import fsync
 from consumer.errors import ArtifactError, RegistryError
-from consumer.files import read
+from consumer.registry.artifact import fsync
+from consumer.safe_files import read
 from schemas.artifact import VERSION_PATTERN
 
 CURRENT = "CURRENT"

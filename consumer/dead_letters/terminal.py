@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.letter import Letter
+from consumer.dead_letter_record import Letter
 
 SHOWN_CHARS = 4_000
 """Of a value."""

@@ -12,9 +12,9 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, ConfigError
-from consumer.kafka_client import ck_partitions, listed
+from consumer.kafka.client import ck_partitions, listed
+from consumer.kafka.topic_id import TopicIdentity
 from consumer.messages import TopicPartition
-from consumer.topic_identity import TopicIdentity
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from consumer.background import Background
 from consumer.errors import ConfigError
+from consumer.process.background import Background
 
 Probe = Callable[[], str | None]
 """Returns None when all is well, else what is not."""

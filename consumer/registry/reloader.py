@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from consumer.artifact import Artifact
-from consumer.background import Background
-from consumer.encoder import Encoder, load_encoder
 from consumer.errors import ArtifactError, EncoderError, Reason, RegistryError
 from consumer.metrics import Metrics
-from consumer.mixture import Mixture
-from consumer.registry import ModelRegistry
-from consumer.scorer import Scorer, check_serveable
-from consumer.switches import AS_TRAINED, Precision, Switches
+from consumer.model.encoder import Encoder, load_encoder
+from consumer.model.mixture import Mixture
+from consumer.model.scorer import Scorer, check_serveable
+from consumer.model.serving_options import AS_TRAINED, Precision, Switches
+from consumer.process.background import Background
+from consumer.registry.artifact import Artifact
+from consumer.registry.folder import ModelRegistry
 from schemas.artifact import EncoderRef
 
 REFUSED_RETRY_S = 30.0

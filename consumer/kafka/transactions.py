@@ -15,13 +15,13 @@ from typing import Any, cast
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.background import bounded_steps, ends_by
-from consumer.breaks import AUDIBLE, Breaks
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka_client import failure, is_fatal, is_too_large, make_client, outside_group, partition_count
-from consumer.kafka_sink import PRODUCER_DEFAULTS
+from consumer.kafka.client import failure, is_fatal, is_too_large, make_client, outside_group, partition_count
+from consumer.kafka.connection_watch import AUDIBLE, Breaks
+from consumer.kafka.offsets import Membership, places
+from consumer.kafka.sink import PRODUCER_DEFAULTS
 from consumer.messages import Record, TopicPartition
-from consumer.offsets import Membership, places
+from consumer.process.background import bounded_steps, ends_by
 
 log = logging.getLogger(__name__)
 

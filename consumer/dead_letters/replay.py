@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from consumer.dead_letter_record import ATTEMPT, REPLAY_OF, Letter
+from consumer.dead_letters.topic import Filter, Letters, receipt
 from consumer.errors import RecordTooLarge
-from consumer.letter import ATTEMPT, REPLAY_OF, Letter
-from consumer.letters import Filter, Letters, receipt
 from consumer.messages import Record, TransactionalSink
 
 MAX_COUNT = 500

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from consumer.answer import Answers, Row, Scored
-from consumer.encoder import Encoder
 from consumer.errors import ArtifactError, ScorerFailed
-from consumer.mixture import Mixture, Nearest, Parts, Queries, blend
+from consumer.model.answers import Answers, Row, Scored
+from consumer.model.encoder import Encoder
+from consumer.model.mixture import Mixture, Nearest, Parts, Queries, blend
 from schemas.artifact import Category, Manifest
 from schemas.events import Decision, ModelInfo
 from schemas.text import TEMPLATE_ID, body_text, model_text, plain_text
