@@ -24,12 +24,12 @@ import torch
 from throughput import machine
 
 from schemas.text import plain_text
-from trainer.data import TrainOptions, prepare
 from trainer.evaluate import METHODS
-from trainer.figures import summary
-from trainer.gate import chance_eces
-from trainer.predictions import Predictions
-from trainer.trial import measure
+from trainer.measure.figures import summary
+from trainer.measure.holdout import measure
+from trainer.measure.predictions import Predictions
+from trainer.prepare import TrainOptions, prepare
+from trainer.refresh.gate import chance_eces
 
 SHOWN = ("top_1", "top_3", "top_5", "top_10", "macro_top_1", "ece", "ece_chance", "accept_share", "accept_precision")
 NAMES = ("direct", "mean", "hinge", "softmax", "+ exemplars, known titles", "+ line", "static")

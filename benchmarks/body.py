@@ -26,13 +26,13 @@ import torch
 from throughput import machine
 
 from schemas.text import body_text, normalise_title, plain_text
-from trainer.data import Data, TrainOptions, prepare
-from trainer.figures import Figures, summary
-from trainer.methods import Rows
-from trainer.onet import OCCUPATIONS, TASKS, TITLE_FILES
-from trainer.predict import body_alone, predictions
-from trainer.source import Titles
-from trainer.trial import Trial, measure
+from trainer.data.onet import OCCUPATIONS, TASKS, TITLE_FILES
+from trainer.fit.category_embeddings import Rows
+from trainer.fit.inputs import Titles
+from trainer.measure.figures import Figures, summary
+from trainer.measure.holdout import Trial, measure
+from trainer.measure.predict import body_alone, predictions
+from trainer.prepare import Data, TrainOptions, prepare
 
 SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")

@@ -23,7 +23,7 @@ from throughput import machine
 
 import consumer  # noqa: F401 - quiets OpenMP before torch starts it
 from consumer.registry.folder import FolderRegistry
-from trainer.export import TABLE, export
+from trainer.export_vectors import TABLE, export
 
 K = 50
 BATCH = 256

@@ -137,7 +137,8 @@ class Manifest(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict, description="Method, seed, rows: enough to repeat it.")
     metrics: dict[str, float] = Field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = Field(
-        default_factory=dict, description="Of the held-out postings: `reliability` and `risk_coverage`, see `trainer.figures`."
+        default_factory=dict,
+        description="Of the held-out postings: `reliability` and `risk_coverage`, see `trainer.measure.figures`.",
     )
     files: dict[str, str] = Field(description="File name to sha256.")
 

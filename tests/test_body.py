@@ -14,7 +14,7 @@ from schemas.text import MAX_BODY_CHARS, body_text
 from tests.conftest import Cli
 from tests.trainer_data import write_encoder, write_postings, write_release
 from trainer.__main__ import main
-from trainer.model import MIN_BODIES
+from trainer.fit.model import MIN_BODIES
 
 SAYS = {"11-1011.00": "board budget strategy", "29-1141.00": "patients hospital ward", "35-2014.00": "kitchen grill menu"}
 """What bodies of a code are made of; their titles say nothing."""
@@ -113,7 +113,7 @@ def test_title_body_and_both_are_compared_on_the_same_postings(
 def test_bodies_that_say_nothing_are_not_looked_at_in_serving(
     tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("trainer.model.MIN_BODIES", 20)
+    monkeypatch.setattr("trainer.fit.model.MIN_BODIES", 20)
     rows = [(f"{words} {number}", code, "we are an employer") for code, words in SAYS.items() for number in range(40)]
     postings = write_postings(tmp_path / "same.csv", rows, columns=("TITLE_RAW", "ONET", "BODY"))
     assert main(["train", *tiny, "--postings", str(postings), "--registry", str(tmp_path / "registry")]) == 0

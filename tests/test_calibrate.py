@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumer.model.mixture import Mixture, Queries, Tensors
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 from tests.factories import CATEGORIES, manifest, tiny_scorer
-from trainer.calibrate import (
+from trainer.fit.calibration import (
     BODY_WEIGHTS,
     DEFAULT_KNOWN_PRIOR,
     KNOWN_PRIORS,
@@ -27,7 +27,7 @@ from trainer.calibrate import (
     together,
     with_best_body,
 )
-from trainer.calibrate import held_out as of_mixture
+from trainer.fit.calibration import held_out as of_mixture
 
 CPU = torch.device("cpu")
 MIX = Mix(scale=2.0)

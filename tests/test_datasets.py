@@ -16,7 +16,7 @@ import tests.factories  # noqa: F401 - sets the pace of hypothesis
 from schemas.tables import TableError
 from schemas.text import MAX_BODY_CHARS
 from tests.trainer_data import OCCUPATIONS, write_postings
-from trainer.datasets import read_postings
+from trainer.data.files import read_postings
 
 HEADER = "ID,TITLE_RAW,ONET_NAME,ONET\n"
 GOOD = "1,Nurse,Registered Nurses,29-1141.00\n"

@@ -22,10 +22,10 @@ from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
 from consumer.process.http import HttpServer
 from consumer.settings import ENV_PREFIX, Settings
-from trainer import metrics as trainer_metrics
-from trainer.drift import DriftLimits, WindowFigures
-from trainer.flags import parser as trainer_parser
-from trainer.service import RefreshPolicy
+from trainer.cli.parser import parser as trainer_parser
+from trainer.refresh import metrics as trainer_metrics
+from trainer.refresh.drift import DriftLimits, WindowFigures
+from trainer.refresh.service import RefreshPolicy
 
 
 def load(path: Path) -> dict[str, Any]:

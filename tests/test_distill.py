@@ -8,8 +8,8 @@ from torch.nn.functional import normalize
 
 from consumer.model.encoder import UNPADDED_ROWS, SentenceEncoder, load_encoder
 from tests.conftest import needs_model
-from trainer.distill import Static, distil, save, teacher_tokenizer, tune
-from trainer.methods import Rows, mean
+from trainer.fit.category_embeddings import Rows, mean
+from trainer.fit.token_vectors import Static, distil, save, teacher_tokenizer, tune
 
 pytestmark = [pytest.mark.model, needs_model]
 

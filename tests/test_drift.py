@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import EnrichedPosting, JobPosting, ModelInfo, OccupationMatch
-from trainer.drift import DriftLimits, DriftMonitor, Reference, Window, drifted, psi, shifts
-from trainer.reference import read_reference, write_reference
+from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, Window, drifted, psi, shifts
+from trainer.refresh.drift_reference import read_reference, write_reference
 
 LIMITS = DriftLimits()
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 1_000), min_size=1)

@@ -7,8 +7,8 @@ import torch
 
 from consumer.errors import RegistryError
 from tests.factories import LetterEncoder
-from trainer import embed
-from trainer.embed import EmbeddingCache, TitleEmbeddings
+from trainer.fit import title_embeddings as embed
+from trainer.fit.title_embeddings import EmbeddingCache, TitleEmbeddings
 
 TITLES = ["Nurse", "Chef", "  Nurse ", "Head Chef", "Nurse", "a" * 500]
 

@@ -13,13 +13,13 @@ from schemas.text import plain_text
 from tests.conftest import ROOT
 from tests.trainer_data import POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
-from trainer.cleaned import cleaned
-from trainer.data import TrainOptions, prepare
+from trainer.cli.parser import parser
+from trainer.data.cleaned_titles import cleaned
 from trainer.evaluate import METHODS
-from trainer.flags import parser
-from trainer.report import load
-from trainer.split import held_out
-from trainer.trial import measure
+from trainer.measure.holdout import measure
+from trainer.measure.split import held_out
+from trainer.prepare import TrainOptions, prepare
+from trainer.report.report import load
 
 DOCS = ROOT / "docs" / "accuracy.md"
 

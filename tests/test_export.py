@@ -16,7 +16,7 @@ from consumer.registry.folder import FolderRegistry
 from tests.conftest import ROOT
 from tests.factories import CATEGORIES, category_embeddings, publish
 from trainer.__main__ import main
-from trainer.export import export
+from trainer.export_vectors import export
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")
 

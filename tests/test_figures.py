@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.soc import MAJOR_GROUPS
-from trainer import figures
-from trainer.predictions import Predictions
+from trainer.measure import figures
+from trainer.measure.predictions import Predictions
 
 CODES = ("29-1141.00", "29-1141.01", "29-1229.00", "15-1252.00")
 

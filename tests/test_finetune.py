@@ -17,9 +17,9 @@ from tests.conftest import needs_model
 pytest.importorskip("accelerate", reason="fine-tuning needs accelerate and datasets")
 pytest.importorskip("datasets", reason="fine-tuning needs accelerate and datasets")
 
-from trainer.category_loss import BATCH, BucketSampler, Task
-from trainer.finetune import finetune
-from trainer.methods import Rows, weighted_sums
+from trainer.fit.category_embeddings import Rows, weighted_sums
+from trainer.fit.category_loss import BATCH, BucketSampler, Task
+from trainer.fit.finetune import finetune
 
 pytestmark = [pytest.mark.model, needs_model]
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.gate import GateLimits, Measured, from_manifest, judge, measured
-from trainer.predictions import Predictions
-from trainer.split import held_out
+from trainer.measure.predictions import Predictions
+from trainer.measure.split import held_out
+from trainer.refresh.gate import GateLimits, Measured, from_manifest, judge, measured
 
 LIMITS = GateLimits()
 CODES = ("29-1141.00", "35-2014.00")

@@ -53,12 +53,12 @@ from tests.brokers import (
     tiny_scorer,
     wait_until,
 )
-from trainer.embed import TitleEmbeddings
-from trainer.encoders import Encoders
-from trainer.methods import Rows
-from trainer.model import Model
-from trainer.predict import predictions
-from trainer.source import Titles
+from trainer.fit.category_embeddings import Rows
+from trainer.fit.encoders import Encoders
+from trainer.fit.inputs import Titles
+from trainer.fit.model import Model
+from trainer.fit.title_embeddings import TitleEmbeddings
+from trainer.measure.predict import predictions
 
 SEEDS = range(12)
 

@@ -8,9 +8,9 @@ import pytest
 
 from schemas.events import LabelledPosting
 from tests.trainer_data import OCCUPATIONS, write_postings
-from trainer.datasets import Labelled, read_postings
-from trainer.labels import FROM_OLDER, FROM_SOC, OUTSIDE, SPLIT, Label, LabelRules, Labels
-from trainer.onet import older_codes, read_taxonomy
+from trainer.data.files import Labelled, read_postings
+from trainer.data.labels import FROM_OLDER, FROM_SOC, OUTSIDE, SPLIT, Label, LabelRules, Labels
+from trainer.data.onet import older_codes, read_taxonomy
 
 NAMES = read_taxonomy(None).names
 COLUMNS = ("ID", "TITLE_RAW", "ONET_NAME", "ONET")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from trainer import methods
-from trainer.methods import Rows
+from trainer.fit import category_embeddings as methods
+from trainer.fit.category_embeddings import Rows
 
 CATEGORIES, DIM = 6, 16
 

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.tables import TableError
 from tests.trainer_data import OCCUPATIONS, write_release
-from trainer.onet import read_taxonomy
+from trainer.data.onet import read_taxonomy
 
 OCCUPATION_FILE, REPORTED, ALTERNATE = "Occupation Data.txt", "Sample of Reported Titles.txt", "Alternate Titles.txt"
 

@@ -13,12 +13,12 @@ from consumer.model.mixture import Tensors
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Category, GoldenTitle, KnownTitle, Mix
 from tests.factories import CALIBRATION, CATEGORIES, TENSORS, LetterEncoder, LineEncoder, all_parts, all_tensors
-from trainer.encoders import Encoders
-from trainer.golden import golden_titles
-from trainer.methods import Rows
-from trainer.model import Model
+from trainer.fit.category_embeddings import Rows
+from trainer.fit.encoders import Encoders
+from trainer.fit.inputs import Titles
+from trainer.fit.model import Model
+from trainer.measure.golden_titles import golden_titles
 from trainer.publish import make_manifest, make_scorer, publish
-from trainer.source import Titles
 
 GOLDEN = tuple(GoldenTitle(title=c.onet_title, onet_code=c.onet_code, score=1.0) for c in CATEGORIES)
 ENCODER = LetterEncoder()

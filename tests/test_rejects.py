@@ -17,9 +17,9 @@ from schemas.artifact import Mix
 from tests.test_calibrate import MIX, decided, held_out, mixture, queries_of
 from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
-from trainer.calibrate import NEVER, REJECT, HeldOut, best_known_prior, best_mix, best_scale, calibrate, together
-from trainer.calibrate import held_out as of_mixture
-from trainer.rejects import reject_figures
+from trainer.fit.calibration import NEVER, REJECT, HeldOut, best_known_prior, best_mix, best_scale, calibrate, together
+from trainer.fit.calibration import held_out as of_mixture
+from trainer.measure.rejects import reject_figures
 
 COSINES = st.sampled_from([0.99, 0.9, 0.8, 0.75, 0.72])
 REJECTS = [(f"Great job {word}", "Unclassified") for word in "abcdefghijklmnopqrstuvwxyz"]

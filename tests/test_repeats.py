@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import tests.factories  # noqa: F401 - sets the pace of hypothesis
 from schemas.events import LabelledPosting
 from tests.trainer_data import OCCUPATIONS, write_postings
-from trainer.datasets import read_postings
-from trainer.repeats import AGAIN, CORRECTED, Place, disagreement, without_repeats
+from trainer.data.files import read_postings
+from trainer.data.repeats import AGAIN, CORRECTED, Place, disagreement, without_repeats
 
 NURSE, COOK = "29-1141.00", "35-2014.00"
 COLUMNS = ("ID", "TITLE_RAW", "ONET")

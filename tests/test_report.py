@@ -11,11 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import figures, plots
 from trainer.__main__ import main
-from trainer.page import LONGEST_TEXT, text
-from trainer.predictions import Predictions
-from trainer.report import Report, dump, load, render, write_report
+from trainer.measure import figures
+from trainer.measure.predictions import Predictions
+from trainer.report import plots
+from trainer.report.page import LONGEST_TEXT, text
+from trainer.report.report import Report, dump, load, render, write_report
 
 HOSTILE = [
     "<script>alert(1)</script>",

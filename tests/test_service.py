@@ -32,17 +32,17 @@ from tests.conftest import ROOT
 from tests.test_drift import event as enriched_event
 from tests.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
-from trainer.data import TrainOptions
-from trainer.datasets import AS_USUAL
-from trainer.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
-from trainer.gate import GateLimits
-from trainer.labels import LabelRules
-from trainer.metrics import Metrics
+from trainer.data.files import AS_USUAL
+from trainer.data.labels import LabelRules
+from trainer.prepare import TrainOptions
 from trainer.publish import publish
-from trainer.reference import read_reference, write_reference
-from trainer.service import RefreshPolicy, RefreshService
-from trainer.topics import EnrichedWatch, LabelledIntake, Reading
-from trainer.watch import Look, Watch
+from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
+from trainer.refresh.drift_reference import read_reference, write_reference
+from trainer.refresh.gate import GateLimits
+from trainer.refresh.metrics import Metrics
+from trainer.refresh.service import RefreshPolicy, RefreshService
+from trainer.refresh.topic_thread import EnrichedWatch, LabelledIntake, Reading
+from trainer.refresh.watched_files import Look, Watch
 
 NEW = [(f"{title} Two", code) for title, code in POSTINGS[::3]]
 TRUCKER = ("Trucker Z", "53-3032.00")
@@ -277,7 +277,7 @@ def test_a_refresh_that_fails_is_tried_again_with_all_its_rows(place: Place, mon
 
     before, service = place.registry.current(), place.service()
     with monkeypatch.context() as patched:
-        patched.setattr("trainer.candidate.publish", broken)
+        patched.setattr("trainer.refresh.candidate.publish", broken)
         assert service.turn() == "failed"
     assert place.registry.current() == before
     place.now += 31
@@ -295,7 +295,7 @@ def test_an_error_that_nobody_foresaw_is_a_refresh_that_failed(
 
     service = place.service()
     with monkeypatch.context() as patched:
-        patched.setattr("trainer.service.refresh", broken)
+        patched.setattr("trainer.refresh.service.refresh", broken)
         assert service.turn() == "failed"
     assert "date value out of range" in caplog.text
     assert service.turn() == "nothing"  # not again at once
@@ -338,7 +338,7 @@ def test_a_candidate_is_judged_again_where_another_version_was_promoted_meanwhil
             registry.promote(version)
         return publish(*told, **options)
 
-    monkeypatch.setattr("trainer.candidate.publish", another_trainer_comes_first)
+    monkeypatch.setattr("trainer.refresh.candidate.publish", another_trainer_comes_first)
     place.write(NEW, "new.csv")
     assert service.turn() == "promoted"
     promoted = registry.load(registry.current() or "").manifest

@@ -14,10 +14,10 @@ from consumer.model.encoder import SentenceEncoder
 from schemas.text import normalise_title
 from tests.conftest import SHARED, needs_shared
 from tests.trainer_data import write_postings
-from trainer.data import TrainOptions
-from trainer.datasets import read_postings
-from trainer.onet import read_taxonomy
+from trainer.data.files import read_postings
+from trainer.data.onet import read_taxonomy
 from trainer.options import FitOptions, Method
+from trainer.prepare import TrainOptions
 from trainer.train import train
 
 RELEASE, LABELLED = SHARED / "onet_29_3", SHARED / "postings_labelled.csv"
@@ -80,7 +80,7 @@ def test_the_four_methods_come_out_in_the_known_order(
     encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remembering = RememberingEncoder(encoder)
-    monkeypatch.setattr("trainer.data.load_encoder", lambda *_, **__: remembering)
+    monkeypatch.setattr("trainer.prepare.load_encoder", lambda *_, **__: remembering)
     options = sample(tmp_path, seed=2)
     methods: tuple[Method, ...] = ("direct", "mean", "hinge", "softmax")
     top_1 = {m: train(replace(options, fit=only(m), holdout=0.3), lambda _: None)["metrics"]["top_1"] for m in methods}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.factories  # noqa: F401 - sets the pace of hypothesis
-from trainer.split import held_out, three_ways
+from trainer.measure.split import held_out, three_ways
 
 rows = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("uvwxyz")), max_size=60)
 shares = st.floats(0.01, 0.99)

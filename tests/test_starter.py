@@ -7,8 +7,8 @@ from importlib import resources
 import pytest
 
 from schemas.text import normalise_title
-from trainer.datasets import read_postings
-from trainer.onet import read_taxonomy
+from trainer.data.files import read_postings
+from trainer.data.onet import read_taxonomy
 from trainer.options import STARTER
 
 NAMES = {category.onet_code: category.onet_title for category in read_taxonomy(None).categories}

@@ -20,13 +20,13 @@ from tests.conftest import Cli
 from tests.factories import LetterEncoder
 from tests.trainer_data import ALTERNATE, OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
-from trainer.calibrate import NEVER
-from trainer.data import TrainOptions
-from trainer.methods import Rows
-from trainer.model import fit
-from trainer.onet import read_taxonomy
+from trainer.data.onet import read_taxonomy
+from trainer.fit.calibration import NEVER
+from trainer.fit.category_embeddings import Rows
+from trainer.fit.inputs import Source, Titles
+from trainer.fit.model import fit
 from trainer.options import FitOptions
-from trainer.source import Source, Titles
+from trainer.prepare import TrainOptions
 from trainer.train import _plain
 
 METHODS = ("direct", "mean", "hinge", "softmax")
@@ -123,7 +123,7 @@ def test_one_seed_makes_one_model_and_another_seed_another(method: str, train: T
 def test_a_category_without_a_posting_is_found_by_its_name(
     method: str, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.data.load_encoder", lambda *_, **__: LetterEncoder())
+    monkeypatch.setattr("trainer.prepare.load_encoder", lambda *_, **__: LetterEncoder())
     made = embeddings(tmp_path, train("--method", method, "--epochs", "40")["version"])
     assert int((LetterEncoder().encode([OCCUPATIONS["53-3032.00"]]) @ made.T).argmax()) == 3
 

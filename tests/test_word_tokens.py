@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from consumer.model import word_tokens
 from consumer.model.encoder_folder import DEFAULT_ENCODER
 from consumer.model.word_tokens import WordTokens
-from trainer.distill import teacher_tokenizer
+from trainer.fit.token_vectors import teacher_tokenizer
 
 MAX_TOKENS = 12
 TITLES = [

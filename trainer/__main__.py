@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from consumer.errors import ConfigError, OccustreamError
 from schemas.tables import TableError
-from trainer.flags import parser
+from trainer.cli.parser import parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     options.command = shlex.join(["occustream-trainer", *(sys.argv[1:] if arguments is None else arguments)])
     try:
-        from trainer import commands  # noqa: PLC0415 - PyTorch
+        from trainer.cli import commands  # noqa: PLC0415 - PyTorch
 
         return commands.run(options)
     except ConfigError as error:

@@ -11,13 +11,13 @@ from typing import Any
 
 from consumer.errors import ConfigError
 from schemas.text import plain_text
-from trainer.data import Data, TrainOptions, prepare
-from trainer.figures import everything, intervals
+from trainer.measure.figures import everything, intervals
+from trainer.measure.holdout import Trial, measure, none_held_out
+from trainer.measure.predict import body_alone, predictions
+from trainer.measure.split import SplitKind
 from trainer.options import EncoderKind, FitOptions
-from trainer.predict import body_alone, predictions
-from trainer.report import Report
-from trainer.split import SplitKind
-from trainer.trial import Trial, measure, none_held_out
+from trainer.prepare import Data, TrainOptions, prepare
+from trainer.report.report import Report
 
 PLAIN = FitOptions(parts=frozenset())
 METHODS: dict[str, FitOptions] = {

@@ -8,7 +8,7 @@ from consumer.model.scorer import Scorer, check_serveable
 from consumer.registry.folder import ANY, FolderRegistry
 from schemas.artifact import GoldenTitle, Manifest
 from schemas.text import TEMPLATE_ID
-from trainer.model import Model
+from trainer.fit.model import Model
 
 
 def make_scorer(model: Model, *, top_n: int = 5, manifest: Manifest | None = None) -> Scorer:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from consumer.registry.folder import FolderRegistry
-from trainer.data import Data, Report, TrainOptions, prepare
-from trainer.figures import curves
+from trainer.measure.figures import curves
+from trainer.measure.holdout import final_fit, measure, none_held_out
+from trainer.prepare import Data, Report, TrainOptions, prepare
 from trainer.publish import make_manifest, publish
-from trainer.trial import final_fit, measure, none_held_out
 
 SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision", "reject_accept_share")
 

@@ -1,0 +1,162 @@
+"""What `occustream-trainer`'s commands do with what was parsed of their flags."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from consumer.errors import ConfigError, RegistryError
+from consumer.model.serving_options import Part
+from consumer.registry.folder import FolderRegistry
+from schemas.artifact import Manifest
+from trainer.evaluate import evaluate
+from trainer.export_vectors import export
+from trainer.options import Finetuning, FitOptions
+from trainer.prepare import TrainOptions
+from trainer.refresh.run import serve
+from trainer.report.report import dump, load, write_report
+from trainer.train import train
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command says; returns the exit status. Raises OccustreamError, TableError."""
+    return COMMANDS[options.run](options) or 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    return serve(options, _train_options(options))
+
+
+def _train(options: argparse.Namespace) -> None:
+    print(json.dumps(train(_train_options(options), _say)))
+
+
+def _train_options(options: argparse.Namespace) -> TrainOptions:
+    given = vars(options)
+    parts = frozenset(get_args(Part)) - frozenset(options.without or ()) if options.method == "softmax" else frozenset[Part]()
+    if options.finetune_encoder and options.finetune_encoder.exists() and not options.finetune_encoder.is_dir():
+        raise ConfigError(f"--finetune-encoder {options.finetune_encoder} is a file; name a folder")
+    tuning = Finetuning(options.finetune_encoder, options.finetune_epochs) if options.finetune_encoder else None
+    known = {name: given[name] for name in FitOptions.__dataclass_fields__ if name in given}
+    fit = FitOptions(**{**known, "kind": "finetuned" if tuning else options.kind}, parts=parts, finetune=tuning)
+    chosen = {name: given[name] for name in TrainOptions.__dataclass_fields__ if name in given and name != "fit"}
+    return TrainOptions(**{"registry": Path(), **chosen}, fit=fit)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    outputs = {path: write for path, write in ((options.json, dump), (options.html, write_report)) if path}
+    for path in outputs:
+        _check_output(path)
+    chosen = _train_options(options)
+    content = evaluate(chosen, options.splits, _say, compare=options.compare, command=options.command)
+    shown = {name: {**figures["summary"], "intervals": figures["intervals"]} for name, figures in content.splits.items()}
+    print(json.dumps({"splits": shown, "methods": content.methods}))
+    for path, write in outputs.items():
+        try:
+            write(path, content)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _check_output(path: Path) -> None:
+    """Raise ConfigError if nothing can be written to this name: asked before minutes of work, not after."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ConfigError(f"{path} cannot be written: it is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written: no permission in {path.parent}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    try:
+        write_report(options.output, load(options.figures))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"no report of {options.figures}: it is none that 'evaluate --json' wrote: {place}: {first['msg']}"
+        ) from error
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ConfigError(f"no report of {options.figures}: {str(error).splitlines()[0]}") from error
+
+
+def _export(options: argparse.Namespace) -> None:
+    registry = _existing(options)
+    version = options.version or registry.current()
+    if version is None:
+        raise ConfigError(f"{options.registry} has no version in service; name one with --version, or train")
+    export(registry.load(version), options.output, _say)
+
+
+def _existing(options: argparse.Namespace) -> FolderRegistry:
+    """Return the registry; only training makes a new one. Raises RegistryError."""
+    if not options.registry.is_dir():
+        raise RegistryError(f"there is no folder {options.registry}; 'occustream-trainer train' makes a registry")
+    return FolderRegistry(options.registry)
+
+
+def _list(options: argparse.Namespace) -> int:
+    registry = _existing(options)
+    current, versions, unreadable = registry.current(), registry.versions(), registry.unreadable()
+    for version, why in unreadable.items():
+        _say(f"version {version}{' is in service and' if version == current else ''} cannot be read: {why}")
+    if versions:
+        _print_versions(versions, current)
+    elif not unreadable:
+        print(f"{options.registry} holds no model version; make one with 'occustream-trainer train'")
+    return 1 if current in unreadable else 0
+
+
+def _print_versions(versions: Sequence[Manifest], current: str | None) -> None:
+    table = Table("", "version", "trained at", "method", "rows", "top-1", "top-5", "macro", "encoder")
+    for manifest in versions:
+        figures = [
+            f"{manifest.metrics[name]:.3f}" if name in manifest.metrics else "-" for name in ("top_1", "top_5", "macro_top_1")
+        ]
+        table.add_row(
+            "*" if manifest.version == current else "",
+            manifest.version,
+            f"{manifest.trained_at:%Y-%m-%d %H:%M:%S}",
+            str(manifest.training.get("method", "-")),
+            f"{manifest.training.get('rows', 0):,}",
+            *figures,
+            manifest.encoder.id,
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    whole = any(manifest.version == current for manifest in versions)
+    console.print("* in service" if whole else "no version that can be read is in service; promote one")
+
+
+def _promote(options: argparse.Namespace) -> None:
+    _existing(options).promote(options.version)
+    print(f"version {options.version} is in service")
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    print(f"version {_existing(options).rollback()} is in service again")
+
+
+def _say(line: str) -> None:
+    """Report progress where it does not mix with what a command puts out."""
+    print(line, file=sys.stderr)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "report": _report,
+    "serve": _serve,
+    "export": _export,
+    "list": _list,
+    "promote": _promote,
+    "rollback": _rollback,
+}

@@ -1,0 +1,99 @@
+"""Sections of a report that list: levels, confusions, samples, categories. The names of splits are HTML already."""
+
+from collections.abc import Sequence
+
+from trainer.report import plots
+from trainer.report.comparisons import EACH, Figures, Splits, filled
+from trainer.report.page import section, share, table, text
+
+CATEGORY_ROWS = 2_600
+"""Rows of the tables per category in all splits together: what keeps the page below 3 MB."""
+
+
+def rollup(splits: Splits) -> str:
+    """Return the share right at coarser levels of the classification."""
+    found = dict(filled(splits, "rollup"))
+    levels: list[Figures] = max((figures["rollup"] for figures in found.values()), key=len, default=[])
+    rows = [
+        [text(level["level"]), f"{level['groups']:,}", *(_right(figures["rollup"], level["level"]) for figures in found.values())]
+        for level in levels
+    ]
+    body = table(["level", "groups", *found], rows, numbers=1) if rows else ""
+    intro = "Share right where only the group counts. A group's probability is the sum over its codes."
+    return section("At coarser levels", intro, body, missing=EACH)
+
+
+def _right(rows: Sequence[Figures], level: str) -> str:
+    return next((share(row["right"]) for row in rows if row["level"] == level), "-")
+
+
+def confusions(splits: Splits) -> str:
+    """Return the most frequent confusions."""
+    parts = []
+    for name, figures in filled(splits, "worst_pairs"):
+        rows = [
+            [
+                _occupation(pair, "true"),
+                _occupation(pair, "predicted"),
+                text(pair["example"]),
+                str(pair["count"]),
+                plots.percent(pair["share"]),
+            ]
+            for pair in figures["worst_pairs"]
+        ]
+        headings = ["true", "taken for", "for example", "count", "of the true"]
+        parts.append(f"<h3>Split: {name}</h3>" + table(headings, rows, numbers=3, limit=30, kind="words"))
+    intro = "Which occupation is most often taken for which, and for how many of its held-out postings."
+    return section(
+        "Most frequent confusions", intro, "".join(parts), missing="no posting got a wrong code, or none was measured."
+    )
+
+
+def _occupation(row: Figures, which: str) -> str:
+    return f"{text(row[f'{which}_name'])}<small>{text(row[f'{which}_code'], 12)}</small>"
+
+
+def examples(splits: Splits) -> str:
+    """Return some right and some wrong predictions."""
+    parts = []
+    for name, figures in filled(splits, "samples"):
+        rows = [
+            [
+                text(row["title"]),
+                _verdict(row),
+                "" if row["right"] else _occupation(row, "true"),
+                text(row["decision"], 20),
+                share(row["probability"]),
+            ]
+            for row in figures["samples"]
+        ]
+        headings = ["title", "the model says", "but it is", "decision", "probability"]
+        parts.append(f"<h3>Split: {name}</h3>" + table(headings, rows, numbers=4, limit=50, kind="words"))
+    intro = "Right ones drawn at random. Of the wrong ones, half are those the model was surest of, half were drawn at random."
+    return section("Samples", intro, "".join(parts), missing=EACH)
+
+
+def _verdict(row: Figures) -> str:
+    kind, word = ("right", "✓ right") if row["right"] else ("wrong", f"✗ wrong: the true one is at rank {row['rank']}")
+    return f'{_occupation(row, "predicted")}<span class="{kind}">{word}</span>'
+
+
+def categories(splits: Splits) -> str:
+    """Return a table of every category with held-out postings, folded away."""
+    found = filled(splits, "by_category")
+    limit = CATEGORY_ROWS // max(1, len(found))
+    headings = ["code", "name", "training", "held out", "top-1", "top-5"]
+    parts = []
+    for name, figures in found:
+        rows = [
+            [
+                text(r["code"], 12),
+                text(r["name"], 80),
+                *(f"{r[k]:,}" for k in ("train_rows", "rows")),
+                *(f"{100 * r[k]:.0f}" for k in ("top_1", "top_5")),
+            ]
+            for r in figures["by_category"][: limit + 1]
+        ]
+        title = f"Split: {name}, {len(figures['by_category']):,} categories"
+        parts.append(f"<details><summary>{title}</summary>{table(headings, rows, numbers=2, limit=limit)}</details>")
+    return section("Every category", "Postings in training and held out; shares in per cent.", "".join(parts), missing=EACH)

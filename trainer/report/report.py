@@ -1,0 +1,134 @@
+"""One HTML file that says how good a trained model is, for people; `dump` writes the same figures for programs.
+
+The page loads and runs nothing. What a report does not hold is left out with a sentence that says why.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from trainer.report import comparisons as sections
+from trainer.report import listings, plots
+from trainer.report.page import page, seconds, section, side, table, text
+
+Figures = dict[str, Any]
+OF_SPLITS = (
+    sections.top_n,
+    sections.bucket,
+    sections.major_group,
+    sections.calibration,
+    sections.risk,
+    listings.rollup,
+    listings.confusions,
+    listings.examples,
+    listings.categories,
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Plain data of a report: JSON-able, each part may be empty."""
+
+    title: str
+    created_at: str
+    data: dict[str, str | int | float] = field(default_factory=dict)
+    """What was measured on: rows, categories, O*NET titles, split kind, seed, encoder, ..."""
+    methods: list[Figures] = field(default_factory=list)
+    """Rows {method, split, top_1, top_3, top_5, macro_top_1, ece, accept_share, accept_precision, train_seconds,
+    score_seconds} and perhaps intervals: {figure: [low, high]}"""
+    curves: dict[str, list[tuple[int, float | None, float | None]]] = field(default_factory=dict)
+    """(epoch, loss, held-out top-1) of each fit by its name"""
+    splits: dict[str, Figures] = field(default_factory=dict)
+    """`figures.everything` of each split by its name"""
+    timing: dict[str, float] = field(default_factory=dict)
+    """Seconds of each step"""
+    command: str = ""
+    """What to type to make this report again"""
+
+
+def write_report(path: Path, content: Report) -> None:
+    """Write the page, at most 3 MB, as UTF-8. Raises OSError."""
+    path.write_bytes(render(content).encode("utf-8", "xmlcharrefreplace"))
+
+
+def dump(path: Path, content: Report) -> None:
+    """Write the figures as JSON, numbers that JSON lacks (NaN, infinity) as null. Raises OSError."""
+    path.write_text(json.dumps(_finite(asdict(content)), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def load(path: Path) -> Report:
+    """Read what `dump` wrote. Raises OSError, and ValueError where it is something else."""
+    return TypeAdapter(Report).validate_python(json.loads(path.read_text(encoding="utf-8")))
+
+
+def render(content: Report) -> str:
+    """Return the page."""
+    content = TypeAdapter(Report).validate_python(_finite(asdict(content)))
+    splits = {text(name, 40): figures for name, figures in list(content.splits.items())[: plots.COLOURS]}
+    parts = [
+        f'<h1>{text(content.title)}</h1><p class="soft">{text(content.created_at)}</p>',
+        f"<dl>{''.join(f'<dt>{text(k, 40)}<dd>{text(v)}' for k, v in list(content.data.items())[:50])}</dl>",
+        sections.headline(splits),
+        sections.comparison(content.methods),
+        *(part(splits) for part in OF_SPLITS),
+        _epochs(content.curves),
+        _timing(content.timing),
+        _command(content.command),
+    ]
+    return page(content.title, "".join(parts))
+
+
+def _epochs(curves: Mapping[str, Sequence[tuple[int, float | None, float | None]]]) -> str:
+    named = {text(name, 40): _thinned(curve) for name, curve in list(curves.items())[: plots.COLOURS]}
+    pictures = []
+    for column, name in ((1, "training loss"), (2, "held-out top-1")):
+        series = {fit: [(row[0], value) for row in curve if (value := row[column]) is not None] for fit, curve in named.items()}
+        found = {fit: points for fit, points in series.items() if points}
+        if found:
+            label = plots.percent_1 if column == 2 else plots.plain  # noqa: PLR2004
+            picture = plots.lines(found, x="epoch", y=name, y_label=label, x_ticks=_whole(found))
+            pictures.append(f"<figure>{picture}</figure>")
+    left_out = len(curves) - len(named)
+    intro = "Each line is one fit." + (f" {left_out} more fits are left out." if left_out else "")
+    missing = "no fit of this run goes through epochs, or none was recorded."
+    return section("Loss and accuracy over epochs", intro, side(pictures), missing=missing)
+
+
+def _thinned(curve: Sequence[tuple[int, float | None, float | None]]) -> list[tuple[int, float | None, float | None]]:
+    """At most some 200 epochs, the last one among them."""
+    step = max(1, len(curve) // 100)
+    return list(curve[:-1:step]) + list(curve[-1:])
+
+
+def _whole(series: Mapping[str, Sequence[plots.Point]]) -> list[float]:
+    """Return ticks at whole epochs."""
+    epochs = [x for curve in series.values() for x, _ in curve]
+    low, high = min(epochs), max(epochs)
+    return [tick for tick in plots.ticks(low, high) if tick == round(tick)] if high > low else [low]
+
+
+def _timing(timing: Mapping[str, float]) -> str:
+    rows = [[text(step), seconds(value)] for step, value in timing.items()]
+    body = table(["step", "time"], rows, numbers=1) if rows else ""
+    return section("Timing", "Wall-clock time on the machine that made this report.", body, missing="no times were recorded.")
+
+
+def _command(command: str) -> str:
+    body = f"<pre><code>{text(command, 2_000)}</code></pre>" if command else ""
+    return section(
+        "How to reproduce", "The same data, seed and versions give the same figures.", body, missing="no command given."
+    )
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value with None for every number that is not finite, and tuples as lists."""
+    if isinstance(value, dict):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
