@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from consumer.codec import Codec  # noqa: E402 - the tests' package is found by the path above
-from tests.fuzzing import check, message  # noqa: E402
+from tests.support.fuzzing import check, message  # noqa: E402
 
 CODEC = Codec(output_topic="out", dead_letter_topic="dead", max_message_bytes=50_000, max_title_chars=1_000)
 

@@ -25,8 +25,8 @@ from consumer.registry.pointer import MAX_POINTER_BYTES
 from consumer.registry.reloader import Reloader, ScorerLoader
 from faults.tampering import ALL_FILES, Damage, content, cut, flip, lie, moved_out, point, replaced, sign, sparse, tensor
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTitle
-from tests.brokers import wait_until
-from tests.factories import (
+from tests.support.brokers import wait_until
+from tests.support.tiny_model import (
     CALIBRATION,
     DECIDE,
     BodyEncoder,

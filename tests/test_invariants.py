@@ -33,7 +33,7 @@ from faults.tampering import point
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
 from schemas.events import Decision, EnrichedPosting
 from schemas.text import model_text
-from tests.brokers import (
+from tests.support.brokers import (
     BAD,
     CATEGORIES,
     DEAD,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.brokers import GROUP_PROTOCOLS, Broker, Kafka, Memory, kafka, kafka_servers, mock_cluster
+from tests.support.brokers import GROUP_PROTOCOLS, Broker, Kafka, Memory, kafka, kafka_servers, mock_cluster
 
 __all__ = ["broker", "group_broker", "kafka", "kafka_servers", "mock_cluster"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from consumer.errors import BrokerError, DeliveryFailed
 from consumer.messages import Record, Sink
-from tests.brokers import Broker, Kafka, MockCluster, unique, wait_until
+from tests.support.brokers import Broker, Kafka, MockCluster, unique, wait_until
 
 
 class Acks:

@@ -8,7 +8,7 @@ import pytest
 
 from consumer.errors import BrokerError
 from consumer.messages import Message, Source, TopicPartition
-from tests.brokers import WAIT_S, Broker, unique, wait_until
+from tests.support.brokers import WAIT_S, Broker, unique, wait_until
 
 Open = list[Source]
 

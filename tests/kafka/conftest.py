@@ -15,7 +15,7 @@ import pytest
 
 from consumer.messages import Message, TopicPartition
 from faults.processes import Processes
-from tests.brokers import (
+from tests.support.brokers import (
     BAD,
     MAX_MESSAGE_BYTES,
     WAIT_S,

@@ -16,9 +16,9 @@ from consumer.__main__ import main
 from consumer.dead_letter_record import Letter
 from consumer.errors import InvalidMessage
 from consumer.messages import Message
-from tests.brokers import ROOT, WAIT_S, event_id, make_codec, posting, wait_until
 from tests.conftest import Cli
 from tests.kafka.conftest import PARTITIONS, Job, Workers
+from tests.support.brokers import ROOT, WAIT_S, event_id, make_codec, posting, wait_until
 
 pytestmark = pytest.mark.kafka
 

@@ -12,7 +12,7 @@ from consumer.errors import BrokerError
 from consumer.kafka.group_properties import member_properties
 from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, Record, TopicPartition
-from tests.brokers import (
+from tests.support.brokers import (
     GROUP_PROTOCOLS,
     WAIT_S,
     HeldSink,

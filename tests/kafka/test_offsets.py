@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, TopicPartition
-from tests.brokers import GROUP_PROTOCOLS, WAIT_S, Kafka, unique, wait_until
+from tests.support.brokers import GROUP_PROTOCOLS, WAIT_S, Kafka, unique, wait_until
 
 pytestmark = pytest.mark.kafka
 

@@ -13,7 +13,6 @@ import pytest
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import EMBEDDINGS
 from schemas.events import EnrichedPosting
-from tests.brokers import WAIT_S, local_kafka, need_local_kafka, wait_until
 from tests.kafka.conftest import (
     PARTITIONS,
     SESSION_TIMEOUT_S,
@@ -25,6 +24,7 @@ from tests.kafka.conftest import (
     first_after,
     now_ms,
 )
+from tests.support.brokers import WAIT_S, local_kafka, need_local_kafka, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.model]
 

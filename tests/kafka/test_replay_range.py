@@ -19,7 +19,8 @@ from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message
 from consumer.metrics import Metrics
 from consumer.times import Period
-from tests.brokers import (
+from tests.kafka.conftest import Job, Workers
+from tests.support.brokers import (
     FAST_GROUP,
     GROUP_PROTOCOLS,
     WAIT_S,
@@ -31,7 +32,6 @@ from tests.brokers import (
     unique,
     wait_until,
 )
-from tests.kafka.conftest import Job, Workers
 
 pytestmark = pytest.mark.kafka
 

@@ -7,7 +7,7 @@ import pytest
 from consumer.errors import BrokerError
 from consumer.kafka.topic_reader import TopicReader
 from consumer.messages import Message
-from tests.brokers import WAIT_S, Kafka, unique
+from tests.support.brokers import WAIT_S, Kafka, unique
 
 pytestmark = pytest.mark.kafka
 

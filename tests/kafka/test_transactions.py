@@ -14,8 +14,8 @@ from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka.transactions import REPLACED_S, KafkaTransactions
 from consumer.messages import Message, Record, TopicPartition
 from consumer.process.background import bounded_steps
-from tests.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
 from tests.kafka.conftest import Job, Stream, Workers, assert_delivered
+from tests.support.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
 
 pytestmark = pytest.mark.kafka
 

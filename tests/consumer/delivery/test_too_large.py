@@ -1,0 +1,175 @@
+"""An enriched posting that its topic does not take becomes a dead letter; what went with it is delivered, in order, once."""
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.dead_letter_record import Letter
+from consumer.delivery.retry_queue import LONGEST_PAUSE_S, Refused
+from consumer.enrich import Outcome, enrich
+from consumer.errors import DeliveryFailed, RecordTooLarge
+from consumer.memory_broker import MemoryBroker, MemorySink, MemoryTransactions
+from consumer.messages import OnAck, Record, TopicPartition
+from consumer.metrics import Metrics
+from tests.consumer.delivery.test_retries import order
+from tests.consumer.test_pipeline import WatchedSource, committed
+from tests.support.brokers import DEAD, IN, OUT, Clock, event_id, make_codec, make_pipeline, memory_broker, posting, tiny_scorer
+from tests.support.tiny_model import message
+
+LIMIT = {OUT: 3_000, DEAD: 20_000}
+BIG = posting("Nurse", body="x" * 4_000)
+"""Fits the dead-letter topic; enriched, it does not fit the output."""
+
+
+def too_large(topic: str, records: Sequence[Record], limits: Mapping[str, int]) -> bool:
+    """Whether a broker refuses records that are sent to it together, as it does: by their size as a whole."""
+    return sum(record.size_bytes for record in records if record.topic == topic) > limits[topic]
+
+
+class Limited(MemorySink):
+    """Sends what waits for a partition together, and is refused together, as librdkafka's batches are."""
+
+    def __init__(self, broker: MemoryBroker, limits: Mapping[str, int] = LIMIT) -> None:
+        super().__init__(broker)
+        self.limits = dict(limits)
+
+    def _send(self) -> None:
+        waiting, self._queue = self._queue, deque()
+        together: dict[tuple[str, int], list[tuple[Record, OnAck]]] = {}
+        for record, on_ack in waiting:
+            together.setdefault((record.topic, record.input_partition), []).append((record, on_ack))
+        for (topic, _partition), pairs in together.items():
+            if too_large(topic, [record for record, _ in pairs], self.limits):
+                for _record, on_ack in pairs:
+                    on_ack(RecordTooLarge("too large"))
+            else:
+                self._queue = deque(pairs)
+                super()._send()
+
+
+class LimitedTransactions(MemoryTransactions):
+    """Takes no transaction whose records are too large together."""
+
+    def __init__(self, broker: MemoryBroker, limits: Mapping[str, int] = LIMIT) -> None:
+        super().__init__(broker)
+        self.limits = dict(limits)
+
+    def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
+        if any(too_large(topic, records, self.limits) for topic in (OUT, DEAD)):
+            raise RecordTooLarge("too large")
+        super().transact(records, offsets, group)
+
+
+KINDS = pytest.mark.parametrize("kind", [Limited, LimitedTransactions])
+
+
+def run(broker: MemoryBroker, sink: Any, clock: Clock, *, turns: int = 400, **options: Any) -> Any:
+    source = WatchedSource(broker)
+    pipeline = make_pipeline(source, sink, clock=clock, commit_interval_s=0.0, **options)
+    source.start(pipeline.on_revoke)
+    for _ in range(turns):
+        pipeline.turn()
+    return pipeline
+
+
+def filled(values: Sequence[bytes], partitions: int) -> MemoryBroker:
+    broker = memory_broker(partitions)
+    for number, value in enumerate(values):
+        broker.append(TopicPartition(IN, number % partitions), value, key=b"%d" % number)
+    return broker
+
+
+@KINDS
+@given(
+    kinds=st.lists(st.sampled_from(["good", "good", "big", "bad"]), max_size=30),
+    partitions=st.integers(1, 3),
+    batch=st.integers(1, 12),
+)
+def test_each_message_is_enriched_or_buried_and_committed_whatever_it_was_sent_with(
+    kind: Any, kinds: list[str], partitions: int, batch: int
+) -> None:
+    value = {"good": posting("Nurse"), "big": BIG, "bad": b"nonsense"}
+    broker = filled([value[k] for k in kinds], partitions)
+    pipeline = run(broker, kind(broker), Clock(tick_s=0.001), batch=batch)
+    names = {f"{IN}:{number % partitions}:{number // partitions}": k for number, k in enumerate(kinds)}
+    assert Counter(map(event_id, broker.messages(OUT))) == Counter(name for name, k in names.items() if k == "good")
+    assert Counter(map(event_id, broker.messages(DEAD))) == Counter(name for name, k in names.items() if k != "good")
+    ends = Counter(number % partitions for number in range(len(kinds)))
+    assert committed(broker) == dict(ends)
+    assert pipeline.ready() is None
+    topics = (OUT,) if kind is Limited else (OUT, DEAD)
+    for topic in topics:
+        for partition in range(partitions):
+            offsets = [int(event_id(m).split(":")[2]) for m in broker.logs[TopicPartition(topic, partition)]]
+            assert offsets == sorted(offsets)
+
+
+@KINDS
+def test_its_dead_letter_says_so_and_holds_the_message_as_it_came(kind: Any) -> None:
+    broker, metrics = filled([posting("Nurse"), BIG], 1), Metrics()
+    run(broker, kind(broker), Clock(tick_s=0.001), metrics=metrics)
+    letter = Letter.of(broker.messages(DEAD)[0])
+    assert letter is not None
+    assert (letter.reason, letter.stage, letter.model_version, letter.event_id) == ("too_large", "deliver", "v1", f"{IN}:0:1")
+    assert (letter.message.value, letter.message.key) == (BIG, b"1")
+    assert f"'{OUT}' does not take the enriched posting of " in letter.error
+    assert metrics.registry.get_sample_value("occustream_dead_letters_total", {"reason": "too_large"}) == 1
+    assert metrics.registry.get_sample_value("occustream_enriched_total") == 1
+
+
+@KINDS
+def test_a_dead_letter_that_is_too_large_itself_blocks_and_goes_on_once_it_fits(kind: Any) -> None:
+    values = [posting("Nurse"), BIG, posting("Cook"), posting("Driver")]
+    broker, clock = filled(values, 1), Clock(tick_s=0.001)
+    sink = kind(broker, {**LIMIT, DEAD: 2_000})
+    pipeline = run(broker, sink, clock)
+    assert "too large" in str(pipeline.ready())
+    assert committed(broker) == {0: 1}
+    assert broker.messages(DEAD) == []
+    sink.limits[DEAD] = 20_000
+    for _ in range(40):
+        clock.now_s += LONGEST_PAUSE_S
+        pipeline.turn()
+    assert pipeline.ready() is None
+    assert committed(broker) == {0: 4}
+    assert order(broker.messages(OUT)) == [f"{IN}:0:{n}" for n in (0, 2, 3)]
+    assert order(broker.messages(DEAD)) == [f"{IN}:0:1"]
+
+
+def test_what_waited_behind_a_refused_one_of_a_lost_partition_is_not_taken_for_it() -> None:
+    buried: list[Outcome] = []
+    refused = Refused(lambda outcome: buried.append(outcome) or outcome)  # type: ignore[func-returns-value]
+    lost, ours = enrich([message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
+    refused.add([lost, ours], RecordTooLarge(""), why="")
+    refused.add(refused.take(), RecordTooLarge(""), why="")
+    assert refused.take() == [lost]
+    refused.add([lost], RecordTooLarge(""), why="")
+    refused.forget({lost.message.topic_partition})
+    assert (refused.take(), buried) == ([ours], [])
+    refused.add([ours], RecordTooLarge(""), why="")
+    assert (refused.take(), buried) == ([ours], [ours])
+
+
+def test_with_the_last_refused_record_of_lost_partitions_all_that_was_said_of_it_is_forgotten() -> None:
+    buried: list[Outcome] = []
+    refused = Refused(lambda outcome: buried.append(outcome) or outcome)  # type: ignore[func-returns-value]
+    lost, ours = enrich([message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
+    refused.add([lost], RecordTooLarge(""), why="too large")
+    refused.add(refused.take(), RecordTooLarge(""), why="too large")
+    refused.forget({lost.message.topic_partition})
+    assert refused.why is None
+    refused.add([ours], DeliveryFailed(""), why="no leader")
+    assert (refused.take(), buried) == ([ours], [])
+
+
+def test_pauses_between_tries_do_not_slow_the_search_for_the_guilty_one() -> None:
+    clock = Clock()
+    broker = filled([posting("Nurse")] * 40 + [BIG] + [posting("Nurse")] * 40, 1)
+    run(broker, Limited(broker), clock, batch=81, turns=200)
+    assert clock.now_s == 1_000.0
+    assert len(broker.messages(OUT)) == 80
+    assert order(broker.messages(DEAD)) == [f"{IN}:0:40"]

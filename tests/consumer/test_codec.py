@@ -1,0 +1,184 @@
+"""Whatever the bytes, a message is a posting or a dead letter: nothing is lost, changed or made up on the way."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from consumer.codec import INPUT_NAMES, MAX_DEPTH, REASONS
+from consumer.enrich import enrich
+from consumer.errors import InvalidMessage
+from consumer.metrics import Metrics
+from schemas.events import EnrichedPosting, JobPosting, ModelInfo
+from tests.support.tiny_model import codec, message, posting_bytes, tiny_scorer
+
+MODEL = ModelInfo(version="v1", encoder_id="e", taxonomy_version="t", trained_at=datetime(2025, 1, 1, tzinfo=UTC))
+anything = st.text(st.characters())  # lone surrogates too
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | anything,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(anything, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def outcome(value: bytes | None) -> JobPosting | str:
+    """The posting, or the reason why there is none; any other exception fails the test."""
+    try:
+        return codec().decode(message(value))
+    except InvalidMessage as error:
+        return REASONS[REASONS.index(error.reason)]
+
+
+def enriched(posting: JobPosting) -> EnrichedPosting:
+    return EnrichedPosting(
+        event_id="postings.raw:0:0", posting=posting, occupations=(), decision="review", model=MODEL, enriched_at=MODEL.trained_at
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "null_value"),
+        (b"x" * 1_000_001, "too_large"),
+        (b'{"title": "Caf\xe9"}', "not_utf8"),
+        (b'{"title": "\xed\xa0\x80"}', "not_utf8"),  # a surrogate encoded as if it were a character
+        (b"", "not_json"),
+        (b'{"title": "Cook"', "not_json"),
+        (b'{"title": "Cook"} {}', "not_json"),
+        (b'{"title": "Cook", "pay": NaN}', "not_json"),
+        (b'{"title": "Cook", "pay": 1e999}', "not_json"),
+        (b'{"title": "Cook", "title": "Chef"}', "not_json"),
+        (b'{"title": "Cook", "n": ' + b"9" * 5_000 + b"}", "not_json"),
+        (b"[" * 100_000, "not_json"),
+        (b'["Cook"]', "not_an_object"),
+        (b"null", "not_an_object"),
+        (b"{}", "no_title"),
+        (posting_bytes(None), "no_title"),
+        (posting_bytes(""), "empty_title"),
+        (posting_bytes(" \u00a0\n"), "empty_title"),
+        (posting_bytes("x" * 1_001), "title_too_long"),
+        (posting_bytes(7), "invalid_field"),
+        (posting_bytes("Cook", company=["Diner"]), "invalid_field"),
+        (b'{"title": "Cook \\ud800"}', "invalid_text"),
+        (b'{"title": "Cook", "\\udfff": 1}', "invalid_text"),
+    ],
+)
+def test_each_kind_of_bad_message_is_refused_for_its_reason(value: bytes | None, reason: str) -> None:
+    assert outcome(value) == reason
+
+
+def test_a_message_whose_headers_cannot_be_read_becomes_a_dead_letter_with_its_key_and_value() -> None:
+    flawed = replace(message(posting_bytes("Cook"), key=b"k"), flaw="the name of a header is not UTF-8")
+    with pytest.raises(InvalidMessage, match="invalid_headers: the name of a header") as refused:
+        codec().decode(flawed)
+    letter = codec().dead_letter(flawed, refused.value, stage="decode", model_version="v1")
+    assert (letter.key, letter.value) == (b"k", flawed.value)
+    assert ("dead-letter.reason", b"invalid_headers") in letter.headers
+
+
+def test_every_reason_is_one_that_the_table_above_proves() -> None:
+    table = test_each_kind_of_bad_message_is_refused_for_its_reason.pytestmark[0].args[1]  # type: ignore[attr-defined] # pytest's own
+    assert {reason for _value, reason in table} == set(REASONS) - {"not_scored", "invalid_headers"}, "the model, the client"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        posting_bytes("x" * 1_000),
+        b"\xef\xbb\xbf" + posting_bytes(),
+        posting_bytes("Cook 👩‍🍳", body=None, ID=None),
+        b'{"title": "Cook \\ud83d\\ude00"}',
+        posting_bytes("Cook", body="x" * 900_000),
+    ],
+)
+def test_a_message_at_the_edge_of_the_rules_is_a_posting(value: bytes) -> None:
+    assert isinstance(outcome(value), JobPosting)
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "posting_id"),
+    [
+        (b"k", {"ID": 7}, "7"),
+        (b"k", {}, "k"),
+        (b"k", {"ID": None}, "k"),
+        (None, {}, "postings.raw:2:9"),
+        (b"\xff", {}, "postings.raw:2:9"),
+    ],
+)
+def test_a_posting_without_identifier_gets_its_key_else_its_place(
+    key: bytes | None, fields: dict[str, Any], posting_id: str
+) -> None:
+    assert codec().decode(message(posting_bytes(**fields), partition=2, offset=9, key=key)).posting_id == posting_id
+
+
+@given(st.binary())
+def test_any_bytes_are_a_posting_or_an_invalid_message(value: bytes) -> None:
+    outcome(value)
+
+
+@given(json_values)
+def test_any_json_is_a_posting_or_an_invalid_message(value: Any) -> None:
+    outcome(json.dumps(value).encode())
+
+
+@given(st.dictionaries(anything, json_values, max_size=5), st.text(min_size=1, max_size=30), st.booleans())
+@example({"n": 10**4_000, "x": [-0.0, 5e-324, 2**64, True, 1.0, "\x00"], "": None, "model_fields": 1}, "Cook", True)
+def test_whatever_decodes_encodes_with_all_unknown_fields_unchanged(fields: dict[str, Any], title: str, ascii_only: bool) -> None:
+    given_fields = {**fields, "title": title}
+    source = message(
+        json.dumps(given_fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"), key=b"\xff", headers=(("a", None),)
+    )
+    try:
+        posting = codec().decode(source)
+    except InvalidMessage:
+        return
+    record = codec().encode(source, enriched(posting))
+    written = json.loads((record.value or b"").decode("utf-8"))["posting"]
+    unknown = {name: value for name, value in given_fields.items() if name not in INPUT_NAMES}
+    assert json.dumps({name: written[name] for name in unknown}) == json.dumps(unknown)
+    assert written["title"] == title
+    assert (record.key, record.input_partition) == (source.key, source.partition)
+    assert record.headers == (("a", None), ("occustream.event-id", b"postings.raw:0:0"), ("occustream.model-version", b"v1"))
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a": ', "}"), ('[{"a": ', "}]")])
+def test_what_nests_deeper_than_its_readers_go_is_no_posting(opened: str, closed: str) -> None:
+    def nested(depth: int) -> bytes:
+        times = (depth - 1) // len(closed)  # the posting itself is one
+        return f'{{"title": "Cook {{[", "x": {opened * times}1{closed * times}}}'.encode()
+
+    source = message(nested(MAX_DEPTH))
+    posting = codec().decode(source)
+    written = codec().encode(source, enriched(posting)).value or b""
+    assert EnrichedPosting.model_validate_json(written).posting == posting
+    assert outcome(nested(MAX_DEPTH + 2)) == "not_json"
+
+
+@pytest.mark.parametrize("depth", [100, 250, 300, 900])
+def test_a_deeply_nested_posting_is_enriched_or_a_dead_letter(depth: int) -> None:
+    bad = message(b'{"title": "Cook", "x": ' + b"[" * depth + b"]" * depth + b"}")
+    assert len(enrich([bad], tiny_scorer(), codec(), Metrics())) == 1
+
+
+def test_a_posting_that_outgrows_the_limit_once_enriched_is_a_dead_letter() -> None:
+    value = posting_bytes("Cook", body="x" * 900)
+    done = enrich([message(value)], tiny_scorer(), codec(max_message_bytes=1_000), Metrics())[0]
+    assert (done.error and done.error.reason, done.record.value) == ("too_large", value)
+
+
+@given(st.lists(st.booleans(), max_size=12))
+def test_one_bad_message_leaves_its_batch_neighbours_unharmed(good: list[bool]) -> None:
+    titles = [f"Cook {offset}" for offset in range(len(good))]
+    batch = [message(posting_bytes(t) if ok else b"\xff", offset=i) for i, (t, ok) in enumerate(zip(titles, good, strict=True))]
+    outcomes = enrich(batch, tiny_scorer(), codec(), Metrics())
+    assert [done.message for done in outcomes] == batch
+    assert [done.error is None for done in outcomes] == good
+    for done, title in zip(outcomes, titles, strict=True):
+        if done.error is None:
+            written = EnrichedPosting.model_validate_json(done.record.value or b"")
+            assert (written.posting.title, written.event_id) == (title, done.message.event_id)
+            assert (len(written.occupations), written.model.version) == (3, "v1")

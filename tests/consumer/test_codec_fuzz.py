@@ -1,0 +1,28 @@
+"""Whatever comes in, the codec raises its own error or writes what can be read again: see also benchmarks/codec_fuzz.py."""
+
+import random
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.codec import REASONS
+from tests.support.fuzzing import check, message
+from tests.support.tiny_model import codec
+
+CODEC = codec(max_message_bytes=50_000)
+
+
+@settings(max_examples=500, derandomize=True)
+@given(st.randoms(use_true_random=False))
+def test_whatever_comes_in_is_a_posting_that_can_be_read_again_or_a_dead_letter(rng: random.Random) -> None:
+    check(CODEC, message(rng))
+
+
+def test_the_messages_drawn_reach_every_way_out_of_the_codec() -> None:
+    rng = random.Random(0)
+    outcomes = Counter(check(CODEC, message(rng)) for _ in range(3_000))
+    assert outcomes.keys() == {"enriched", *REASONS} - {"not_scored", "invalid_headers"}, (
+        "the model says that one, the client the other"
+    )
+    assert outcomes["enriched"] > 300, "most messages must not fail at the first hurdle"

@@ -1,0 +1,149 @@
+"""Several trainers on one registry, some of them killed: the pointer is always one, and every version whole."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import ArtifactError, CurrentMoved, RegistryError
+from consumer.model.encoder_folder import weights_sha256
+from consumer.registry.folder import FolderRegistry
+from tests.conftest import ROOT
+from tests.support.brokers import wait_until
+from tests.support.tiny_model import TENSORS, manifest, publish
+
+TURNS, TRAINERS = 12, 3
+
+
+def train(root: Path, name: str, turns: int) -> None:
+    """What a trainer's process does to a registry, over and over; prints each version that it has stored."""
+    registry, rng = FolderRegistry(root), random.Random(name)
+    for turn in range(turns):
+        version = f"{name}-{turn}"
+        if rng.random() < 0.5:
+            registry.release(manifest(version), TENSORS)
+        else:
+            registry.publish(manifest(version), TENSORS)
+            unless("no artifact at", lambda version=version: registry.promote(version))  # another trainer has pruned it
+        if rng.random() < 0.3:
+            unless("knows no earlier version", registry.rollback)
+        if rng.random() < 0.5:
+            registry.prune(TRAINERS + 2)
+        print(version, flush=True)
+
+
+def unless(said: str, act: Callable[[], object]) -> None:
+    """Do something that may be refused for one reason."""
+    try:
+        act()
+    except (ArtifactError, RegistryError) as error:
+        if said not in str(error):
+            raise
+
+
+def trainer(root: Path, name: str, turns: int = TURNS) -> subprocess.Popen[bytes]:
+    code = f"import pathlib, tests.trainer.test_trainers_at_once as t; t.train(pathlib.Path({str(root)!r}), {name!r}, {turns})"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+
+
+def look(registry: FolderRegistry) -> str:
+    """Load the version in service as a consumer does; one that was replaced and pruned in between is not looked for."""
+    while True:
+        version = registry.current() or ""
+        try:
+            assert registry.load(version).manifest.version == version
+        except ArtifactError:
+            if registry.current() == version:
+                raise
+        else:
+            return version
+
+
+def leftovers(root: Path) -> list[str]:
+    return [path.name for path in root.glob(".*") if path.name != ".lock"]
+
+
+def test_trainers_at_once_leave_a_pointer_that_holds_at_every_look_and_whole_versions(tmp_path: Path) -> None:
+    publish(tmp_path, "first")
+    registry, seen = FolderRegistry(tmp_path), set()
+    trainers = [trainer(tmp_path, f"t{number}") for number in range(TRAINERS)]
+    while any(process.poll() is None for process in trainers):
+        seen.add(look(registry))
+    assert [process.wait() for process in trainers] == [0] * TRAINERS
+    assert len(seen) > 1, "the reader looked while they wrote"
+    names = {path.name for path in (tmp_path / "versions").iterdir()}
+    assert {registry.load(name).manifest.version for name in names} == names
+    assert look(registry) in names
+    assert not leftovers(tmp_path)
+
+
+def test_trainers_killed_at_any_moment_leave_nothing_half_and_nothing_behind(tmp_path: Path) -> None:
+    publish(tmp_path, "first")
+    registry, rng = FolderRegistry(tmp_path), random.Random(0)
+    trainers = [trainer(tmp_path, f"killed{number}", turns=100_000) for number in range(6)]
+    for process in trainers:
+        assert process.stdout
+        process.stdout.readline()  # it is at work
+    for process in trainers:
+        for _ in range(rng.randrange(20)):
+            look(registry)
+        process.kill()
+        process.wait()
+    for path in (tmp_path / "versions").iterdir():
+        assert registry.load(path.name).manifest.version == path.name
+    publish(tmp_path, "last")
+    assert (look(registry), leftovers(tmp_path)) == ("last", [])
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    for name in (".staging-x", ".removed-x"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "inner" / "file").write_text("half")
+    (tmp_path / ".current-x").write_text("{")
+    FolderRegistry(tmp_path).promote("v1")
+    assert not leftovers(tmp_path)
+
+
+def test_what_a_writer_at_work_has_begun_is_left_alone(tmp_path: Path) -> None:
+    registry = FolderRegistry(tmp_path)
+    with registry._writing():
+        (tmp_path / ".staging-x").mkdir()
+        waiting = trainer(tmp_path, "waiting", turns=1)
+        wait_until(lambda: blocked(waiting.pid), "it waits for the lock")
+        assert (tmp_path / ".staging-x").is_dir()
+    assert waiting.wait() == 0
+    assert not leftovers(tmp_path)
+
+
+def blocked(pid: int) -> bool:
+    """Whether a process waits for a lock: /proc/locks marks those with an arrow."""
+    return any("->" in line and f" {pid} " in line for line in Path("/proc/locks").read_text().splitlines())
+
+
+def test_a_version_replaces_only_the_one_that_it_was_compared_with(tmp_path: Path) -> None:
+    registry = FolderRegistry(tmp_path)
+    registry.release(manifest("v1"), TENSORS, instead_of=None)
+    with pytest.raises(CurrentMoved, match="version v1 is in service by now, not None"):
+        registry.release(manifest("v2"), TENSORS, instead_of=None)
+    registry.release(manifest("v3"), TENSORS, instead_of="v1")
+    with pytest.raises(CurrentMoved, match="version v3 is in service by now, not v1"):
+        registry.release(manifest("v4"), TENSORS, instead_of="v1")
+    registry.release(manifest("v5"), TENSORS)
+    assert [m.version for m in registry.versions()] == ["v1", "v3", "v5"], "nothing is stored of what came too late"
+    assert registry.current() == "v5"
+
+
+def test_an_encoder_that_cannot_be_copied_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "source" / "gone").symlink_to("nowhere")
+    assert weights_sha256(tmp_path / "source")
+    with pytest.raises(RegistryError, match="cannot be written"):
+        FolderRegistry(tmp_path / "registry").add_encoder(tmp_path / "source")
+    assert not leftovers(tmp_path / "registry")
