@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: setup ## train, stream postings through the real consumer, reload a second version; KAFKA_BOOTSTRAP_SERVERS=... for your cluster
-	$(BIN)/python deploy/demo.py
+	$(BIN)/python -m deploy.demo
 
 test: setup ## run all tests; what is missing on this machine is skipped and listed at the end
 	$(BIN)/python -m pytest
@@ -34,16 +34,16 @@ format: setup ## format the code
 	$(BIN)/ruff check --fix .
 
 bench: setup ## measure throughput on the memory broker, and on Kafka where one can be had
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python -m benchmarks.throughput
 
 faults: setup ## break brokers, consumers and networks on a real Kafka, and count what comes out (Java 17, Maven; an hour or two)
 	$(BIN)/python -m faults --output benchmarks/results/faults.jsonl
 
 kafka: setup ## start a real single-node Kafka in the background (Java 17, Maven); prints its address
-	$(BIN)/python deploy/kafka/local_kafka.py start
+	$(BIN)/python -m deploy.kafka.local_kafka start
 
 kafka-stop: ## stop it
-	$(BIN)/python deploy/kafka/local_kafka.py stop
+	$(BIN)/python -m deploy.kafka.local_kafka stop
 
 schemas: setup ## write the JSON Schemas and examples anew from the models
 	$(BIN)/python -m schemas.export

@@ -7,7 +7,7 @@ reported. All go through the serving scorer. `raw` is without title cleaning; ea
 `ece_pooled` is the calibration error of the rows of all seeds together. That of a single split is mostly noise: `ece_chance` is
 what a perfectly calibrated model would show on it if rows were independent, and rows of one title are not.
 
-    python benchmarks/accuracy.py --postings labelled.csv --onet db_29_3_text/ [--seeds 3]
+    python -m benchmarks.accuracy --postings labelled.csv --onet db_29_3_text/ [--seeds 3]
 """
 
 import argparse
@@ -21,8 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from throughput import machine
 
+from benchmarks.throughput import machine
 from schemas.text import plain_text
 from trainer.evaluate import METHODS
 from trainer.measure.figures import summary

@@ -5,7 +5,7 @@ people's real postings. The trainer gets the other half of the task statements, 
 Then the real bodies of `--stream` are asked about whose titles O*NET lists under one occupation only: silver labels, which the
 body's part never saw. What bodies are worth on your postings, `occustream-trainer evaluate` says.
 
-    python benchmarks/body.py --postings labelled.csv --onet db_29_3_text/ --stream postings.jsonl [--seeds 2]
+    python -m benchmarks.body --postings labelled.csv --onet db_29_3_text/ --stream postings.jsonl [--seeds 2]
 """
 
 import argparse
@@ -23,8 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from throughput import machine
 
+from benchmarks.throughput import machine
 from schemas.text import body_text, normalise_title, plain_text
 from trainer.data.onet import OCCUPATIONS, TASKS, TITLE_FILES
 from trainer.fit.category_embeddings import Rows

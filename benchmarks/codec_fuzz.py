@@ -2,7 +2,7 @@
 
 Nothing is measured but how many were asked; a law that is broken ends the run with the message that broke it, and status 1.
 
-    python benchmarks/codec_fuzz.py [--count 100000] [--seed 0]           (benchmarks/results/codec_fuzz.json)
+    python -m benchmarks.codec_fuzz [--count 100000] [--seed 0]           (benchmarks/results/codec_fuzz.json)
 """
 
 import argparse
@@ -14,12 +14,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from consumer.codec import Codec
+from tests.support.fuzzing import check, message
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from consumer.codec import Codec  # noqa: E402 - the tests' package is found by the path above
-from tests.support.fuzzing import check, message  # noqa: E402
-
 CODEC = Codec(output_topic="out", dead_letter_topic="dead", max_message_bytes=50_000, max_title_chars=1_000)
 
 

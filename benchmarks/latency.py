@@ -5,7 +5,7 @@ of each starts before it is produced and stops when a `read_committed` reader ha
 its transaction. The modes alternate; of each the percentiles of all rounds together are quoted, without those of the first
 seconds, in which groups are joined and connections opened.
 
-    python benchmarks/latency.py [--titles FILE.csv] [--registry DIR] [--rate 50] [--seconds 30] [--rounds 3]
+    python -m benchmarks.latency [--titles FILE.csv] [--registry DIR] [--rate 50] [--seconds 30] [--rounds 3]
 """
 
 import argparse
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer
-from throughput import (
+
+from benchmarks.throughput import (
     PARTITIONS,
     Topics,
     category_names,
@@ -34,7 +35,6 @@ from throughput import (
     postings,
     real_kafka,
 )
-
 from consumer.metrics import Metrics
 from consumer.model.scorer import Scorer
 

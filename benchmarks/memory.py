@@ -3,7 +3,7 @@
 The physics: PyTorch and its libraries, the encoder's weights twice while they are loaded, and then only what is bounded:
 the fetch queue, one batch, the records in flight, the title cache. Peak means VmHWM of the consumer's process.
 
-    python benchmarks/memory.py [--postings FILE.jsonl] [--count 20000] [--registry DIR]
+    python -m benchmarks.memory [--postings FILE.jsonl] [--count 20000] [--registry DIR]
 """
 
 import argparse
@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 
 from confluent_kafka import Producer
-from throughput import machine, real_kafka  # which makes the folders below importable
 
-from demo import (  # isort: skip
+from benchmarks.throughput import machine, real_kafka
+from deploy.demo import (
     created_topics,
     embedded_broker,
     free_port,
@@ -28,7 +28,7 @@ from demo import (  # isort: skip
     touched_topics,
     train,
 )
-from feed import events  # isort: skip
+from deploy.feed import events
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ file of postings whose titles it never saw, and `occustream-consumer run` on the
 serves. A refresh is timed from the moment that file is there until the new version is promoted: only new titles are cleaned and
 embedded; what remains is reading, a fit without held-out rows, the gate, the fit to all rows and publishing.
 
-    python benchmarks/refresh.py --postings labelled.csv --onet db_29_3_text/ [--new 1000]
+    python -m benchmarks.refresh --postings labelled.csv --onet db_29_3_text/ [--new 1000]
 """
 
 import argparse
@@ -20,12 +20,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from throughput import machine
-
+from benchmarks.throughput import machine
 from consumer.registry.folder import FolderRegistry
-from schemas.text import normalise_title
-
-from demo import (  # isort: skip # found by the path that throughput adds
+from deploy.demo import (
     embedded_broker,
     free_port,
     running_consumer,
@@ -33,6 +30,7 @@ from demo import (  # isort: skip # found by the path that throughput adds
     topic_names,
     touched_topics,
 )
+from schemas.text import normalise_title
 
 LOOK_S = 0.05
 

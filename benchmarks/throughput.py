@@ -6,7 +6,7 @@ distinct, so that no cache helps. Rounds alternate between the two, since shared
 are quoted. On Kafka both modes of delivery are measured. `--precision fp32` gives both the same arithmetic; `auto` lets the
 consumer use what the hardware has.
 
-    python benchmarks/throughput.py [--titles FILE.csv] [--count 2000] [--rounds 3] [--precision fp32] [--registry DIR]
+    python -m benchmarks.throughput [--titles FILE.csv] [--count 2000] [--rounds 3] [--precision fp32] [--registry DIR]
 """
 
 import argparse
@@ -46,13 +46,11 @@ from consumer.model.serving_options import Precision, Switches
 from consumer.pipeline import Pipeline
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.reloader import ScorerLoader
+from deploy.feed import events
+from deploy.kafka.local_kafka import LocalKafka, missing_tools
 
 ROOT = Path(__file__).parent.parent
 PARTITIONS = 4
-sys.path += [str(ROOT / "deploy"), str(ROOT / "deploy" / "kafka")]
-
-from feed import events  # noqa: E402 - the folders above are no packages
-from local_kafka import LocalKafka, missing_tools  # noqa: E402
 
 
 def main() -> None:

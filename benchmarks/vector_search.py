@@ -3,7 +3,7 @@
 Some 10^3 categories and 10^4 to 10^5 exemplars are one matrix product of a batch: memory-bound, a fraction of what the encoder
 costs a title. An approximate index saves part of that fraction, and pays with neighbours that it does not find.
 
-    python benchmarks/vector_search.py --registry registry/ [--version VERSION] [--queries 2000]
+    python -m benchmarks.vector_search --registry registry/ [--version VERSION] [--queries 2000]
 """
 
 import argparse
@@ -19,9 +19,9 @@ import faiss
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from throughput import machine
 
 import consumer  # noqa: F401 - quiets OpenMP before torch starts it
+from benchmarks.throughput import machine
 from consumer.registry.folder import FolderRegistry
 from trainer.export_vectors import TABLE, export
 

@@ -4,7 +4,7 @@ From a title as posted to its codes, groups, decision and evidence, each title o
 all cores busy from one process; token vectors are looked up so fast that Python itself is what there is to do, and a second
 process, as a second consumer would be, helps. Both are measured, in alternating rounds, and the better one is quoted.
 
-    python benchmarks/versions.py --registry frozen/ static/ --titles labelled.csv [--count 2000 20000] [--without exemplars]
+    python -m benchmarks.versions --registry frozen/ static/ --titles labelled.csv [--count 2000 20000] [--without exemplars]
 """
 
 import argparse
@@ -20,8 +20,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import torch
-from throughput import machine
 
+from benchmarks.throughput import machine
 from consumer.model.serving_options import Switches
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.reloader import ScorerLoader

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from feed import SENT_HEADER, events
 
 from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
+from deploy.feed import SENT_HEADER, events
 
 PARTITIONS = 4
 AT_LEAST = 3_000

@@ -1,6 +1,6 @@
 """A stream of postings for demonstrations: the built-in titles with places and shifts, and now and then a broken message.
 
-`python deploy/feed.py --rate 50` feeds OCCUSTREAM_INPUT_TOPIC on OCCUSTREAM_BOOTSTRAP_SERVERS until stopped.
+`python -m deploy.feed --rate 50` feeds OCCUSTREAM_INPUT_TOPIC on OCCUSTREAM_BOOTSTRAP_SERVERS until stopped.
 """
 
 import argparse

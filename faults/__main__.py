@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from faults.scenarios import plays  # noqa: PLC0415
-    from faults.stage import Stage  # noqa: PLC0415
+    from faults.suite import Stage  # noqa: PLC0415
 
     directory = Path(tempfile.mkdtemp(prefix="faults-"))
     stage, failed = Stage(directory), 0

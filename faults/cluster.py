@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +12,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-sys.path.append(str(Path(__file__).parent.parent / "deploy" / "kafka"))
-
-from local_kafka import HOST, LocalKafka, Node, free_port, missing_tools, new_cluster_id
+from deploy.kafka.local_kafka import HOST, LocalKafka, Node, free_port, missing_tools, new_cluster_id
 
 __all__ = ["WAIT_S", "Cluster", "missing_tools", "wait_until"]
 

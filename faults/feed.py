@@ -11,7 +11,7 @@ from random import Random
 import confluent_kafka as ck
 
 from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
-from faults.model import TITLES
+from faults.tiny_model import TITLES
 
 KEYS = 60
 EXPECT = "faults.expect"

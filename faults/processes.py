@@ -18,7 +18,7 @@ import torch
 
 from consumer.__main__ import main
 from faults.cluster import wait_until
-from faults.steps import Strike, watch
+from faults.strikes import Strike, watch
 
 READY_S = 60.0
 END_S = 40.0

@@ -388,8 +388,46 @@ def test_6_only_one_module_makes_text_and_the_trainer_is_never_imported_by_the_c
     for file in [*(ROOT / "consumer").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
         imported = _imports(file)
         assert "unicodedata" not in imported, f"{file.name} normalises text itself; that is schemas.text's"
-        if file.parent.name == "consumer":
+        if file.is_relative_to(ROOT / "consumer"):
             assert not {name for name in imported if name.split(".")[0] == "trainer"}, file.name
+
+
+LOOP = ("consumer.run", "consumer.pipeline", "consumer.batcher", "consumer.enrich")
+WALLS: dict[str, tuple[str, ...]] = {
+    "consumer/kafka": ("consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
+    "consumer/model": ("consumer.kafka", "consumer.registry", *LOOP),
+    "consumer/registry": ("consumer.kafka",),
+    "consumer/delivery": ("consumer.kafka", "confluent_kafka"),
+    "consumer/pipeline.py": ("consumer.kafka", "confluent_kafka"),
+    "consumer/batcher.py": ("consumer.kafka", "confluent_kafka"),
+    "consumer/enrich.py": ("consumer.kafka", "confluent_kafka"),
+    "consumer/process": ("consumer.kafka", "consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
+    "trainer/data": ("trainer.fit",),
+}
+"""What a folder never imports."""
+
+
+@pytest.mark.parametrize("place", WALLS)
+def test_the_walls_between_the_folders_stand(place: str) -> None:
+    files = [ROOT / place] if place.endswith(".py") else list((ROOT / place).rglob("*.py"))
+    assert files, f"{place} is gone"
+    for file in files:
+        crossed = {name for name in _imports(file) for wall in WALLS[place] if f"{name}.".startswith(f"{wall}.")}
+        assert not crossed, f"{file} imports {crossed}"
+
+
+def test_the_report_imports_nothing_else_of_the_trainer() -> None:
+    for file in (ROOT / "trainer/report").rglob("*.py"):
+        assert not {name for name in _imports(file) if name.startswith("trainer") and not name.startswith("trainer.report")}, file
+
+
+@pytest.mark.parametrize("package", ["schemas", "consumer", "trainer"])
+def test_an_init_holds_a_docstring_and_imports_nothing_of_ours(package: str) -> None:
+    for file in (ROOT / package).rglob("*.py"):
+        assert (file.parent / "__init__.py").exists(), f"{file.parent} is left out of the built package"
+        if file.name == "__init__.py":
+            assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))), file
+            assert _imports(file) <= {"os"}, f"{file} re-exports: --help would load PyTorch"
 
 
 def _imports(file: Path) -> set[str]:
@@ -398,7 +436,7 @@ def _imports(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
 
 

@@ -1,6 +1,6 @@
 """A real single-node Apache Kafka on the loopback interface, for development and tests.
 
-``python deploy/kafka/local_kafka.py start|stop|status`` runs one in the background; tests use :class:`LocalKafka`.
+``python -m deploy.kafka.local_kafka start|stop|status`` runs one in the background; tests use :class:`LocalKafka`.
 """
 
 import argparse

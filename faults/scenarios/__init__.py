@@ -1,7 +1,7 @@
 """All scenarios, and in which order they are played."""
 
 from faults.scenarios import bounces, kills, members, network, poison, reloads, sigterm, soak, stall, stops
-from faults.stage import Delivery, Scenario, Size
+from faults.suite import Delivery, Scenario, Size
 
 SCENARIOS: tuple[Scenario, ...] = (
     *kills.SCENARIOS,

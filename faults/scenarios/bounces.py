@@ -4,8 +4,8 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
-from faults.stage import BOTH, Outcome, Scenario, Scene
-from faults.trial import Trial
+from faults.consumer_group import Trial
+from faults.suite import BOTH, Outcome, Scenario, Scene
 
 CONSUMERS = 2
 PER_S = 300

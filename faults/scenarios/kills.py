@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from threading import Thread
 
 from faults.cluster import wait_until
-from faults.stage import Outcome, Scenario, Scene
-from faults.steps import STEPS_LEAST, STEPS_ONCE, Step, Strike
-from faults.trial import Trial
+from faults.consumer_group import Trial
+from faults.strikes import STEPS_LEAST, STEPS_ONCE, Step, Strike
+from faults.suite import Outcome, Scenario, Scene
 
 SLOTS = 2
 PER_S = 300

@@ -3,9 +3,9 @@
 from functools import partial
 
 from faults.cluster import wait_until
+from faults.consumer_group import PARTITIONS, Trial
 from faults.processes import Process
-from faults.stage import Outcome, Scenario, Scene
-from faults.trial import PARTITIONS, Trial
+from faults.suite import Outcome, Scenario, Scene
 
 PER_S = 300
 MOST, FEWEST = 4, 1

@@ -3,7 +3,7 @@
 import time
 
 from faults.proxy import Proxy, Weather
-from faults.stage import Outcome, Scenario, Scene
+from faults.suite import Outcome, Scenario, Scene
 
 PER_S = 200
 SPELLS: tuple[Weather, ...] = ("slow", "cut", "silent")

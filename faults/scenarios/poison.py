@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 
 from faults.feed import ENRICHED, Make, posting
-from faults.stage import Outcome, Scenario, Scene
+from faults.suite import Outcome, Scenario, Scene
 
 EVERY = 100
 MAX_MESSAGE_BYTES = 1_500_000

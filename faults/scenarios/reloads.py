@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from consumer.messages import Message
-from faults.broken import BREAKS
-from faults.check import version
+from faults.broken_versions import BREAKS
 from faults.cluster import wait_until
-from faults.model import Versions
+from faults.findings_check import version
 from faults.processes import Process
-from faults.stage import Outcome, Scenario, Scene
+from faults.suite import Outcome, Scenario, Scene
+from faults.tiny_model import Versions
 
 PER_S = 300
 EVERY_S = 2.0

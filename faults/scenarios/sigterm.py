@@ -3,9 +3,9 @@
 import time
 
 from faults.cluster import wait_until
+from faults.consumer_group import Trial
 from faults.processes import Process
-from faults.stage import Outcome, Scenario, Scene
-from faults.trial import Trial
+from faults.suite import Outcome, Scenario, Scene
 
 DRAIN_S = 10.0
 LATE_S = 5.0

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.broken import BREAKS
+from faults.broken_versions import BREAKS
+from faults.consumer_group import Trial
 from faults.processes import Process
-from faults.stage import Outcome, Scenario, Scene
-from faults.trial import Trial
+from faults.suite import Outcome, Scenario, Scene
 
 PER_S = 100
 FULL_S, SHORT_S = 1_800, 30

@@ -1,8 +1,8 @@
 """The scorer stalls for twice max.poll.interval.ms: the group goes on without the consumer, and it comes back."""
 
 from faults.cluster import WAIT_S, wait_until
-from faults.stage import Outcome, Scenario, Scene
-from faults.steps import Strike
+from faults.strikes import Strike
+from faults.suite import Outcome, Scenario, Scene
 
 PER_S = 200
 

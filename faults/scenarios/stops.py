@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 
 from faults.cluster import wait_until
+from faults.consumer_group import SESSION_S, Trial
 from faults.processes import is_frozen
-from faults.stage import Delivery, Outcome, Scenario, Scene
-from faults.steps import Step, Strike
-from faults.trial import SESSION_S, Trial
+from faults.strikes import Step, Strike
+from faults.suite import Delivery, Outcome, Scenario, Scene
 
 PER_S = 200
 FULL_S = 20.0

@@ -10,7 +10,7 @@ from tests.conftest import ROOT, needs_model
 @needs_model
 def test_demo_counts_add_up_and_the_reload_is_seen() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"KAFKA_BOOTSTRAP_SERVERS", "DEMO_KEEP"}}
-    command = [sys.executable, "deploy/demo.py"]
+    command = [sys.executable, "-m", "deploy.demo"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "sent = enriched + dead letters: adds up; seen twice: 0; hot reload: seen" in done.stdout

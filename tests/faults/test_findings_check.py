@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from consumer.messages import Message
-from faults.check import compare
 from faults.cluster import java_hash
 from faults.feed import ENRICHED, EXPECT
-from faults.steps import Steps, Strike
+from faults.findings_check import compare
+from faults.strikes import Steps, Strike
 
 PARTITIONS = 2
 COUNT = 20

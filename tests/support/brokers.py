@@ -5,11 +5,9 @@ Nothing here is a test. What is started here is stopped by whoever asked for it.
 
 import functools
 import hashlib
-import importlib.util
 import json
 import os
 import random
-import sys
 import tempfile
 import time
 import uuid
@@ -17,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 import confluent_kafka as ck
@@ -41,6 +38,7 @@ from consumer.metrics import Metrics
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
+from deploy.kafka import local_kafka
 from schemas.artifact import Calibration, Category, Decide, EncoderRef, Manifest, Mix
 from schemas.text import TEMPLATE_ID
 
@@ -510,26 +508,15 @@ def _plain(raw: ck.Message) -> Message:
 # ---- fixtures, imported by the conftest of each folder that needs them -------------------------------------------------
 
 
-@functools.cache
-def local_kafka() -> ModuleType:
-    """Return the launcher of a real broker."""
-    spec = importlib.util.spec_from_file_location("local_kafka", ROOT / "deploy" / "kafka" / "local_kafka.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["local_kafka"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def need_local_kafka() -> None:
     """Skip where no broker can be started, saying what is missing."""
-    if missing := local_kafka().missing_tools():
+    if missing := local_kafka.missing_tools():
         pytest.skip(f"no real Kafka: missing {', '.join(missing)}, and KAFKA_BOOTSTRAP_SERVERS is not set")
 
 
 @functools.cache
 def _one_local_kafka() -> Any:
-    return local_kafka().LocalKafka(Path(tempfile.mkdtemp(prefix="kafka-")), port=local_kafka().free_port())
+    return local_kafka.LocalKafka(Path(tempfile.mkdtemp(prefix="kafka-")), port=local_kafka.free_port())
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,7 @@ def _make_trainer(
     dataset = Dataset.from_dict({"text": list(task.texts), "label": list(range(len(task.texts)))})
     loss = CategoryLoss(model, task)
     trainer = _Trainer(model, arguments, train_dataset=dataset, loss=loss, callbacks=[_Report(progress)])
-    trainer.sampler, trainer.fit.category_loss = BucketSampler(task, seed=seed), loss
+    trainer.sampler, trainer.category_loss = BucketSampler(task, seed=seed), loss
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from consumer.messages import Message
-from faults.check import Findings, compare
 from faults.cluster import Cluster, wait_until
 from faults.feed import Feed
+from faults.findings_check import Findings, compare
 from faults.processes import Process, Processes
-from faults.steps import Strike
+from faults.strikes import Strike
 from faults.topics import Progress, read_topic
 
 PARTITIONS = 6

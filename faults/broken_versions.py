@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from faults.model import Versions
 from faults.tampering import Damage, content, cut, flip, lie, point, sign, tensor, write_current
+from faults.tiny_model import Versions
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES
 
 Break = Callable[[Versions], None]

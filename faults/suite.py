@@ -11,9 +11,9 @@ from typing import Any, Literal
 from confluent_kafka import KafkaException
 
 from faults.cluster import Cluster
-from faults.model import Versions
+from faults.consumer_group import Trial
 from faults.processes import Processes
-from faults.trial import Trial
+from faults.tiny_model import Versions
 
 Size = Literal["short", "full"]
 Delivery = Literal["at-least-once", "exactly-once"]
