@@ -32,7 +32,8 @@ from trainer.fit.inputs import Titles
 from trainer.measure.figures import Figures, summary
 from trainer.measure.holdout import Trial, measure
 from trainer.measure.predict import body_alone, predictions
-from trainer.prepare import Data, TrainOptions, prepare
+from trainer.options import TrainOptions
+from trainer.prepare import Data, prepare
 
 SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")

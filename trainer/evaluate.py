@@ -3,7 +3,7 @@
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from trainer.measure.figures import everything, intervals
 from trainer.measure.holdout import Trial, measure, none_held_out
 from trainer.measure.predict import body_alone, predictions
 from trainer.measure.split import SplitKind
-from trainer.options import EncoderKind, FitOptions
-from trainer.prepare import Data, TrainOptions, prepare
+from trainer.options import EncoderKind, FitOptions, Say, TrainOptions
+from trainer.prepare import Data, prepare
 from trainer.report.report import Report
 
 PLAIN = FitOptions(parts=frozenset())
@@ -36,9 +36,7 @@ THIS: dict[EncoderKind, str] = {"given": "this model", "static": "this static mo
 """What the model that the options describe is called."""
 
 
-def evaluate(
-    options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[str], None], *, compare: bool, command: str
-) -> Report:
+def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Say, *, compare: bool, command: str) -> Report:
     """Measure the model that `options` describe on each kind of split; with `compare`, the methods beside it.
 
     `command` is what the report says to repeat it by.
@@ -69,7 +67,7 @@ def evaluate(
         )
 
 
-def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> Trial | None:
+def _measured(data: Data, options: TrainOptions, say: Say) -> Trial | None:
     run = measure(data, options, refit=True)
     if run is None:
         say(f"{options.split} split: no rows can be held out: {none_held_out(options)}; left out")
@@ -92,7 +90,7 @@ def _compared(
     data: Data,
     options: TrainOptions,
     splits: Sequence[SplitKind],
-    say: Callable[[str], None],
+    say: Say,
     *,
     names: Sequence[str] = tuple(METHODS),
     note: str = "",

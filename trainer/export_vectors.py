@@ -1,7 +1,7 @@
 """Vectors of a version for other systems: a Parquet table of code, title and vector, and a FAISS index where faiss is there."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 
 from consumer.errors import ConfigError
 from consumer.registry.artifact import Artifact
+from trainer.options import Say
 
 TABLE, INDEX = "vectors.parquet", "vectors.faiss"
 NO_INDEX = f"no {INDEX}: faiss is not installed (pip install faiss-cpu)"
 
 
-def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
+def export(artifact: Artifact, folder: Path, say: Say) -> int:
     """Write the category embeddings and the exemplars of a version to `folder`; returns how many rows.
 
     Columns: `kind` (category, exemplar), `onet_code`, `onet_title`, `title` (a known title, or the occupation's own), `weight`

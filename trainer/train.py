@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from consumer.registry.folder import FolderRegistry
+from trainer.final_fit import final_fit
 from trainer.measure.figures import curves
-from trainer.measure.holdout import final_fit, measure, none_held_out
-from trainer.prepare import Data, Report, TrainOptions, prepare
+from trainer.measure.holdout import measure, none_held_out
+from trainer.options import Say, TrainOptions
+from trainer.prepare import Data, prepare
 from trainer.publish import make_manifest, publish
 
 SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision", "reject_accept_share")
 
 
-def train(options: TrainOptions, report: Report) -> dict[str, Any]:
+def train(options: TrainOptions, say: Say) -> dict[str, Any]:
     """Train, evaluate and publish a version; returns what the command prints.
 
     One that nothing was held out for takes no other version's place in service.
@@ -27,20 +29,20 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
     registry = FolderRegistry(options.registry)
     registry.check_writable()
     with tempfile.TemporaryDirectory() as work:
-        data = prepare(options, Path(work), report)
+        data = prepare(options, Path(work), say)
         measured = measure(data, options)
         figures = measured.summary(options.fit.accept_precision) if measured else {}
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
-        report(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
+        say(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
         replaced = registry.current() if measured is None and options.promote else None
         model, golden = final_fit(data, options, measured.model if measured else None)
         shapes = curves(measured.predictions) if measured else {}
         manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures, curves=shapes)
         promote = options.promote and replaced is None
         published = publish(registry, model, manifest, promote=promote)
-    report(f"published version {published.version} to {options.registry}" + (", now in service" if promote else ""))
+    say(f"published version {published.version} to {options.registry}" + (", now in service" if promote else ""))
     if replaced:
-        report(
+        say(
             f"version {replaced} stays in service: nothing was held out to judge or calibrate the new one on; "
             "'occustream-trainer promote' puts it in service all the same"
         )

@@ -18,7 +18,8 @@ from trainer.data.cleaned_titles import cleaned
 from trainer.evaluate import METHODS
 from trainer.measure.holdout import measure
 from trainer.measure.split import held_out
-from trainer.prepare import TrainOptions, prepare
+from trainer.options import TrainOptions
+from trainer.prepare import prepare
 from trainer.report.report import load
 
 DOCS = ROOT / "docs" / "accuracy.md"

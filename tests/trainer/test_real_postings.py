@@ -16,8 +16,7 @@ from tests.conftest import SHARED, needs_shared
 from tests.support.trainer_data import write_postings
 from trainer.data.files import read_postings
 from trainer.data.onet import read_taxonomy
-from trainer.options import FitOptions, Method
-from trainer.prepare import TrainOptions
+from trainer.options import FitOptions, Method, TrainOptions
 from trainer.train import train
 
 RELEASE, LABELLED = SHARED / "onet_29_3", SHARED / "postings_labelled.csv"

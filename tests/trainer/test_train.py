@@ -25,8 +25,7 @@ from trainer.fit.calibration import NEVER
 from trainer.fit.category_embeddings import Rows
 from trainer.fit.inputs import Source, Titles
 from trainer.fit.model import fit
-from trainer.options import FitOptions
-from trainer.prepare import TrainOptions
+from trainer.options import FitOptions, TrainOptions
 from trainer.train import _plain
 
 METHODS = ("direct", "mean", "hinge", "softmax")

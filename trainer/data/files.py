@@ -3,7 +3,6 @@
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,8 +16,8 @@ from schemas.events import LabelledPosting
 from schemas.tables import NOT_UTF8, TableError, check_columns, csv_rows
 from schemas.text import MAX_BODY_CHARS
 from trainer.data.labels import NO_NEW_CATEGORY, OUTSIDE, UNCLASSIFIED, LabelRules, Labels, is_unclassified, new_categories
+from trainer.data.packaged import STARTER, starter_file
 from trainer.data.repeats import Place, without_repeats
-from trainer.options import STARTER
 
 AS_USUAL = LabelRules()
 What = TypeVar("What", bound=Hashable)
@@ -159,7 +158,7 @@ def _text(value: Any) -> Any:  # noqa: ANN401 - what a JSON or Parquet cell hold
 
 def _rows(name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if name == STARTER:
-        with resources.as_file(resources.files("trainer").joinpath("starter/postings.csv")) as path:
+        with starter_file() as path:
             yield from _csv(path, ",")
         return
     path = Path(name)

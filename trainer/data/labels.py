@@ -10,7 +10,8 @@ from schemas.artifact import Category
 from schemas.events import LabelledPosting
 from schemas.text import plain_text
 from trainer.data.cleaned_titles import cleaned
-from trainer.data.onet import CODE_PATTERN, older_codes
+from trainer.data.onet import CODE_PATTERN
+from trainer.data.packaged import older_codes
 
 UNCLASSIFIED = "Unclassified"
 """A label that says no occupation fits."""

@@ -1,15 +1,14 @@
-"""The taxonomy: O*NET-SOC codes with their titles, the job titles that O*NET lists under each, and what became of older codes."""
+"""An O*NET text release, read into a taxonomy: codes, their titles, the job titles listed under each, and descriptions."""
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 from schemas.artifact import Category
 from schemas.tables import TableError
 from trainer.data.cleaned_titles import normalised
+from trainer.data.packaged import packaged_categories
 
 TAXONOMY_VERSION = "O*NET-SOC 2019"
 OCCUPATIONS = "Occupation Data.txt"
@@ -57,7 +56,7 @@ def read_taxonomy(release: Path | None) -> Taxonomy:
     `release` is the folder of tab-delimited files as O*NET publishes it. Raises TableError, naming file and row.
     """
     if release is None:
-        return Taxonomy(TAXONOMY_VERSION, _packaged_categories(), {})
+        return Taxonomy(TAXONOMY_VERSION, packaged_categories(), {})
     if not release.is_dir():
         raise TableError(f"--onet {release} is no folder; give the unpacked text release of the O*NET database")
     categories = _categories(release / OCCUPATIONS)
@@ -96,25 +95,6 @@ def _categories(path: Path) -> tuple[Category, ...]:
     if not names:
         raise TableError(f"{path} lists no occupation")
     return tuple(Category(onet_code=code, onet_title=names[code]) for code in sorted(names))
-
-
-def older_codes() -> dict[str, tuple[str, ...]]:
-    """Return the codes of O*NET-SOC 2010 that are no longer valid, each with what it became: one code, or several by a split."""
-    valid = {category.onet_code for category in _packaged_categories()}
-    became: dict[str, tuple[str, ...]] = {}
-    for row in _packaged("onet_soc_2010_to_2019.csv"):
-        if row["old"] not in valid:
-            became[row["old"]] = (*became.get(row["old"], ()), row["new"])
-    return became
-
-
-def _packaged_categories() -> tuple[Category, ...]:
-    return tuple(Category(onet_code=row["code"], onet_title=row["title"]) for row in _packaged("onet_soc_2019.csv"))
-
-
-def _packaged(name: str) -> Iterator[dict[str, str]]:
-    text = resources.files("trainer").joinpath(f"starter/{name}").read_text(encoding="utf-8")
-    return csv.DictReader(text.splitlines())
 
 
 def _tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -48,12 +48,12 @@ def weighted_sums(rows: Rows, categories: int) -> tuple[torch.Tensor, torch.Tens
     return sums, counts[:, None]
 
 
-def direct(names: torch.Tensor) -> torch.Tensor:
+def fit_direct(names: torch.Tensor) -> torch.Tensor:
     """Return the embeddings of the category names themselves, `(c, dim)`."""
     return normalize(names, dim=1)
 
 
-def mean(postings: Rows, prior: torch.Tensor, *, shrinkage: float = 5.0) -> torch.Tensor:
+def fit_mean(postings: Rows, prior: torch.Tensor, *, shrinkage: float = 5.0) -> torch.Tensor:
     """Return class means of the postings, shrunk towards `prior` `(c, dim)` as if it were `shrinkage` further rows.
 
     With shrinkage 0 a category with rows is their plain mean; one without is always its prior.
@@ -63,7 +63,7 @@ def mean(postings: Rows, prior: torch.Tensor, *, shrinkage: float = 5.0) -> torc
     return normalize(sums + pull * prior, dim=1)
 
 
-def hinge(
+def fit_hinge(
     postings: Rows,
     categories: int,
     *,
@@ -98,7 +98,7 @@ def hinge(
     return normalize(weights.detach(), dim=1)
 
 
-def softmax(
+def fit_softmax(
     rows: Rows,
     start: torch.Tensor,
     *,

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,20 +13,16 @@ from torch.nn.functional import normalize
 
 from consumer.errors import ConfigError, RegistryError
 from consumer.model.encoder import Encoder, SentenceEncoder, load_encoder
-from trainer.fit import token_vectors as distill
 from trainer.fit.category_embeddings import weighted_sums
 from trainer.fit.inputs import Source, Titles
 from trainer.fit.title_embeddings import TitleEmbeddings, progress_bar, shown
-from trainer.fit.token_vectors import Static
+from trainer.fit.token_vectors import Static, distil, save, tune
+from trainer.fit.training_texts import described, finetuning_texts, spellings
 from trainer.options import Finetuning
 
 TOKEN_DIM = 256
 BODY_TOKENS = 512
 """Of a body, in training and in serving."""
-DESCRIPTION_WEIGHT = 0.3
-"""What a description or task of O*NET's counts beside a posting's body."""
-FINETUNE_ONET_TITLES = 20
-"""Per category: the encoder learns from the postings first of all."""
 STATIC_ID = "token vectors of this version"
 """What an artifact calls such an encoder; the registry keeps it under its sha256."""
 
@@ -58,7 +53,7 @@ def distilled(onet: Titles, tokenizer: Tokenizer, *, seed: int, cache: Path | No
         return Static(found, tokenizer)
     with progress_bar() as bar:
         progress = shown(bar, "distilling token vectors")
-        static = distill.distil(teacher, onet.clean, tokenizer, seed=seed, dim=dim, progress=progress)
+        static = distil(teacher, onet.clean, tokenizer, seed=seed, dim=dim, progress=progress)
     if kept is not None:
         partial = kept.with_suffix(f".{os.getpid()}")
         try:
@@ -88,7 +83,7 @@ def token_vectors(postings: Titles, source: Source, *, seed: int, what: str) -> 
     texts, labels, weights = spellings(postings, source)
     with progress_bar() as bar:
         learning = shown(bar, f"{what}: token vectors with categories")
-        static = distill.tune(begin, texts, labels, weights, len(source.categories), seed=seed, progress=learning)
+        static = tune(begin, texts, labels, weights, len(source.categories), seed=seed, progress=learning)
     return static, *saved(static, source)
 
 
@@ -98,26 +93,15 @@ def body_vectors(postings: Titles, source: Source, tokens: Static, *, seed: int,
     with progress_bar() as bar:
         progress = shown(bar, f"{what}: token vectors of bodies")
         classes, tuning = len(source.categories), {"seed": seed, "max_tokens": BODY_TOKENS, "batch": 64}
-        static = distill.tune(tokens, texts, labels, weights, classes, progress=progress, **tuning)
+        static = tune(tokens, texts, labels, weights, classes, progress=progress, **tuning)
     return saved(static, source, max_tokens=BODY_TOKENS)
-
-
-def described(postings: Titles, source: Source) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    """Return the bodies that there are and O*NET's descriptions, those last, with labels and weights `(texts,)`."""
-    rows = [row for row, body in enumerate(postings.bodies) if body]
-    more = source.descriptions
-    return (
-        [*(postings.bodies[row] for row in rows), *more.texts],
-        torch.cat((postings.rows.labels[rows], torch.tensor(more.labels, dtype=torch.long))),
-        torch.cat((torch.ones(len(rows)), torch.full((len(more.texts),), DESCRIPTION_WEIGHT))),
-    )
 
 
 def saved(static: Static, source: Source, *, max_tokens: int = 128) -> tuple[SentenceEncoder, Path]:
     """Return token vectors as serving will load them, and their folder."""
     folder = source.work / f"tokens-{len(list(source.work.iterdir()))}"
     try:
-        distill.save(static, folder)
+        save(static, folder)
     except (OSError, SafetensorError) as error:
         raise RegistryError(f"the temporary folder {source.work} cannot be written: {error}; TMPDIR names another") from error
     return load_encoder(str(folder), device=str(source.encoder.device), max_seq_length=max_tokens, called=STATIC_ID), folder
@@ -137,9 +121,7 @@ def finetuned(
     except ImportError as error:
         raise ConfigError(f"fine-tuning needs more packages: pip install 'occustream[finetune]' ({error})") from error
 
-    some = source.onet.where(_first_of_each(source.onet.rows.labels, FINETUNE_ONET_TITLES))
-    texts = [*postings.clean, *some.clean]
-    rows = postings.rows.with_rows(some.rows)
+    texts, rows = finetuning_texts(postings, source)
     start = normalize(weighted_sums(rows, len(source.categories))[0], dim=1)
     name = hashlib.sha256(repr((texts, rows.labels.tolist(), seed, tuning.epochs)).encode()).hexdigest()[:16]
     with progress_bar() as bar:
@@ -157,26 +139,6 @@ def finetuned(
             progress=shown(bar, f"{what}: fine-tuning"),
         )
     return load_encoder(str(made), device=str(source.encoder.device), called=f"{source.encoder_name}, fine-tuned"), made
-
-
-def _first_of_each(labels: torch.Tensor, count: int) -> torch.Tensor:
-    """Return where a row is among the first `count` of its category, `(n,)`."""
-    seen: Counter[int] = Counter()
-    kept = []
-    for label in labels.tolist():
-        kept.append(seen[label] < count)
-        seen[label] += 1
-    return torch.tensor(kept)
-
-
-def spellings(postings: Titles, source: Source) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    """Return the texts that token vectors learn from, O*NET's last, with labels and weights `(texts,)`."""
-    half, onet = postings.rows.weights / 2, source.onet.rows
-    return (
-        [*postings.lines, *postings.clean, *source.onet.lines],
-        torch.cat((postings.rows.labels, postings.rows.labels, onet.labels)),
-        torch.cat((half, half, onet.weights)),
-    )
 
 
 def embedded(titles: Titles, encoder: Encoder) -> Titles:

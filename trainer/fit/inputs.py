@@ -12,8 +12,7 @@ from consumer.model.encoder import Encoder
 from schemas.artifact import Category
 from trainer.data.cleaned_titles import normalised
 from trainer.data.onet import Descriptions
-from trainer.fit import category_embeddings as methods
-from trainer.fit.category_embeddings import Rows
+from trainer.fit.category_embeddings import Rows, weighted_sums
 from trainer.fit.token_vectors import Static
 
 ONET_WEIGHT = 0.3
@@ -79,5 +78,5 @@ class Source:
     @property
     def prior(self) -> torch.Tensor:
         """Unit means of each category's O*NET titles, `(categories, dim)`."""
-        sums, _counts = methods.weighted_sums(self.onet.rows, len(self.categories))
+        sums, _counts = weighted_sums(self.onet.rows, len(self.categories))
         return normalize(sums, dim=1)

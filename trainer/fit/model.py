@@ -8,8 +8,16 @@ import torch
 from consumer.errors import EncoderError
 from consumer.model.mixture import Mixture, Tensors
 from schemas.artifact import Calibration, Decide, Exemplars, Mix
-from trainer.fit import calibration as calibrate
-from trainer.fit.calibration import HeldOut
+from trainer.fit.calibration import (
+    DEFAULT_KNOWN_PRIOR,
+    NEVER,
+    HeldOut,
+    best_known_prior,
+    best_mix,
+    best_scale,
+    calibrate,
+    with_best_body,
+)
 from trainer.fit.category_embeddings import Observe
 from trainer.fit.encoders import Encoders, body_vectors, finetuned, token_vectors, under
 from trainer.fit.inputs import Source, Titles
@@ -19,7 +27,7 @@ from trainer.options import FitOptions
 NEIGHBOURS, TEMPERATURE = 50, 0.04
 MIN_BODIES = 200
 """Labelled postings with a body that it takes to train the body's part."""
-_FOR_REVIEW = Decide(accept_at=calibrate.NEVER, review_at=0.0)
+_FOR_REVIEW = Decide(accept_at=NEVER, review_at=0.0)
 UNCALIBRATED = Calibration(new=_FOR_REVIEW, known=_FOR_REVIEW)
 """Where no held-out row is left to calibrate on: every posting is for review."""
 
@@ -77,7 +85,7 @@ def fit(
             title_weight=0.4,
             exemplar_weight=0.3 if vote else 0.0,
             line_weight=0.3 if line is not None else 0.0,
-            known_prior=calibrate.DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
+            known_prior=DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
         ),
         vote,
     )
@@ -113,9 +121,9 @@ def calibrated(model: Model, held: HeldOut, options: FitOptions) -> Model:
     """Return the model with weights, sharpness and thresholds fitted to held-out postings."""
     mix = model.mix
     if options.method != "softmax":  # trained at a scale of its own, or at none
-        mix = mix.model_copy(update={"scale": calibrate.best_scale(held.parts.title, held)})
-    mix = calibrate.best_mix(mix, held)
+        mix = mix.model_copy(update={"scale": best_scale(held.parts.title, held)})
+    mix = best_mix(mix, held)
     if mix.known_prior is not None:
-        mix = mix.model_copy(update={"known_prior": calibrate.best_known_prior(mix, held)})
-    mix = calibrate.with_best_body(mix, held)
-    return replace(model, mix=mix, calibration=calibrate.calibrate(mix, held, precision=options.accept_precision))
+        mix = mix.model_copy(update={"known_prior": best_known_prior(mix, held)})
+    mix = with_best_body(mix, held)
+    return replace(model, mix=mix, calibration=calibrate(mix, held, precision=options.accept_precision))

@@ -8,11 +8,10 @@ from torch.nn.functional import normalize
 
 from consumer.model.encoder import SentenceEncoder
 from schemas.artifact import KnownTitle
-from trainer.fit import category_embeddings as methods
-from trainer.fit.category_embeddings import Observe, Rows
-from trainer.fit.encoders import described, spellings
+from trainer.fit.category_embeddings import Observe, Rows, fit_direct, fit_hinge, fit_mean, fit_softmax, weighted_sums
 from trainer.fit.inputs import Source, Titles
 from trainer.fit.title_embeddings import progress_bar, shown
+from trainer.fit.training_texts import described, spellings
 from trainer.options import FitOptions
 
 EPOCHS_MORE = 2
@@ -31,15 +30,15 @@ def title_embeddings(
             tuning["epochs"] = options.epochs
         match options.method:
             case "direct":
-                return methods.direct(source.names)
+                return fit_direct(source.names)
             case "mean":
-                return methods.mean(postings, source.prior)
+                return fit_mean(postings, source.prior)
             case "hinge":
-                return methods.hinge(_with_stand_ins(postings, source), len(source.names), **tuning)
+                return fit_hinge(_with_stand_ins(postings, source), len(source.names), **tuning)
             case "softmax":
-                start = methods.mean(postings, source.prior) if begun is None else begun
+                start = fit_mean(postings, source.prior) if begun is None else begun
                 more = {} if begun is None else {"epochs": EPOCHS_MORE}
-                return methods.softmax(postings.with_rows(source.onet.rows), start, **tuning | more)
+                return fit_softmax(postings.with_rows(source.onet.rows), start, **tuning | more)
 
 
 def _with_stand_ins(postings: Rows, source: Source) -> Rows:
@@ -76,10 +75,10 @@ def _trained(rows: Rows, postings: int, categories: int, begun: torch.Tensor | N
     They go on from `begun`, where there is one, else from class means shrunk to those of O*NET's.
     """
     if begun is not None:
-        return methods.softmax(rows, begun, seed=seed, epochs=EPOCHS_MORE)
+        return fit_softmax(rows, begun, seed=seed, epochs=EPOCHS_MORE)
     onet = rows.where(torch.arange(len(rows)) >= postings)
-    sums, _counts = methods.weighted_sums(onet, categories)
-    return methods.softmax(rows, methods.mean(rows, normalize(sums + 1e-6, dim=1)), seed=seed, epochs=4)
+    sums, _counts = weighted_sums(onet, categories)
+    return fit_softmax(rows, fit_mean(rows, normalize(sums + 1e-6, dim=1)), seed=seed, epochs=4)
 
 
 def known_titles(postings: Titles, source: Source, options: FitOptions) -> tuple[tuple[KnownTitle, ...], torch.Tensor]:

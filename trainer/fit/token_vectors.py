@@ -126,7 +126,7 @@ def tune(
     """Train the token vectors, together with one vector per category, on the weighted cross-entropy of 20 x cosine.
 
     `labels` `(texts,)` int64 are category numbers, `weights` `(texts,)` float32. The category vectors start as weighted class
-    means and are then dropped: `methods.softmax` fits the final ones to what the finished encoder gives. Adam 2e-3 for
+    means and are then dropped: `fit_softmax` fits the final ones to what the finished encoder gives. Adam 2e-3 for
     tokens, 4e-3 for categories, both falling to zero. Raises ValueError for no texts or lengths that differ.
     """
     if not texts or not len(texts) == len(labels) == len(weights):

@@ -15,7 +15,7 @@ from trainer.data.cleaned_titles import normalised
 from trainer.data.files import AS_USUAL, read_postings
 from trainer.data.labels import LabelRules
 from trainer.data.onet import read_taxonomy, release_files
-from trainer.options import STARTER
+from trainer.data.packaged import STARTER
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 Stamp = tuple[int, int]

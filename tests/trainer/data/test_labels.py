@@ -10,7 +10,8 @@ from schemas.events import LabelledPosting
 from tests.support.trainer_data import OCCUPATIONS, write_postings
 from trainer.data.files import Labelled, read_postings
 from trainer.data.labels import FROM_OLDER, FROM_SOC, OUTSIDE, SPLIT, Label, LabelRules, Labels
-from trainer.data.onet import older_codes, read_taxonomy
+from trainer.data.onet import read_taxonomy
+from trainer.data.packaged import older_codes
 
 NAMES = read_taxonomy(None).names
 COLUMNS = ("ID", "TITLE_RAW", "ONET_NAME", "ONET")

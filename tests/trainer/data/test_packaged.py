@@ -9,7 +9,7 @@ import pytest
 from schemas.text import normalise_title
 from trainer.data.files import read_postings
 from trainer.data.onet import read_taxonomy
-from trainer.options import STARTER
+from trainer.data.packaged import STARTER
 
 NAMES = {category.onet_code: category.onet_title for category in read_taxonomy(None).categories}
 

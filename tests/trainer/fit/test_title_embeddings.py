@@ -7,7 +7,6 @@ import torch
 
 from consumer.errors import RegistryError
 from tests.support.tiny_model import LetterEncoder
-from trainer.fit import title_embeddings as embed
 from trainer.fit.title_embeddings import EmbeddingCache, TitleEmbeddings
 
 TITLES = ["Nurse", "Chef", "  Nurse ", "Head Chef", "Nurse", "a" * 500]
@@ -15,7 +14,7 @@ TITLES = ["Nurse", "Chef", "  Nurse ", "Head Chef", "Nurse", "a" * 500]
 
 @pytest.mark.parametrize("chunk", [1, 2, 2_048])
 def test_titles_of_one_text_are_embedded_once(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed, "CHUNK", chunk)
+    monkeypatch.setattr("trainer.fit.title_embeddings.CHUNK", chunk)
     encoder = LetterEncoder()
     embeddings = TitleEmbeddings(encoder, TITLES)
     assert sorted(encoder.seen) == sorted(set(TITLES)), "as they are: what a title's text is, is said elsewhere"

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from consumer.model.encoder import UNPADDED_ROWS, SentenceEncoder, load_encoder
 from tests.conftest import needs_model
-from trainer.fit.category_embeddings import Rows, mean
+from trainer.fit.category_embeddings import Rows, fit_mean
 from trainer.fit.token_vectors import Static, distil, save, teacher_tokenizer, tune
 
 pytestmark = [pytest.mark.model, needs_model]
@@ -41,7 +41,7 @@ def tuned(static: Static, seed: int = 0) -> Static:
 def recalled(static: Static) -> float:
     """Share of titles whose own class mean is the nearest."""
     rows = Rows(static.embed(TITLES), SHUFFLED, torch.ones(len(TITLES)))
-    means = mean(rows, normalize(torch.ones(3, rows.embeddings.shape[1]), dim=1), shrinkage=0.0)
+    means = fit_mean(rows, normalize(torch.ones(3, rows.embeddings.shape[1]), dim=1), shrinkage=0.0)
     return float((rows.embeddings @ means.T).argmax(dim=1).eq(SHUFFLED).float().mean())
 
 

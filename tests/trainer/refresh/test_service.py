@@ -34,7 +34,7 @@ from tests.trainer.refresh.test_drift import event as enriched_event
 from trainer.__main__ import main
 from trainer.data.files import AS_USUAL
 from trainer.data.labels import LabelRules
-from trainer.prepare import TrainOptions
+from trainer.options import TrainOptions
 from trainer.publish import publish
 from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
 from trainer.refresh.drift_reference import read_reference, write_reference
