@@ -27,7 +27,8 @@ from consumer.pipeline import Pipeline
 from consumer.process.background import Background
 from consumer.process.http import HttpServer
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import Reloader, ScorerLoader
+from consumer.registry.loader import ScorerLoader
+from consumer.registry.reloader import Reloader
 from consumer.settings import Settings
 from faults.tampering import point
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
