@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.throughput import machine
-from schemas.text import body_text, normalise_title, plain_text
+from schemas.text import body_text, clean_title, plain_text, title_key
 from trainer.data.onet import OCCUPATIONS, TASKS, TITLE_FILES
 from trainer.fit.category_embeddings import Rows
 from trainer.fit.inputs import Titles
@@ -131,8 +131,8 @@ def on_real_bodies(run: Trial, data: Data, stream: Sequence[dict[str, str]]) -> 
     """Return the figures of the body's part on real bodies of titles that O*NET lists under one occupation only."""
     listed: dict[str, set[int]] = defaultdict(set)
     for title, label in zip(data.source.onet.clean, data.source.onet.rows.labels.tolist(), strict=True):
-        listed[title.casefold()].add(label)
-    rows = [(row, listed[key]) for row in stream if len(listed.get(key := normalise_title(row["TITLE_RAW"]), ())) == 1]
+        listed[title_key(title)].add(label)
+    rows = [(row, listed[key]) for row in stream if len(listed.get(key := title_key(clean_title(row["TITLE_RAW"])), ())) == 1]
     encoder = data.source.encoder
     clean = [row["TITLE_RAW"] for row, _ in rows]
     labels = torch.tensor([next(iter(codes)) for _, codes in rows])

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from consumer.model.encoder_folder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
 from consumer.registry.artifact import Artifact
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from schemas.artifact import Category
 from tests.conftest import Cli
 from tests.support.tiny_model import LetterEncoder

@@ -13,7 +13,7 @@ from pathlib import Path
 from consumer.messages import Message, Source, TopicPartition
 from consumer.process.background import Background
 from schemas.events import EnrichedPosting, LabelledPosting
-from schemas.text import model_text
+from schemas.text import clean_title
 from trainer.data.files import labelled_posting
 from trainer.refresh.drift import DriftMonitor, Reference
 from trainer.refresh.metrics import Metrics
@@ -194,7 +194,7 @@ def _labelled(value: bytes) -> LabelledPosting | str:
     if not isinstance(fields, dict):
         return "a JSON object is expected"
     posting = labelled_posting(fields)
-    return "the title is empty" if isinstance(posting, LabelledPosting) and not model_text(posting.title) else posting
+    return "the title is empty" if isinstance(posting, LabelledPosting) and not clean_title(posting.title) else posting
 
 
 def _mended(path: Path) -> set[bytes]:
