@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from consumer.registry.folder import FolderRegistry
-from trainer.final_fit import final_fit
+from trainer.final_fit import fit_final_model
 from trainer.measure.figures import curves
 from trainer.measure.holdout import measure, none_held_out
 from trainer.options import Say, TrainOptions
 from trainer.prepare import Data, prepare
 from trainer.publish import make_manifest, publish
 
-SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision", "reject_accept_share")
+MAIN_FIGURES = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision", "reject_accept_share")
 
 
 def train(options: TrainOptions, say: Say) -> dict[str, Any]:
@@ -32,12 +32,12 @@ def train(options: TrainOptions, say: Say) -> dict[str, Any]:
         data = prepare(options, Path(work), say)
         measured = measure(data, options)
         figures = measured.summary(options.fit.accept_precision) if measured else {}
-        shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
+        shown = ", ".join(f"{name} {figures[name]:.3f}" for name in MAIN_FIGURES if name in figures)
         say(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
         replaced = registry.current() if measured is None and options.promote else None
-        model, golden = final_fit(data, options, measured.model if measured else None)
+        model, golden = fit_final_model(data, options, measured.model if measured else None)
         shapes = curves(measured.predictions) if measured else {}
-        manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures, curves=shapes)
+        manifest = make_manifest(model, golden=golden, training=describe_training(options, data), metrics=figures, curves=shapes)
         promote = options.promote and replaced is None
         published = publish(registry, model, manifest, promote=promote)
     say(f"published version {published.version} to {options.registry}" + (", now in service" if promote else ""))
@@ -49,19 +49,19 @@ def train(options: TrainOptions, say: Say) -> dict[str, Any]:
     return {
         "version": published.version,
         "method": options.fit.method,
-        "categories": len(data.source.categories),
+        "categories": len(data.inputs.categories),
         "rows": len(data.postings),
         "metrics": figures,
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def described(options: TrainOptions, data: Data) -> dict[str, Any]:
+def describe_training(options: TrainOptions, data: Data) -> dict[str, Any]:
     """Return what the manifest says of the training: enough to repeat it."""
     flat = asdict(options)
     fit = flat.pop("fit")
     plain = {name: _plain(value) for name, value in {**flat, **fit}.items()}
-    return {**plain, "rows": len(data.postings), "onet_rows": len(data.source.onet.rows), "distinct_titles": data.distinct_titles}
+    return {**plain, "rows": len(data.postings), "onet_rows": len(data.inputs.onet.rows), "distinct_titles": data.distinct_titles}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any option

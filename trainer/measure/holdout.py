@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from trainer.fit.calibration import HeldOut, held_out, together
+from trainer.fit.calibration import HeldOutParts, compute_held_out_parts, join_held_out_parts
 from trainer.fit.category_embeddings import Observe
 from trainer.fit.inputs import Titles
-from trainer.fit.model import Model, calibrated, fit
+from trainer.fit.model import Model, calibrate_model, fit_model
 from trainer.measure.figures import summary
 from trainer.measure.predict import decisions, predictions, queries
 from trainer.measure.predictions import Predictions
@@ -57,7 +57,7 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     masks, reject_masks = _masks(data, options)
     if not all(bool(mask.any()) for mask in (masks.tested, *masks.calibrating)):
         return None
-    held, curve = data.titles.where(masks.tested), list[tuple[int, float, float]]()
+    held, curve = data.titles.select(masks.tested), list[tuple[int, float, float]]()
 
     def observe(epoch: int, loss: float, embeddings: torch.Tensor) -> None:
         if options.fit.kind == "given":  # the cached vectors are of no other encoder
@@ -68,12 +68,12 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     model = _calibrated(data, options, masks, reject_masks, observe)
     if refit:
         what = "fitting without the rows to measure on"
-        again = fit(data.titles.where(~masks.tested), data.source, options.fit, what, start=model)
+        again = fit_model(data.titles.select(~masks.tested), data.inputs, options.fit, what, start=model)
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
     said = predictions(model, held)
     scored = time.monotonic()
-    rejected = reject_figures(decisions(model, data.reject_titles.where(reject_masks.tested)))
+    rejected = reject_figures(decisions(model, data.reject_titles.select(reject_masks.tested)))
     return Trial(model, said, held, curve, rejected, fitted - started, scored - fitted)
 
 
@@ -86,24 +86,24 @@ def none_held_out(options: TrainOptions) -> str:
 def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: Masks, observe: Observe) -> Model:
     """Return the model of the first round, calibrated on what the models of all rounds say of the rows held out from each."""
     first: Model | None = None
-    held: list[HeldOut] = []
+    held: list[HeldOutParts] = []
     rounds = list(zip(masks.calibrating, reject_masks.calibrating, strict=True))
     for number, (part, reject_part) in enumerate(rounds, start=1):
         what = f"fitting without held-out rows, {number} of {len(rounds)}"
-        titles = data.titles.where(~masks.tested & ~part)
-        model = fit(titles, data.source, options.fit, what, observe=observe if number == 1 else lambda *_: None)
-        asked = data.titles.where(part).with_titles(data.reject_titles.where(reject_part))
-        held.append(held_out(model.mixture(), queries(model, asked), asked.rows.labels))
+        titles = data.titles.select(~masks.tested & ~part)
+        model = fit_model(titles, data.inputs, options.fit, what, observe=observe if number == 1 else lambda *_: None)
+        asked = data.titles.select(part).concatenate(data.reject_titles.select(reject_part))
+        held.append(compute_held_out_parts(model.mixture(), queries(model, asked), asked.rows.labels))
         first = first or model
     if first is None:
         raise ValueError("a calibration takes one round at least")
-    return calibrated(first, together(held), options.fit)
+    return calibrate_model(first, join_held_out_parts(held), options.fit)
 
 
 def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
     """Return the masks of the postings `(rows,)`, and of the reject examples.
 
-    They are drawn together, so that a title which both have is held out of both.
+    They are drawn join_held_out_parts, so that a title which both have is held out of both.
     """
     rows = (*data.postings, *data.rejects)
     tested, calibrating = three_ways(

@@ -9,7 +9,7 @@ from typing import Any
 from consumer.errors import CurrentMoved
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import GoldenTitle, Manifest
-from trainer.final_fit import final_fit
+from trainer.final_fit import fit_final_model
 from trainer.fit.model import Model
 from trainer.measure.figures import curves
 from trainer.measure.holdout import measure
@@ -17,7 +17,7 @@ from trainer.options import Say, TrainOptions
 from trainer.prepare import prepare
 from trainer.publish import make_manifest, make_scorer, publish
 from trainer.refresh.gate import GateLimits, Measured, Verdict, from_manifest, judge, lost_golden_titles, measured
-from trainer.train import described
+from trainer.train import describe_training
 
 TURNS = 5
 """How often a candidate is judged at most, where other trainers promote theirs in between."""
@@ -53,7 +53,7 @@ def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Se
         say("measuring on titles held out")
         trial = measure(data, options)
         say("fitting on all rows")
-        model, golden = final_fit(data, options, trial.model if trial else None)
+        model, golden = fit_final_model(data, options, trial.model if trial else None)
         say("publishing")
         candidate = _Candidate(
             model=model,
@@ -61,7 +61,7 @@ def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Se
             figures=trial.summary(options.fit.accept_precision) if trial else {},
             outcome=measured(trial.predictions, trial.tested.keys) if trial else None,
             curves=curves(trial.predictions) if trial else {},
-            training=described(options, data) | {"triggers": list(triggers)},
+            training=describe_training(options, data) | {"triggers": list(triggers)},
         )
         manifest, verdict = _judged(candidate, registry, limits, say)
     return Refreshed(manifest, verdict, len(data.postings), data.embedded_titles)

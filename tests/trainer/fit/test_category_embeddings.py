@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from trainer.fit.category_embeddings import Rows, fit_direct, fit_hinge, fit_mean, fit_softmax, weighted_sums
+from trainer.fit.category_embeddings import EmbeddedRows, fit_direct, fit_hinge, fit_mean, fit_softmax, weighted_sums
 
 CATEGORIES, DIM = 6, 16
 
@@ -15,11 +15,11 @@ def unit(rows: int, *, seed: int = 0) -> torch.Tensor:
     return normalize(torch.randn(rows, DIM, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-def clusters(per_category: int = 20, *, noise: float = 0.1, categories: int = CATEGORIES) -> Rows:
+def clusters(per_category: int = 20, *, noise: float = 0.1, categories: int = CATEGORIES) -> EmbeddedRows:
     """Rows scattered around one centre per category."""
     labels = torch.arange(categories).repeat_interleave(per_category)
     embeddings = normalize(unit(categories)[labels] + noise * unit(len(labels), seed=1), dim=1)
-    return Rows(embeddings, labels, torch.ones(len(labels)))
+    return EmbeddedRows(embeddings, labels, torch.ones(len(labels)))
 
 
 PRIOR = unit(CATEGORIES, seed=2)
@@ -73,8 +73,8 @@ def test_the_mean_of_a_category_without_rows_is_its_prior(shrinkage: float) -> N
 
 def test_a_weight_of_two_is_a_row_that_comes_twice() -> None:
     rows = clusters(3)
-    sums, counts = weighted_sums(Rows(rows.embeddings, rows.labels, 2 * rows.weights), CATEGORIES)
-    twice, number = weighted_sums(rows.with_rows(rows), CATEGORIES)
+    sums, counts = weighted_sums(EmbeddedRows(rows.embeddings, rows.labels, 2 * rows.weights), CATEGORIES)
+    twice, number = weighted_sums(rows.concatenate(rows), CATEGORIES)
     assert torch.allclose(sums, twice, atol=1e-6)
     assert counts.tolist() == number.tolist() == [[6.0]] * CATEGORIES
 
@@ -97,8 +97,8 @@ def test_softmax_lowers_the_cross_entropy_it_starts_from_and_leaves_the_start_al
 
 def test_softmax_learns_nothing_from_rows_of_weight_zero() -> None:
     rows = clusters(10)
-    wrong = Rows(rows.embeddings, rows.labels.flip(0), torch.zeros(len(rows)))
-    made = fit_softmax(rows.with_rows(wrong), PRIOR, seed=0, epochs=30, lr=0.05)
+    wrong = EmbeddedRows(rows.embeddings, rows.labels.flip(0), torch.zeros(len(rows)))
+    made = fit_softmax(rows.concatenate(wrong), PRIOR, seed=0, epochs=30, lr=0.05)
     assert torch.equal((rows.embeddings @ made.T).argmax(dim=1), rows.labels)
 
 
@@ -117,14 +117,14 @@ def test_progress_is_told_after_every_epoch_with_a_falling_loss(method: str) -> 
 
 @pytest.mark.parametrize("rows", [1, 2, 31, 33, 257])
 def test_any_number_of_rows_is_enough_to_train_on(rows: int) -> None:
-    some = Rows(unit(rows), torch.arange(rows) % CATEGORIES, torch.ones(rows))
+    some = EmbeddedRows(unit(rows), torch.arange(rows) % CATEGORIES, torch.ones(rows))
     for made in (fit_hinge(some, CATEGORIES, seed=0, epochs=1), fit_softmax(some, PRIOR, seed=0, epochs=1)):
         assert bool(torch.isfinite(made).all())
 
 
 def test_rows_are_chosen_and_joined_whole() -> None:
     rows = clusters(2)
-    chosen = rows.where(rows.labels == 1)
+    chosen = rows.select(rows.labels == 1)
     assert (len(chosen), set(chosen.labels.tolist())) == (2, {1})
-    assert torch.equal(chosen.with_rows(rows).embeddings[:2], rows.embeddings[2:4])
-    assert len(chosen.with_rows(rows)) == len(rows) + 2
+    assert torch.equal(chosen.concatenate(rows).embeddings[:2], rows.embeddings[2:4])
+    assert len(chosen.concatenate(rows)) == len(rows) + 2
