@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 Method = Literal["softmax", "hinge", "mean", "direct"]
 """How category embeddings are made; see `trainer.fit.category_embeddings`."""
 EncoderKind = Literal["given", "static", "finetuned"]
-"""`given`: the encoder as it is. `static`: the encoder distilled into token vectors. `finetuned`: the encoder fine-tuned first."""
+"""`given`: the encoder as it is. `static`: distilled into token vectors. `finetuned`: fine-tuned before the fit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ CODE_PATTERN = re.compile(r"[0-9]{2}-[0-9]{4}\.[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Descriptions:
-    """Sentences in which O*NET describes occupations, their definitions and tasks; `labels` are the numbers of their categories."""
+    """The sentences in which O*NET defines occupations and names their tasks; `labels` are the numbers of their categories."""
 
     texts: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()

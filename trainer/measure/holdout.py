@@ -103,7 +103,7 @@ def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: M
 def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
     """Return the masks of the postings `(rows,)`, and of the reject examples.
 
-    They are drawn join_held_out_parts, so that a title which both have is held out of both.
+    They are drawn together, so that a title which both have is held out of both.
     """
     rows = (*data.postings, *data.rejects)
     tested, calibrating = three_ways(

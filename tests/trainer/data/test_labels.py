@@ -108,7 +108,8 @@ def test_without_being_asked_for_new_categories_are_reported_and_the_flag_is_nam
     found = read(*NEW)
     assert not found.categories
     assert list(found.describe()) == [
-        f"left out: 6 rows with {OUTSIDE_TAXONOMY}, first at a.csv, row 2 (15-9999.00); --new-categories keeps those of a code with a name"
+        f"left out: 6 rows with {OUTSIDE_TAXONOMY}, first at a.csv, row 2 (15-9999.00); "
+        "--new-categories keeps those of a code with a name"
     ]
 
 
