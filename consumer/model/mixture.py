@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch.nn.functional import normalize
 
+from consumer.model.queries import Queries
 from consumer.model.serving_options import AS_TRAINED, Switches
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 from schemas.soc import GROUP_LEVELS, Level
@@ -31,19 +32,6 @@ class Tensors:
     line: torch.Tensor | None = None
     exemplars: torch.Tensor | None = None
     titles: tuple[KnownTitle, ...] = ()
-    body: torch.Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Queries:
-    """A batch to score: unit rows `(n, dim)` of the cleaned titles and, with a line part, of the lines; keys of exact titles.
-
-    `body`, with a body part, holds unit rows too, and rows of zeros for postings without a body.
-    """
-
-    title: torch.Tensor
-    line: torch.Tensor | None
-    keys: Sequence[str]
     body: torch.Tensor | None = None
 
 

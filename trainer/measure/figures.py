@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from schemas.soc import LEVELS, MAJOR_GROUPS
+from schemas.soc import LEVELS, MAJOR_GROUPS, soc_major
 from trainer.measure.predictions import Predictions
 
 Figures = dict[str, Any]
@@ -91,7 +91,7 @@ def by_bucket(p: Predictions) -> list[Figures]:
 
 def by_major_group(p: Predictions) -> list[Figures]:
     """Return code, name, rows, top-1, top-5, macro top-1 and mean rank-1 probability of each 2-digit SOC group with rows."""
-    groups = [code[:2] for code in p.codes]
+    groups = [soc_major(code) for code in p.codes]
     found = []
     for group in sorted({groups[label] for label in p.labels.tolist()}):
         mask = torch.tensor([own == group for own in groups])[p.labels]

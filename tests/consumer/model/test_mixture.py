@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from consumer.model.answers import Scored
-from consumer.model.mixture import Mixture, Parts, Queries, Tensors, blend
+from consumer.model.mixture import Mixture, Parts, Tensors, blend
+from consumer.model.queries import Queries
 from consumer.model.serving_options import AS_TRAINED, Part, Switches
 from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
 from tests.support.tiny_model import (
