@@ -32,7 +32,7 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
         figures = measured.summary(options.fit.accept_precision) if measured else {}
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
         report(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
-        replaced = registry.current() if measured is None and options.promote else None
+        replaced = registry.read_current() if measured is None and options.promote else None
         model, golden = final_fit(data, options, measured.model if measured else None)
         shapes = curves(measured.predictions) if measured else {}
         manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures, curves=shapes)

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from schemas.artifact import Calibration, Category, Decide, KnownTitle
+from schemas.artifact import Calibration, Category, KnownTitle, Thresholds
 from schemas.events import Decision, Evidence, Group, OccupationMatch
 from schemas.soc import GROUP_LEVELS, group_code, soc_major
 
 
-class Scored(BaseModel):
+class Answer(BaseModel):
     """The answer for one title."""
 
     model_config = ConfigDict(frozen=True)
@@ -22,7 +22,7 @@ class Scored(BaseModel):
     evidence: Evidence
 
 
-class Row(NamedTuple):
+class ScoredRow(NamedTuple):
     """What is kept of one posting: categories, groups and exemplars as numbers, a tenth of an answer's size."""
 
     flags: list[int]
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     similarities: list[float]
 
 
-class Answers:
+class AnswerMaker:
     """Puts the rows of one model version into words."""
 
     def __init__(
@@ -58,14 +58,14 @@ class Answers:
         ]
         self._group_codes = [[(level.digits, group_code(code, level)) for level in GROUP_LEVELS] for code in self._codes]
 
-    def answer(self, row: Row) -> Scored:
+    def make_answer(self, row: ScoredRow) -> Answer:
         """Return the answer for a row. Raises ValueError where a probability is no number."""
         known, with_body = map(bool, row.flags)
-        decision = self.decision(row.probabilities[0], row.probabilities[0] - sum(row.probabilities[1:2]), known, with_body)
+        decision = self.decide(row.probabilities[0], row.probabilities[0] - sum(row.probabilities[1:2]), known, with_body)
         groups = self._groups(row)
         # The whole code is for `accept` alone: the decision is about it, and a backoff to it would say the opposite.
         sure = [group for group in groups[:-1] if group["probability"] >= self._calibration.precision]
-        return Scored.model_validate(  # once for all, which is faster than object by object
+        return Answer.model_validate(  # once for all, which is faster than object by object
             {
                 "occupations": [
                     {**self._names[i], "rank": rank, "score": round(score, 6), "probability": round(probability, 6)}
@@ -79,16 +79,16 @@ class Answers:
             }
         )
 
-    def decision(self, probability: float, lead: float, known: bool, with_body: bool) -> Decision:  # noqa: FBT001 - columns
+    def decide(self, probability: float, lead: float, known: bool, with_body: bool) -> Decision:  # noqa: FBT001 - columns
         """Return what the probability of rank 1 and its lead over rank 2 permit."""
-        decide: Decide = self._calibration.known if known else self._calibration.new
+        thresholds: Thresholds = self._calibration.known if known else self._calibration.new
         if with_body and self._uses_body:
-            decide = self._calibration.body or decide
-        if probability >= decide.accept_at and lead >= decide.accept_margin:
+            thresholds = self._calibration.body or thresholds
+        if probability >= thresholds.accept_at and lead >= thresholds.accept_margin:
             return "accept"
-        return "review" if probability >= decide.review_at else "unclassified"
+        return "review" if probability >= thresholds.review_at else "unclassified"
 
-    def _groups(self, row: Row) -> list[dict[str, Any]]:
+    def _groups(self, row: ScoredRow) -> list[dict[str, Any]]:
         coarser = [self._group_codes[member][level] for level, member in enumerate(row.group_members)]
         named = [*coarser, (8, self._codes[row.ids[0]])]
         probabilities = [*row.group_probabilities, row.probabilities[0]]
@@ -97,7 +97,7 @@ class Answers:
             for (digits, code), probability in zip(named, probabilities, strict=True)
         ]
 
-    def _nearest(self, row: Row) -> list[dict[str, Any]]:
+    def _nearest(self, row: ScoredRow) -> list[dict[str, Any]]:
         found = [(self._titles[i], cosine) for i, cosine in zip(row.nearest, row.similarities, strict=True)]
         return [
             {"title": title.title, "onet_code": self._codes[title.category], "similarity": round(cosine, 6)}

@@ -131,11 +131,11 @@ def load_encoder(
     device: str = "auto",
     max_seq_length: int = 128,
     precision: Precision = "auto",
-    called: str | None = None,
+    encoder_id: str | None = None,
 ) -> SentenceEncoder:
     """Load the SentenceTransformer `name`: a folder, the packaged MiniLM, or a hub name, looked for in that order.
 
-    `called` is the id that artifacts give it, where the folder's own name says nothing.
+    `encoder_id` is the id that artifacts give it, where the folder's own name says nothing.
 
     Raises EncoderError when it cannot be found or loaded.
     """
@@ -160,7 +160,7 @@ def load_encoder(
     except AttributeError as error:
         raise EncoderError(f"{folder} does not begin with a model that takes text, as modules.json says: {error}") from error
     _check_vocabulary(folder, vocabulary, known)
-    ref = EncoderRef(id=called or name, sha256=sha256, dim=model.get_embedding_dimension(), max_seq_length=length)
+    ref = EncoderRef(id=encoder_id or name, sha256=sha256, dim=model.get_embedding_dimension(), max_seq_length=length)
     encoder = SentenceEncoder(model, ref, precision=precision, pads=not isinstance(module, StaticEmbedding))
     _check_longest(folder, encoder)
     return encoder

@@ -3,7 +3,6 @@
 One matrix product a part. Serving and calibration both go through here; texts and matches are the scorer's.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -11,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from consumer.model.queries import Queries
-from consumer.model.serving_options import AS_TRAINED, Switches
+from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 from schemas.soc import GROUP_LEVELS, Level
 from schemas.text import title_key
@@ -60,13 +59,13 @@ class Parts:
     body: torch.Tensor | None
     with_body: torch.Tensor
 
-    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Parts":
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Parts":
         """Return the parts with each tensor that is there changed."""
         there = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
         return replace(self, **{name: change(value) for name, value in there.items()})
 
 
-def alone(mix: Mix, parts: Parts) -> dict[str, torch.Tensor]:
+def predict_by_part(mix: Mix, parts: Parts) -> dict[str, torch.Tensor]:
     """Return what title, exemplars and line say each by itself, probabilities `(n, categories)` by the name of their weight."""
     said = {"title_weight": torch.softmax(mix.scale * parts.title, dim=1)}
     if parts.vote is not None:
@@ -76,7 +75,7 @@ def alone(mix: Mix, parts: Parts) -> dict[str, torch.Tensor]:
     return said
 
 
-def weighted(mix: Mix, said: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def average_by_weight(mix: Mix, said: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the weighted mean `(n, categories)` of what parts say; the weights of those that are missing fall to the others."""
     weights = {name: getattr(mix, name) for name in said}
     total = sum(weights.values())
@@ -85,7 +84,7 @@ def weighted(mix: Mix, said: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def blend(mix: Mix, parts: Parts) -> torch.Tensor:
     """Return the mixed probabilities `(n, categories)` of all parts: see `Mix` for the formula."""
-    mixed = weighted(mix, alone(mix, parts))
+    mixed = average_by_weight(mix, predict_by_part(mix, parts))
     if parts.counts is not None and mix.known_prior is not None:
         mixed = (mix.known_prior * mixed + parts.counts) / (mix.known_prior + parts.counts.sum(dim=1, keepdim=True))
     if parts.body is None or not mix.body_weight:
@@ -104,10 +103,10 @@ class Mixture:
         exemplars: Exemplars | None,
         device: torch.device,
         *,
-        switches: Switches = AS_TRAINED,
+        serving_options: ServingOptions = AS_TRAINED,
     ) -> None:
         """Move the matrices to `device`. Raises ValueError on shapes, NaN or rows of length zero."""
-        without = switches.without
+        without = serving_options.without
         self.categories, self.titles, self.mix = tensors.categories, tensors.titles, mix
         self._title = _unit_rows("title", tensors.title, len(self.categories)).to(device)
         self._line = None
@@ -125,16 +124,10 @@ class Mixture:
             self._voter_categories = torch.tensor([title.category for title in voters], device=device)
             self._voter_weights = torch.tensor([title.weight for title in voters], device=device)
         self._known = {} if "known" in without else _exact_titles(self.titles)
-        adjustment = switches.prior_adjustment
+        adjustment = serving_options.prior_adjustment
         self._log_prior = adjustment * _log_shares(self.categories).to(device) if adjustment else None
         self._groups = [tuple(t.to(device) for t in _groups(self.categories, level)) for level in GROUP_LEVELS]
         self.device = device
-
-    def with_mix(self, mix: Mix) -> "Mixture":
-        """Return this mixture under other weights; the matrices are shared."""
-        other = copy.copy(self)
-        other.mix = mix
-        return other
 
     @property
     def uses_line(self) -> bool:
@@ -150,7 +143,7 @@ class Mixture:
         """Return whether a labelled posting had this very title (normalised)."""
         return key in self._known
 
-    def nearest(self, titles: torch.Tensor) -> Nearest | None:
+    def find_nearest(self, titles: torch.Tensor) -> Nearest | None:
         """Return the nearest exemplars of unit rows `(n, dim)` and their vote; None without exemplars."""
         if self._exemplars is None:
             return None
@@ -162,8 +155,8 @@ class Mixture:
         few = slice(None, min(NEAREST, best.values.shape[1]))
         return Nearest(best.indices[:, few], best.values[:, few], vote / vote.sum(dim=1, keepdim=True))
 
-    def parts(self, queries: Queries, nearest: Nearest | None) -> Parts:
-        """Return what each part says of the queries; `nearest` is `self.nearest` of their titles."""
+    def score_parts(self, queries: Queries, nearest: Nearest | None) -> Parts:
+        """Return what each part says of the queries; `nearest` is `self.find_nearest` of their titles."""
         body = queries.body
         with_body = torch.zeros(len(queries.keys), dtype=torch.bool, device=self.device) if body is None else body.any(dim=1)
         return Parts(
@@ -176,7 +169,7 @@ class Mixture:
             with_body=with_body,
         )
 
-    def calibrated(self, mixed: torch.Tensor, parts: Parts, calibration: Calibration) -> torch.Tensor:
+    def calibrate(self, mixed: torch.Tensor, parts: Parts, calibration: Calibration) -> torch.Tensor:
         """Return calibrated probabilities `(n, categories)`: known titles, new ones and postings with a body apart."""
         sharpness = torch.where(parts.known, calibration.known.sharpness, calibration.new.sharpness)
         if calibration.body is not None and parts.body is not None:
@@ -184,7 +177,7 @@ class Mixture:
         logits = sharpness[:, None] * mixed.clamp_min(1e-9).log()
         return torch.softmax(logits if self._log_prior is None else logits - self._log_prior, dim=1)
 
-    def groups(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def find_groups(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return per level of `GROUP_LEVELS` the likeliest group: a category in it and its probability, both `(n, levels)`."""
         members, sums = [], []
         by_category = probabilities.T.contiguous()  # whole rows are added up: several times faster than columns

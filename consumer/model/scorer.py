@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from consumer.errors import ArtifactError, ScorerFailed
-from consumer.model.answers import Answers, Row, Scored
+from consumer.model.answers import Answer, AnswerMaker, ScoredRow
 from consumer.model.encoder import Encoder
 from consumer.model.mixture import Mixture, Nearest, Parts, blend
 from consumer.model.queries import Queries, QueryEncoders, make_queries
@@ -67,10 +67,10 @@ class Scorer:
         )
         self.mixture = mixture
         self._top_n = top_n
-        self._answers = Answers(
+        self._answer_maker = AnswerMaker(
             mixture.categories, mixture.titles, manifest.calibration, top_n=top_n, uses_body=mixture.uses_body
         )
-        self._cache: OrderedDict[_Key, Row] = OrderedDict()  # least recently used first
+        self._cache: OrderedDict[_Key, ScoredRow] = OrderedDict()  # least recently used first
         self._cache_size = cache_size
         self._at_once = sys.maxsize
 
@@ -84,7 +84,7 @@ class Scorer:
         """The categories it chooses from."""
         return self.mixture.categories
 
-    def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Scored]:
+    def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Answer]:
         """Return the answer for each title, in order; `bodies`, if given, are those of the same postings.
 
         Each distinct text is computed at most once. Raises ValueError where there are not as many bodies as titles.
@@ -95,7 +95,7 @@ class Scorer:
         new = {key: posting for key, posting in zip(keys, asked, strict=True) if key not in known}
         known.update(zip(new, self._compute(list(new.values())), strict=True))
         self._remember(known)
-        answers = {key: self._answers.answer(row) for key, row in known.items()}
+        answers = {key: self._answer_maker.make_answer(row) for key, row in known.items()}
         return [answers[key] for key in keys]
 
     def judge(self, queries: Queries) -> tuple[torch.Tensor, list[Decision]]:
@@ -105,13 +105,13 @@ class Scorer:
         leads = best[:, 0] - best[:, 1:].sum(dim=1)
         columns = (best[:, 0], leads, parts.known, parts.with_body)
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        return probabilities, [self._answers.decision(*row) for row in rows]
+        return probabilities, [self._answer_maker.decide(*row) for row in rows]
 
     def _said(self, queries: Queries) -> tuple[Nearest | None, Parts, torch.Tensor]:
         """Return the nearest exemplars, what each part says, and what all of them come to, calibrated `(n, categories)`."""
-        nearest = self.mixture.nearest(queries.title)
-        parts = self.mixture.parts(queries, nearest)
-        return nearest, parts, self.mixture.calibrated(blend(self.mixture.mix, parts), parts, self.manifest.calibration)
+        nearest = self.mixture.find_nearest(queries.title)
+        parts = self.mixture.score_parts(queries, nearest)
+        return nearest, parts, self.mixture.calibrate(blend(self.mixture.mix, parts), parts, self.manifest.calibration)
 
     def probe(self) -> None:
         """Score a title that is known to be good, past the cache. Raises ScorerFailed where even that cannot be scored."""
@@ -129,9 +129,9 @@ class Scorer:
         line = plain_text(title) if self.mixture.uses_line else clean_title(title)
         return _Asked(line, body_text(body) if body and self.mixture.uses_body else "")
 
-    def _compute(self, asked: Sequence[_Asked]) -> list[Row]:
+    def _compute(self, asked: Sequence[_Asked]) -> list[ScoredRow]:
         """Return the rows, at most `self._at_once` computed at a time; that is halved where the device's memory runs out."""
-        rows: list[Row] = []
+        rows: list[ScoredRow] = []
         while left := asked[len(rows) : len(rows) + self._at_once]:
             try:
                 rows += self._computed(left)
@@ -144,20 +144,20 @@ class Scorer:
                 )
         return rows
 
-    def _computed(self, asked: Sequence[_Asked]) -> list[Row]:
+    def _computed(self, asked: Sequence[_Asked]) -> list[ScoredRow]:
         mixture, lines = self.mixture, [posting.line for posting in asked]
         queries = make_queries(self._encoders, list(map(clean_title, lines)), lines, [posting.body for posting in asked])
         nearest, parts, probabilities = self._said(queries)
         best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
-        members, sums = mixture.groups(probabilities)
+        members, sums = mixture.find_groups(probabilities)
         flags, none = torch.stack((parts.known, parts.with_body), dim=1), best.values[:, :0]
         ids, cosines = (nearest.ids, nearest.cosines) if nearest else (none, none)
         # Two copies to the host per batch.
         numbers = _on_host([flags, best.indices, members, ids], torch.int64)
         shares = _on_host([parts.title.gather(1, best.indices), best.values, sums, cosines], torch.float32)
-        return [Row(*row) for row in zip(*numbers, *shares, strict=True)]
+        return [ScoredRow(*row) for row in zip(*numbers, *shares, strict=True)]
 
-    def _remember(self, rows: dict[_Key, Row]) -> None:
+    def _remember(self, rows: dict[_Key, ScoredRow]) -> None:
         if not self._cache_size:
             return
         for text, row in rows.items():
@@ -194,7 +194,7 @@ def check_serveable(scorer: Scorer) -> None:
             )
 
 
-def _golden_answers(scorer: Scorer) -> list[Scored]:
+def _golden_answers(scorer: Scorer) -> list[Answer]:
     """Return the answers for the golden titles, asked with bodies, too, where those are looked at: that there are answers is all.
 
     Raises ArtifactError where a probability is no number, or anything else goes wrong: a version that cannot answer is refused.

@@ -10,7 +10,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, slots=True)
-class Switches:
+class ServingOptions:
     """What a consumer changes in a model: parts to leave out (the others share their weight), and the class prior.
 
     `prior_adjustment` a multiplies every probability by share ** -a, share being the category's of the training postings:
@@ -21,4 +21,4 @@ class Switches:
     prior_adjustment: float = 0.0
 
 
-AS_TRAINED = Switches()
+AS_TRAINED = ServingOptions()

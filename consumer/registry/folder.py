@@ -29,7 +29,7 @@ from consumer.safe_files import STAGED_PREFIX, fsync, resolve_within
 from schemas.artifact import Manifest
 
 STAGING, REMOVED = ".staging-", ".removed-"
-ANY = "*"
+ANY_VERSION = "*"
 """What `instead_of` is where it does not matter; no version is called so."""
 SHA256 = re.compile("[0-9a-f]{64}")
 YOUNG_S = 3_600.0
@@ -39,7 +39,7 @@ YOUNG_S = 3_600.0
 class ModelRegistry(Protocol):
     """Where versions are published, promoted and loaded."""
 
-    def current(self) -> str | None:
+    def read_current(self) -> str | None:
         """Return the version in service, None when nothing was promoted yet. Raises RegistryError, ArtifactError."""
         ...
 
@@ -47,7 +47,7 @@ class ModelRegistry(Protocol):
         """Return a version after every check that needs no encoder. Raises ArtifactError."""
         ...
 
-    def encoder_folder(self, sha256: str) -> Path | None:
+    def find_encoder(self, sha256: str) -> Path | None:
         """Return where the registry keeps the encoder with these weights, None if it does not."""
         ...
 
@@ -58,11 +58,11 @@ class FolderRegistry:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def current(self) -> str | None:
+    def read_current(self) -> str | None:
         """Return the promoted version, None when there is none yet."""
         return next(iter(read_pointer(self.root)), None)
 
-    def versions(self) -> list[Manifest]:
+    def list_versions(self) -> list[Manifest]:
         """Return the manifests of all versions that can be read, oldest first."""
         manifests = []
         for folder in sorted((self.root / "versions").glob("*")):
@@ -70,7 +70,7 @@ class FolderRegistry:
                 manifests.append(read_manifest(folder, within=self.root))
         return sorted(manifests, key=lambda m: (m.trained_at, m.version))
 
-    def unreadable(self) -> dict[str, str]:
+    def explain_unreadable(self) -> dict[str, str]:
         """Return the versions whose manifest cannot be read, and the one in service if it is gone, each with the reason."""
         names = {folder.name for folder in (self.root / "versions").glob("*")} | set(read_pointer(self.root)[:1])
         found = {}
@@ -85,7 +85,7 @@ class FolderRegistry:
         """Return a version, its files checked against the manifest. Raises ArtifactError."""
         return read_artifact(self._folder(version), within=self.root)
 
-    def encoder_folder(self, sha256: str) -> Path | None:
+    def find_encoder(self, sha256: str) -> Path | None:
         """Return where the registry keeps the encoder with these weights, None if it does not. Raises ArtifactError for links."""
         folder = self.root / "encoders" / sha256
         if not SHA256.fullmatch(sha256) or not folder.is_dir():
@@ -100,7 +100,7 @@ class FolderRegistry:
         """Keep a copy of an encoder that no other place has; returns the sha256 of its weights. Raises RegistryError."""
         sha256 = weights_sha256(source)
         with self._writing():
-            if self.encoder_folder(sha256) is None:
+            if self.find_encoder(sha256) is None:
                 (self.root / "encoders").mkdir(exist_ok=True)
                 staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.root))
                 shutil.copytree(source, staging, dirs_exist_ok=True)
@@ -126,14 +126,14 @@ class FolderRegistry:
         with self._writing():
             return self._store(manifest, tensors)
 
-    def release(self, manifest: Manifest, tensors: Tensors, *, instead_of: str | None = ANY) -> Manifest:
+    def release(self, manifest: Manifest, tensors: Tensors, *, instead_of: str | None = ANY_VERSION) -> Manifest:
         """Store a version and put it in service in one step, as `publish` and `promote` do.
 
         `instead_of` is the version that this one was found no worse than, None where there was none: raises CurrentMoved, with
         nothing stored, when another is in service by now.
         """
         with self._writing():
-            if instead_of != ANY and (current := self.current()) != instead_of:
+            if instead_of != ANY_VERSION and (current := self.read_current()) != instead_of:
                 raise CurrentMoved(f"version {current} is in service by now, not {instead_of}")
             complete = self._store(manifest, tensors)
             self._promote(complete.version)
@@ -144,7 +144,7 @@ class FolderRegistry:
         with self._writing():
             self._promote(version)
 
-    def rollback(self) -> str:
+    def roll_back(self) -> str:
         """Put the last version before the current one that is whole back in service and return it.
 
         Raises RegistryError when there is none.
@@ -170,7 +170,7 @@ class FolderRegistry:
         ArtifactError for a pointer that cannot be read: then nothing is removed.
         """
         with self._writing():
-            pointer, manifests = read_pointer(self.root), self.versions()
+            pointer, manifests = read_pointer(self.root), self.list_versions()
             spare = [m.version for m in manifests if m.version not in pointer[:2]]
             removed = spare[: max(0, len(manifests) - keep)]
             if kept := [version for version in pointer if version not in removed]:
@@ -204,7 +204,7 @@ class FolderRegistry:
 
     def _remove_unnamed_encoders(self) -> None:
         """Remove encoders that no version names, except young ones: a trainer stores them before the version is there."""
-        manifests = self.versions()
+        manifests = self.list_versions()
         if len(manifests) < len(list((self.root / "versions").glob("*"))):
             return  # one that cannot be read may need any of them
         named = {ref.sha256 for m in manifests for ref in (m.encoder, m.line_encoder, m.body_encoder) if ref}

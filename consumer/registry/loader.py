@@ -12,7 +12,7 @@ from consumer.errors import ArtifactError, EncoderError
 from consumer.model.encoder import Encoder, load_encoder
 from consumer.model.mixture import Mixture
 from consumer.model.scorer import Scorer, check_serveable
-from consumer.model.serving_options import AS_TRAINED, Precision, Switches
+from consumer.model.serving_options import AS_TRAINED, Precision, ServingOptions
 from consumer.registry.artifact import Artifact
 from consumer.registry.folder import ModelRegistry
 from schemas.artifact import EncoderRef
@@ -30,7 +30,7 @@ class ScorerLoader:
         precision: Precision = "auto",
         top_n: int = 5,
         cache_size: int = 0,
-        switches: Switches = AS_TRAINED,
+        serving_options: ServingOptions = AS_TRAINED,
     ) -> None:
         """Take options; `encoder` overrides where the artifact's encoder lies, its weights must be the same."""
         self.registry = registry
@@ -39,7 +39,7 @@ class ScorerLoader:
         self._precision = precision
         self._top_n = top_n
         self._cache_size = cache_size
-        self._switches = switches
+        self._serving_options = serving_options
         self._encoders: dict[EncoderRef, Encoder] = {}
 
     def load(self, version: str) -> Scorer:
@@ -52,16 +52,16 @@ class ScorerLoader:
                 encoders[ref] = self._encoder_of(version, ref, None)
         scorer = self._scorer(artifact, encoders, AS_TRAINED)
         check_serveable(scorer)  # as it was published; the switches are the user's own
-        if self._switches != AS_TRAINED:
-            scorer = self._scorer(artifact, encoders, self._switches)
+        if self._serving_options != AS_TRAINED:
+            scorer = self._scorer(artifact, encoders, self._serving_options)
         self._encoders = encoders
         _freeze_for_gc()
         return scorer
 
-    def _scorer(self, artifact: Artifact, encoders: Mapping[EncoderRef, Encoder], switches: Switches) -> Scorer:
+    def _scorer(self, artifact: Artifact, encoders: Mapping[EncoderRef, Encoder], serving_options: ServingOptions) -> Scorer:
         manifest, encoder = artifact.manifest, encoders[artifact.manifest.encoder]
         try:
-            mixture = Mixture(artifact.tensors, manifest.mix, manifest.exemplars, encoder.device, switches=switches)
+            mixture = Mixture(artifact.tensors, manifest.mix, manifest.exemplars, encoder.device, serving_options=serving_options)
         except ValueError as error:
             raise ArtifactError("shape", f"version {manifest.version}: {error}") from error
         except torch.OutOfMemoryError as error:
@@ -81,7 +81,7 @@ class ScorerLoader:
         for used in self._encoders.values():
             if (used.ref.sha256, used.ref.max_seq_length) == (ref.sha256, ref.max_seq_length):
                 return _of_dim(version, used, ref)
-        wanted = override or str(self.registry.encoder_folder(ref.sha256) or ref.id)
+        wanted = override or str(self.registry.find_encoder(ref.sha256) or ref.id)
         try:
             encoder = load_encoder(wanted, device=self._device, max_seq_length=ref.max_seq_length, precision=self._precision)
         except OSError as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from consumer.errors import ArtifactError, EncoderError, Reason, RegistryError
 from consumer.metrics import Metrics
 from consumer.model.scorer import Scorer
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 from consumer.registry.loader import ScorerLoader
 
 REFUSED_RETRY_S = 30.0
@@ -28,7 +28,7 @@ class Reloader:
         self._interval_s = interval_s
         self._ready: Scorer | None = None
         self._stop = threading.Event()
-        self._thread = Background("reloader", self._watch)
+        self._thread = BackgroundThread("reloader", self._watch)
 
     def start(self) -> None:
         """Start watching."""
@@ -48,7 +48,7 @@ class Reloader:
     def look(self) -> None:
         """Look once: load the version the pointer names if it is new; on any fault keep what serves."""
         try:
-            version = self._loader.registry.current()
+            version = self._loader.registry.read_current()
         except (ArtifactError, RegistryError) as error:
             reason = error.reason if isinstance(error, ArtifactError) else "unreadable"
             self._report("unavailable", reason, f"the registry cannot be read, the model in service stays: {error}")

@@ -30,7 +30,7 @@ def train(root: Path, name: str, turns: int) -> None:
             registry.publish(manifest(version), TENSORS)
             unless("no artifact at", lambda version=version: registry.promote(version))  # another trainer has pruned it
         if rng.random() < 0.3:
-            unless("knows no earlier version", registry.rollback)
+            unless("knows no earlier version", registry.roll_back)
         if rng.random() < 0.5:
             registry.prune(TRAINERS + 2)
         print(version, flush=True)
@@ -54,11 +54,11 @@ def trainer(root: Path, name: str, turns: int = TURNS) -> subprocess.Popen[bytes
 def look(registry: FolderRegistry) -> str:
     """Load the version in service as a consumer does; one that was replaced and pruned in between is not looked for."""
     while True:
-        version = registry.current() or ""
+        version = registry.read_current() or ""
         try:
             assert registry.load(version).manifest.version == version
         except ArtifactError:
-            if registry.current() == version:
+            if registry.read_current() == version:
                 raise
         else:
             return version
@@ -135,8 +135,8 @@ def test_a_version_replaces_only_the_one_that_it_was_compared_with(tmp_path: Pat
     with pytest.raises(CurrentMoved, match="version v3 is in service by now, not v1"):
         registry.release(manifest("v4"), TENSORS, instead_of="v1")
     registry.release(manifest("v5"), TENSORS)
-    assert [m.version for m in registry.versions()] == ["v1", "v3", "v5"], "nothing is stored of what came too late"
-    assert registry.current() == "v5"
+    assert [m.version for m in registry.list_versions()] == ["v1", "v3", "v5"], "nothing is stored of what came too late"
+    assert registry.read_current() == "v5"
 
 
 def test_an_encoder_that_cannot_be_copied_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, ValidationError
 
 from schemas.artifact import Category
 from schemas.events import LabelledPosting
-from schemas.tables import NOT_UTF8, TableError, check_columns, csv_rows
+from schemas.tables import NOT_UTF8, TableError, check_columns, read_csv_rows
 from schemas.text import MAX_BODY_CHARS
 from trainer.data.labels import NO_NEW_CATEGORY, OUTSIDE, UNCLASSIFIED, LabelRules, Labels, is_unclassified, new_categories
 from trainer.data.repeats import Place, without_repeats
@@ -175,7 +175,7 @@ def _rows(name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        for row, fields in csv_rows(lines, str(path), delimiter=delimiter, required=REQUIRED):
+        for row, fields in read_csv_rows(lines, str(path), delimiter=delimiter, required=REQUIRED):
             if isinstance(fields, TableError):
                 raise fields
             if any(NOT_UTF8.search(cell) for cell in fields.values()):

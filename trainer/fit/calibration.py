@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from consumer.model.mixture import Mixture, Parts, alone, blend, weighted
+from consumer.model.mixture import Mixture, Parts, average_by_weight, blend, predict_by_part
 from consumer.model.queries import Queries
-from schemas.artifact import Calibration, Decide, Mix
+from schemas.artifact import Calibration, Mix, Thresholds
 
 MIN_ROWS = 30
 """A threshold, or a stratum of its own, needs so many postings to stand on."""
@@ -47,7 +47,7 @@ class HeldOut:
 
     def where(self, mask: torch.Tensor) -> "HeldOut":
         """Return the postings for which `mask` `(n,)` is true."""
-        return HeldOut(self.parts.each(lambda values: values[mask]), self.labels[mask], self.weights[mask])
+        return HeldOut(self.parts.map(lambda values: values[mask]), self.labels[mask], self.weights[mask])
 
 
 def held_out(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOut:
@@ -56,7 +56,7 @@ def held_out(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOu
     The postings of a title that is new to the model weigh as much as one posting together: they are right or wrong
     together, too, and a title with a hundred would drown the others.
     """
-    parts = mixture.parts(queries, mixture.nearest(queries.title)).each(lambda values: values.cpu())
+    parts = mixture.score_parts(queries, mixture.find_nearest(queries.title)).map(lambda values: values.cpu())
     fits = (labels != REJECT).tolist()
     times = Counter(key for key, has_category in zip(queries.keys, fits, strict=True) if has_category)
     shared = torch.tensor([1 / max(1, times[key]) for key in queries.keys])
@@ -85,10 +85,10 @@ def best_scale(cosines: torch.Tensor, held: HeldOut) -> float:
 
 def best_mix(mix: Mix, held: HeldOut) -> Mix:
     """Return `mix` with the weights of its parts that make the held-out labels likeliest, on a grid of tenths."""
-    said = alone(mix, held.parts)
+    said = predict_by_part(mix, held.parts)
 
     def loss(pair: tuple[float, float]) -> float:
-        mixed = weighted(_weights(mix, *pair), said).clamp_min(1e-9).log()
+        mixed = average_by_weight(_weights(mix, *pair), said).clamp_min(1e-9).log()
         # Judged as it will be once it is sharpened: unsharpened, the more confident part would win whatever it knows.
         return min(_loss(sharpness * mixed, held) for sharpness in (1.0, 1.25, 1.5, 2.0))
 
@@ -145,7 +145,7 @@ def calibrate(mix: Mix, held: HeldOut, *, precision: float) -> Calibration:
     return Calibration(precision=precision, new=fitted[0] or either, known=fitted[1] or either, body=body)
 
 
-def _decide(mix: Mix, held: HeldOut, *, precision: float) -> Decide:
+def _decide(mix: Mix, held: HeldOut, *, precision: float) -> Thresholds:
     """Fit one stratum of n postings, one of them at least no REJECT.
 
     `accept_at` is the least probability from which on `precision` of the postings are right, at the margin that covers most;
@@ -164,7 +164,7 @@ def _decide(mix: Mix, held: HeldOut, *, precision: float) -> Decide:
         choices.append((count, -margin, at))
     _count, margin, accept_at = max(choices)
     review_at = _review_at(best[:, 0], right, accept_at)
-    return Decide(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
+    return Thresholds(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
 
 
 def _logs(mix: Mix, held: HeldOut) -> torch.Tensor:

@@ -118,7 +118,7 @@ def saved(static: Static, source: Source, *, max_tokens: int = 128) -> tuple[Sen
         distill.save(static, folder)
     except (OSError, SafetensorError) as error:
         raise RegistryError(f"the temporary folder {source.work} cannot be written: {error}; TMPDIR names another") from error
-    return load_encoder(str(folder), device=str(source.encoder.device), max_seq_length=max_tokens, called=STATIC_ID), folder
+    return load_encoder(str(folder), device=str(source.encoder.device), max_seq_length=max_tokens, encoder_id=STATIC_ID), folder
 
 
 def finetuned(
@@ -154,7 +154,7 @@ def finetuned(
             max_seq_length=source.encoder.ref.max_seq_length,
             progress=shown(bar, f"{what}: fine-tuning"),
         )
-    return load_encoder(str(made), device=str(source.encoder.device), called=f"{source.encoder_name}, fine-tuned"), made
+    return load_encoder(str(made), device=str(source.encoder.device), encoder_id=f"{source.encoder_name}, fine-tuned"), made
 
 
 def _first_of_each(labels: torch.Tensor, count: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 
 from consumer.errors import EncoderError
 from consumer.model.mixture import Mixture, Tensors
-from schemas.artifact import Calibration, Decide, Exemplars, Mix
+from schemas.artifact import Calibration, Exemplars, Mix, Thresholds
 from trainer.fit import calibration as calibrate
 from trainer.fit.calibration import HeldOut
 from trainer.fit.category_embeddings import Observe
@@ -19,7 +19,7 @@ from trainer.options import FitOptions
 NEIGHBOURS, TEMPERATURE = 50, 0.04
 MIN_BODIES = 200
 """Labelled postings with a body that it takes to train the body's part."""
-_FOR_REVIEW = Decide(accept_at=calibrate.NEVER, review_at=0.0)
+_FOR_REVIEW = Thresholds(accept_at=calibrate.NEVER, review_at=0.0)
 UNCALIBRATED = Calibration(new=_FOR_REVIEW, known=_FOR_REVIEW)
 """Where no held-out row is left to calibrate on: every posting is for review."""
 

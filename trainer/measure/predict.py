@@ -32,7 +32,7 @@ def decisions(model: Model, titles: Titles) -> list[Decision]:
 def body_alone(model: Model, titles: Titles) -> Predictions:
     """Return what the body's part says by itself, uncalibrated, all for review. Raises ValueError where there is none."""
     mixture = model.mixture()
-    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(queries(model, titles))]
+    parts = [mixture.score_parts(some, mixture.find_nearest(some.title)).body for some in _chunks(queries(model, titles))]
     if any(part is None for part in parts):
         raise ValueError("the model has no part that looks at bodies")
     cosines = torch.cat([part for part in parts if part is not None])
