@@ -242,7 +242,7 @@ ATTACKS: dict[str, tuple[str, Damage]] = {
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the garbage collection after a reload: beside all that tests import, it takes longer than all the rest."""
-    monkeypatch.setattr("consumer.registry.loader._freeze_for_gc", lambda: None)
+    monkeypatch.setattr("consumer.registry.loader._exempt_from_collection", lambda: None)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from consumer.errors import ArtifactError, CurrentMoved, RegistryError
 from consumer.model.encoder_folder import weights_sha256
 from consumer.registry.folder import FolderRegistry
+from consumer.registry.writers_lock import hold_lock
 from tests.conftest import ROOT
 from tests.support.brokers import wait_until
 from tests.support.tiny_model import TENSORS, manifest, publish
@@ -111,8 +112,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) ->
 
 
 def test_what_a_writer_at_work_has_begun_is_left_alone(tmp_path: Path) -> None:
-    registry = FolderRegistry(tmp_path)
-    with registry._writing():
+    with hold_lock(tmp_path):
         (tmp_path / ".staging-x").mkdir()
         waiting = trainer(tmp_path, "waiting", turns=1)
         wait_until(lambda: blocked(waiting.pid), "it waits for the lock")
