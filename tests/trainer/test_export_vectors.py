@@ -33,7 +33,7 @@ def test_every_category_is_in_the_table_with_its_unit_vector(tmp_path: Path) -> 
 
 def test_exemplars_follow_the_categories_with_the_titles_they_stand_for(starter_registry: Path, tmp_path: Path) -> None:
     registry = FolderRegistry(starter_registry)
-    artifact = registry.load(registry.current() or "")
+    artifact = registry.load(registry.read_current() or "")
     said: list[str] = []
     rows = export(artifact, tmp_path, said.append)
     assert artifact.manifest.exemplars is not None
@@ -51,7 +51,7 @@ def test_the_index_finds_what_the_exact_product_finds(starter_registry: Path, tm
     import faiss
 
     registry = FolderRegistry(starter_registry)
-    export(registry.load(registry.current() or ""), tmp_path, lambda _: None)
+    export(registry.load(registry.read_current() or ""), tmp_path, lambda _: None)
     vectors = np.array(pq.read_table(tmp_path / "vectors.parquet")["vector"].to_pylist(), dtype="float32")
     found = faiss.read_index(str(tmp_path / "vectors.faiss")).search(vectors[:50], 1)[1][:, 0]
     np.testing.assert_allclose((vectors[found] * vectors[:50]).sum(axis=1), 1.0, atol=1e-4)
@@ -62,7 +62,7 @@ def test_the_neighbours_of_the_index_are_those_of_a_plain_matrix_product(starter
     import faiss
 
     registry, k = FolderRegistry(starter_registry), 10
-    export(registry.load(registry.current() or ""), tmp_path, lambda _: None)
+    export(registry.load(registry.read_current() or ""), tmp_path, lambda _: None)
     table = pq.read_table(tmp_path / "vectors.parquet")
     vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
     noise = np.random.default_rng(0).normal(size=(64, vectors.shape[1]), scale=0.03)
@@ -116,7 +116,7 @@ def test_an_index_of_other_rows_does_not_stay_beside_a_new_table(
     (tmp_path / "vectors.faiss").write_bytes(b"of an earlier version")
     monkeypatch.setitem(sys.modules, "faiss", None)
     registry, said = FolderRegistry(starter_registry), list[str]()
-    export(registry.load(registry.current() or ""), tmp_path, said.append)
+    export(registry.load(registry.read_current() or ""), tmp_path, said.append)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.parquet"]
     assert said[-1] == "no vectors.faiss: faiss is not installed (pip install faiss-cpu)"
 

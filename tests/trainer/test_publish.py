@@ -69,7 +69,7 @@ def test_a_wrongly_answered_title_is_never_golden() -> None:
 def test_a_version_is_stored_and_in_service_only_if_asked(promote: bool, tmp_path: Path) -> None:
     registry = FolderRegistry(tmp_path)
     manifest = publish(registry, MODEL, make_manifest(MODEL, golden=GOLDEN), promote=promote)
-    assert registry.current() == (manifest.version if promote else None)
+    assert registry.read_current() == (manifest.version if promote else None)
     artifact = registry.load(manifest.version)
     assert (artifact.manifest, artifact.tensors.categories) == (manifest, CATEGORIES)
     assert torch.equal(artifact.tensors.title, MODEL.tensors.title)
@@ -86,7 +86,7 @@ def test_an_encoder_that_only_this_model_has_is_kept_with_it(tmp_path: Path) -> 
     registry = FolderRegistry(tmp_path / "registry")
     manifest = publish(registry, model, make_manifest(model, golden=GOLDEN), promote=True)
     assert (manifest.line_encoder, manifest.exemplars) == (LineEncoder.ref, told["exemplars"])
-    assert (registry.encoder_folder(weights_sha256(tmp_path / "line")) or Path()).joinpath("model.safetensors").is_file()
+    assert (registry.find_encoder(weights_sha256(tmp_path / "line")) or Path()).joinpath("model.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def embeddings(registry: Path, version: str) -> torch.Tensor:
 
 def test_the_starter_data_make_a_model_of_the_whole_taxonomy(starter_registry: Path) -> None:
     registry = FolderRegistry(starter_registry)
-    artifact: Artifact = registry.load(registry.current() or "")
+    artifact: Artifact = registry.load(registry.read_current() or "")
     known = [(category.onet_code, category.onet_title) for category in read_taxonomy(None).categories]
     assert [(category.onet_code, category.onet_title) for category in artifact.tensors.categories] == known
     assert sum(category.postings for category in artifact.tensors.categories) == artifact.manifest.training["rows"]
@@ -101,7 +101,7 @@ def test_two_trainers_at_once_with_one_seed_publish_the_same_model_twice(
 @pytest.mark.parametrize("method", METHODS)
 def test_the_last_line_says_what_was_published(method: str, train: Train, tmp_path: Path) -> None:
     printed = train("--method", method)
-    assert FolderRegistry(tmp_path).current() == printed["version"]
+    assert FolderRegistry(tmp_path).read_current() == printed["version"]
     assert (printed["method"], printed["categories"], printed["rows"]) == (method, len(OCCUPATIONS), len(POSTINGS))
     assert {"top_1", "top_3", "top_5", "macro_top_1"} <= set(printed["metrics"])
     assert printed["seconds"] >= 0
@@ -149,23 +149,23 @@ def test_publishing_without_promotion_waits_for_promote_and_rollback_undoes_it(
 ) -> None:
     registry = FolderRegistry(tmp_path)
     first, second = train("--method", "mean")["version"], train("--method", "direct", "--no-promote")["version"]
-    assert registry.current() == first
+    assert registry.read_current() == first
     assert main(["promote", second, "--registry", str(tmp_path)]) == 0
-    assert registry.current() == second
+    assert registry.read_current() == second
     assert main(["rollback", "--registry", str(tmp_path)]) == 0
-    assert registry.current() == first
+    assert registry.read_current() == first
     assert capsys.readouterr().out == f"version {second} is in service\nversion {first} is in service again\n"
 
 
 def test_what_nothing_was_held_out_for_takes_no_versions_place(train: Train, tmp_path: Path) -> None:
     alone = train("--split", "time", "--method", "mean")
     assert "a time split needs dates such as 2025-06-30 in POSTED" in alone["report"]
-    assert FolderRegistry(tmp_path).current() == alone["version"], "better than none"
+    assert FolderRegistry(tmp_path).read_current() == alone["version"], "better than none"
     second = train("--split", "time", "--method", "mean")
     assert f"version {alone['version']} stays in service" in second["report"]
-    assert FolderRegistry(tmp_path).current() == alone["version"]
+    assert FolderRegistry(tmp_path).read_current() == alone["version"]
     judged = train("--method", "mean")
-    assert FolderRegistry(tmp_path).current() == judged["version"]
+    assert FolderRegistry(tmp_path).read_current() == judged["version"]
 
 
 @pytest.mark.parametrize(

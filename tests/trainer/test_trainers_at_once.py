@@ -12,6 +12,7 @@ import pytest
 from consumer.errors import ArtifactError, CurrentMoved, RegistryError
 from consumer.model.encoder_folder import weights_sha256
 from consumer.registry.folder import FolderRegistry
+from consumer.registry.writers_lock import hold_lock
 from tests.conftest import ROOT
 from tests.support.brokers import wait_until
 from tests.support.tiny_model import TENSORS, manifest, publish
@@ -30,7 +31,7 @@ def train(root: Path, name: str, turns: int) -> None:
             registry.publish(manifest(version), TENSORS)
             unless("no artifact at", lambda version=version: registry.promote(version))  # another trainer has pruned it
         if rng.random() < 0.3:
-            unless("knows no earlier version", registry.rollback)
+            unless("knows no earlier version", registry.roll_back)
         if rng.random() < 0.5:
             registry.prune(TRAINERS + 2)
         print(version, flush=True)
@@ -54,11 +55,11 @@ def trainer(root: Path, name: str, turns: int = TURNS) -> subprocess.Popen[bytes
 def look(registry: FolderRegistry) -> str:
     """Load the version in service as a consumer does; one that was replaced and pruned in between is not looked for."""
     while True:
-        version = registry.current() or ""
+        version = registry.read_current() or ""
         try:
             assert registry.load(version).manifest.version == version
         except ArtifactError:
-            if registry.current() == version:
+            if registry.read_current() == version:
                 raise
         else:
             return version
@@ -105,14 +106,13 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) ->
     for name in (".staging-x", ".removed-x"):
         (tmp_path / name / "inner").mkdir(parents=True)
         (tmp_path / name / "inner" / "file").write_text("half")
-    (tmp_path / ".current-x").write_text("{")
+    (tmp_path / ".new-CURRENT-x").write_text("{")
     FolderRegistry(tmp_path).promote("v1")
     assert not leftovers(tmp_path)
 
 
 def test_what_a_writer_at_work_has_begun_is_left_alone(tmp_path: Path) -> None:
-    registry = FolderRegistry(tmp_path)
-    with registry._writing():
+    with hold_lock(tmp_path):
         (tmp_path / ".staging-x").mkdir()
         waiting = trainer(tmp_path, "waiting", turns=1)
         wait_until(lambda: blocked(waiting.pid), "it waits for the lock")
@@ -135,8 +135,8 @@ def test_a_version_replaces_only_the_one_that_it_was_compared_with(tmp_path: Pat
     with pytest.raises(CurrentMoved, match="version v3 is in service by now, not v1"):
         registry.release(manifest("v4"), TENSORS, instead_of="v1")
     registry.release(manifest("v5"), TENSORS)
-    assert [m.version for m in registry.versions()] == ["v1", "v3", "v5"], "nothing is stored of what came too late"
-    assert registry.current() == "v5"
+    assert [m.version for m in registry.list_versions()] == ["v1", "v3", "v5"], "nothing is stored of what came too late"
+    assert registry.read_current() == "v5"
 
 
 def test_an_encoder_that_cannot_be_copied_leaves_nothing_behind(tmp_path: Path) -> None:

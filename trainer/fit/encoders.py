@@ -1,7 +1,6 @@
 """The encoders of a model, and the training of those that a fit makes on its own rows: token vectors, fine-tuned transformers."""
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch.nn.functional import normalize
 
 from consumer.errors import ConfigError, RegistryError
 from consumer.model.encoder import Encoder, SentenceEncoder, load_encoder
+from consumer.safe_files import replace_file
 from trainer.fit.category_embeddings import weighted_sums
 from trainer.fit.inputs import FitInputs, Titles
 from trainer.fit.title_embeddings import TitleEmbeddings, add_progress_line, progress_bar
@@ -70,12 +70,10 @@ def _read_vectors(path: Path, shape: tuple[int, int]) -> torch.Tensor | None:
 
 
 def _write_vectors(path: Path, vectors: torch.Tensor) -> None:
-    partial = path.with_suffix(f".{os.getpid()}")
     try:
-        save_file({"vectors": vectors}, partial)
-        partial.replace(path)
+        with replace_file(path) as staged:
+            save_file({"vectors": vectors}, staged)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise RegistryError(f"the cache {path.parent} cannot be written: {error}; make room, or name another folder") from error
 
 
@@ -116,7 +114,7 @@ def save_and_load(token_vectors: TokenVectors, inputs: FitInputs, *, max_tokens:
         save_encoder(token_vectors, folder)
     except (OSError, SafetensorError) as error:
         raise RegistryError(f"the temporary folder {inputs.work} cannot be written: {error}; TMPDIR names another") from error
-    return load_encoder(str(folder), device=str(inputs.encoder.device), max_seq_length=max_tokens, called=STATIC_ID), folder
+    return load_encoder(str(folder), device=str(inputs.encoder.device), max_seq_length=max_tokens, encoder_id=STATIC_ID), folder
 
 
 def finetune_encoder(
@@ -151,7 +149,7 @@ def finetune_encoder(
             max_seq_length=inputs.encoder.ref.max_seq_length,
             progress=add_progress_line(bar, f"{caption}: fine-tuning"),
         )
-    return load_encoder(str(folder), device=str(inputs.encoder.device), called=f"{inputs.encoder_name}, fine-tuned"), folder
+    return load_encoder(str(folder), device=str(inputs.encoder.device), encoder_id=f"{inputs.encoder_name}, fine-tuned"), folder
 
 
 def embed_titles(titles: Titles, encoder: Encoder) -> Titles:

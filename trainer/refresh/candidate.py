@@ -123,5 +123,5 @@ class _Candidate:
 
 
 def _in_service(registry: FolderRegistry) -> Manifest | None:
-    version = registry.current()
+    version = registry.read_current()
     return registry.load(version).manifest if version else None

@@ -86,7 +86,7 @@ class RefreshService:
         if hold_back and self._clock() < self._retry_at:
             return "nothing"
         try:
-            self.version = self._registry.current()
+            self.version = self._registry.read_current()
             self._metrics.in_service(self.version)
             look = self._watch.look()
             self._metrics.waiting.set(look.new_rows)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consumer.messages import Message, Source, TopicPartition
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 from schemas.events import EnrichedPosting, LabelledPosting
 from schemas.text import clean_title
 from trainer.data.files import parse_posting
@@ -156,7 +156,7 @@ class Reading:
     def __init__(self, name: str, reader: LabelledIntake | EnrichedWatch) -> None:
         self._reader = reader
         self._stop = threading.Event()
-        self._thread = Background(name, self._read)
+        self._thread = BackgroundThread(name, self._read)
 
     def start(self) -> None:
         """Join the group and start reading. Raises BrokerError where the topic is not there or no broker answers."""

@@ -165,8 +165,8 @@ def test_the_gate_judges_a_second_version_whatever_is_made_of_unclassified(
     assert main([*served, *flags]) == 0
     more = write_postings(tmp_path / "more.csv", [("Nurse Again", "29-1141.00"), ("Great job again", "Unclassified")])
     assert main([*served, *flags, "--postings", tiny[1], str(more)]) in {0, 3}
-    versions = FolderRegistry(tmp_path / "registry").versions()
+    versions = FolderRegistry(tmp_path / "registry").list_versions()
     assert [version.training["triggers"] for version in versions] == [["first"], ["postings"]]
     assert versions[1].training["compared_with"] == versions[0].version
     assert main([*served, *flags, "--postings", tiny[1], str(more)]) == 0
-    assert len(FolderRegistry(tmp_path / "registry").versions()) == 2, "nothing was new"
+    assert len(FolderRegistry(tmp_path / "registry").list_versions()) == 2, "nothing was new"
