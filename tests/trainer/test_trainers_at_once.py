@@ -37,12 +37,12 @@ def train(root: Path, name: str, turns: int) -> None:
         print(version, flush=True)
 
 
-def unless(said: str, act: Callable[[], object]) -> None:
+def unless(message: str, act: Callable[[], object]) -> None:
     """Do something that may be refused for one reason."""
     try:
         act()
     except (ArtifactError, RegistryError) as error:
-        if said not in str(error):
+        if message not in str(error):
             raise
 
 
@@ -69,7 +69,7 @@ def leftovers(root: Path) -> list[str]:
     return [path.name for path in root.glob(".*") if path.name != ".lock"]
 
 
-def test_trainers_at_once_leave_a_pointer_that_holds_at_every_look_and_whole_versions(tmp_path: Path) -> None:
+def test_trainers_at_once_leave_a_valid_pointer_at_every_look_and_whole_versions(tmp_path: Path) -> None:
     publish(tmp_path, "first")
     registry, seen = FolderRegistry(tmp_path), set()
     trainers = [trainer(tmp_path, f"t{number}") for number in range(TRAINERS)]
