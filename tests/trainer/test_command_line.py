@@ -1,4 +1,4 @@
-"""Wrong use of `occustream-trainer` gets one clear line and the right exit status, never a traceback, and publishes nothing."""
+"""Wrong use of `occustream-trainer` ends with one clear line and the right exit status; it publishes nothing."""
 
 import shutil
 from collections.abc import Callable

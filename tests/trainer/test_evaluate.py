@@ -1,4 +1,4 @@
-"""`evaluate` measures without publishing, and its report is one file that says what the JSON says."""
+"""`evaluate` measures and publishes nothing; its report is one HTML file with the same figures as the JSON."""
 
 import json
 import re

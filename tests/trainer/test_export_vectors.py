@@ -1,4 +1,4 @@
-"""What is exported is what is served: every category and exemplar once, as unit rows, in a form that other systems load."""
+"""An export holds what is served: each category and exemplar once, as a unit vector, in formats that other systems load."""
 
 import importlib.util
 import json

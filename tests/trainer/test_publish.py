@@ -1,4 +1,4 @@
-"""What is published passes the consumer's own check first, and is stored whole or not at all."""
+"""A version is published only if it passes the consumer's own check; it is stored completely or not at all."""
 
 from dataclasses import replace
 from pathlib import Path

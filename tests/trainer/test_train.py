@@ -1,4 +1,4 @@
-"""A training run publishes a model that its data explain, says so in one line of JSON, and does the same again for one seed."""
+"""A training run publishes a model of its data and prints one line of JSON; the same seed gives the same model."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Several trainers on one registry, some of them killed: the pointer is always one, and every version whole."""
+"""Several trainers share a registry, and some are killed: the pointer stays valid and every version complete."""
 
 import os
 import random
@@ -21,7 +21,7 @@ TURNS, TRAINERS = 12, 3
 
 
 def train(root: Path, name: str, turns: int) -> None:
-    """What a trainer's process does to a registry, over and over; prints each version that it has stored."""
+    """Store, promote, roll back and prune versions, as a trainer's process does; prints each version that it has stored."""
     registry, rng = FolderRegistry(root), random.Random(name)
     for turn in range(turns):
         version = f"{name}-{turn}"
@@ -38,7 +38,7 @@ def train(root: Path, name: str, turns: int) -> None:
 
 
 def unless(message: str, act: Callable[[], object]) -> None:
-    """Do something that may be refused for one reason."""
+    """Call `act`, which may be refused with this message only."""
     try:
         act()
     except (ArtifactError, RegistryError) as error:
@@ -53,7 +53,7 @@ def trainer(root: Path, name: str, turns: int = TURNS) -> subprocess.Popen[bytes
 
 
 def look(registry: FolderRegistry) -> str:
-    """Load the version in service as a consumer does; one that was replaced and pruned in between is not looked for."""
+    """Load the version in service, as a consumer does; tries again if that version was replaced and pruned meanwhile."""
     while True:
         version = registry.read_current() or ""
         try:
@@ -122,7 +122,7 @@ def test_what_a_writer_at_work_has_begun_is_left_alone(tmp_path: Path) -> None:
 
 
 def blocked(pid: int) -> bool:
-    """Whether a process waits for a lock: /proc/locks marks those with an arrow."""
+    """Return whether a process waits for a lock, which /proc/locks marks with an arrow."""
     return any("->" in line and f" {pid} " in line for line in Path("/proc/locks").read_text().splitlines())
 
 

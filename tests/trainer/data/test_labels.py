@@ -1,4 +1,4 @@
-"""A label means a code of the taxonomy, or what an older code became, or a new category if asked for; or no occupation fits."""
+"""A label means a code of the taxonomy, the successor of an older code, a new category on request, or that no occupation fits."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

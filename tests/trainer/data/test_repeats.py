@@ -1,4 +1,4 @@
-"""A posting that comes again counts once, its last label stands, and titles that experts disagree on are reported."""
+"""A repeated posting counts once, under its last label; titles that experts disagree on are reported."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Weights, sharpness and thresholds are the likeliest ones on held-out postings, and a threshold keeps what it promises."""
+"""Calibration finds the likeliest weights and sharpness on held-out postings, and thresholds that keep their promise."""
 
 import math
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ MET = KnownTitle(title="Met", category=0, weight=5)
 def mixture(
     categories: tuple[Category, ...] = TWO, *, mix: Mix | None = None, titles: tuple[KnownTitle, ...] = (MET,)
 ) -> Mixture:
-    """The title part alone, over unit vectors: a query's coordinates are its cosines."""
+    """Return a mixture of the title part only, over unit vectors: a query's coordinates are its cosines."""
     return Mixture(Tensors(categories, torch.eye(len(categories)), titles=titles), mix or MIX, None, CPU)
 
 
@@ -47,19 +47,19 @@ Postings = Sequence[tuple[float, bool]]
 
 
 def make_queries(postings: Postings, keys: Sequence[str] | None = None) -> tuple[Queries, torch.Tensor]:
-    """Of each posting the cosine with category 0, which is first from 0.71 on, and whether that is right."""
+    """Return queries and labels: each cosine with category 0, which ranks first from 0.71 on, and whether that is right."""
     rows = torch.tensor([[cosine, math.sqrt(1 - cosine**2)] for cosine, _ in postings]).reshape(-1, 2)
     labels = torch.tensor([0 if right else 1 for _, right in postings], dtype=torch.int64)
     return Queries(rows, None, keys or [f"new {i}" for i in range(len(postings))]), labels
 
 
 def make_held_out(postings: Postings, keys: Sequence[str] | None = None, mixed: Mixture | None = None) -> HeldOutParts:
-    """What a mixture, of TWO if no other is given, says of them."""
+    """Return the answers of a mixture, by default of the categories TWO, to postings."""
     return compute_held_out_parts(mixed or mixture(), *make_queries(postings, keys))
 
 
 def group_by_decision(postings: Postings, calibration: Calibration) -> dict[str, list[bool]]:
-    """Whether each posting's best category is right, by what serving decides."""
+    """Return for each decision of serving whether the best category of its postings is right."""
     scorer = tiny_scorer(calibration=calibration)
     scorer.mixture = mixture()
     queries, labels = make_queries(postings)
@@ -120,7 +120,7 @@ def test_a_stratum_with_too_few_postings_shares_the_other_ones_thresholds(met: i
 
 
 def draw_labels(scores: torch.Tensor, scale: float) -> torch.Tensor:
-    """Labels as likely as softmax(scale * scores) says, `(n,)`."""
+    """Draw labels `(n,)` with the probabilities softmax(scale * scores)."""
     return torch.multinomial(torch.softmax(scale * scores, dim=1), 1, generator=torch.Generator().manual_seed(1)).flatten()
 
 
@@ -137,7 +137,7 @@ def test_scale_and_sharpness_are_the_likeliest_ones() -> None:
 
 
 def add_parts(queries: torch.Tensor, right: str, labels: torch.Tensor) -> tuple[Mixture, HeldOutParts]:
-    """Exemplars and lines beside the titles; `right` knows the labels, the other says category 0, which is never right."""
+    """Add exemplars and lines to titles. The part `right` knows the labels; the other says category 0, which is never right."""
     line = torch.eye(3)[labels if right == "line_weight" else torch.zeros_like(labels)]
     voters = tuple(KnownTitle(title=str(i), category=i if right == "exemplar_weight" else 0, weight=1) for i in range(3))
     vote = Exemplars(count=3, neighbours=1, temperature=0.1)
@@ -171,7 +171,7 @@ def test_exact_titles_weigh_as_much_as_they_are_right(right: bool, prior: float)
 
 
 def make_bodies(bodies: torch.Tensor, labels: torch.Tensor) -> HeldOutParts:
-    """Titles that say nothing, and bodies `(n, 3)`."""
+    """Return answers to uninformative titles with bodies `(n, 3)`."""
     mixed = Mixture(Tensors(CATEGORIES, torch.eye(3), body=torch.eye(3)), Mix(scale=8.0), None, CPU)
     keys = [f"new {i}" for i in range(len(labels))]
     return compute_held_out_parts(mixed, Queries(torch.full((len(labels), 3), 3**-0.5), None, keys, bodies), labels)

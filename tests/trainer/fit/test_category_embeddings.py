@@ -1,4 +1,4 @@
-"""Each way to make category embeddings does what its formula says, the same for one seed, with rows of length 1."""
+"""Each method for category embeddings follows its formula, gives rows of length 1, and repeats itself for one seed."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def unit(rows: int, *, seed: int = 0) -> torch.Tensor:
 
 
 def clusters(per_category: int = 20, *, noise: float = 0.1, categories: int = CATEGORIES) -> EmbeddedRows:
-    """Rows scattered around one centre per category."""
+    """Return rows scattered around one centre per category."""
     labels = torch.arange(categories).repeat_interleave(per_category)
     embeddings = normalize(unit(categories)[labels] + noise * unit(len(labels), seed=1), dim=1)
     return EmbeddedRows(embeddings, labels, torch.ones(len(labels)))

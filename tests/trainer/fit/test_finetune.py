@@ -1,4 +1,4 @@
-"""Fine-tuning bends the encoder to the categories, goes on where it was interrupted, and never mixes two runs."""
+"""Fine-tuning fits the encoder to the categories, resumes an interrupted run, and never mixes two runs."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.model, needs_model]
 
 TITLES = [f"{level} {job}" for level in ("", "senior", "junior", "lead", "head") for job in ("nurse", "driver", "cook", "clerk")]
 LABELS = torch.arange(len(TITLES)) // 4
-"""The level, not the job: what MiniLM's own vectors do not go by."""
+"""The level of a job, which MiniLM's own vectors do not follow."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def kill_at(step: int) -> Callable[[int, int, float], None]:
 
 
 def margin(encoder: SentenceEncoder) -> float:
-    """How much closer titles of one category are than titles of two."""
+    """Return how much closer titles of one category are than titles of two."""
     rows = encoder.encode(TITLES)
     same = LABELS[:, None] == LABELS
     cosines = rows @ rows.T

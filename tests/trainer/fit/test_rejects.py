@@ -1,4 +1,4 @@
-"""Reject examples say what not to accept: they move thresholds, no likelihood, and are never a category unless asked for."""
+"""Reject examples move thresholds, but no likelihood, and become a category only on request."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ NEW = [(f"Prompt {word}", "15-9999.00", "Prompt Engineers") for word in "abcdefg
 
 
 def add_rejects(data: HeldOutParts, cosines: list[float], key: str | None = None) -> HeldOutParts:
-    """The postings, and behind them reject examples of these cosines with category 0."""
+    """Return the postings, followed by reject examples with these cosines to category 0."""
     more = make_held_out([(cosine, False) for cosine in cosines], [key or f"reject {i}" for i in range(len(cosines))])
     return join_held_out_parts([data, replace(more, labels=torch.full_like(more.labels, REJECT))])
 

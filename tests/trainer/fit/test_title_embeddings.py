@@ -1,4 +1,4 @@
-"""Each distinct text is embedded once, and every title finds its own row."""
+"""Each distinct text is embedded once, and each title gets its own row."""
 
 from pathlib import Path
 

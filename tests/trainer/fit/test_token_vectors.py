@@ -1,4 +1,4 @@
-"""A static encoder resembles its teacher, learns what tuning shows it, and is served like any other encoder."""
+"""Token vectors resemble their teacher, learn the labels of tuning, and are served like any other encoder."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ WORDS = {
 TITLES = [title for titles in WORDS.values() for title in titles]
 LABELS = torch.tensor([label for label, titles in WORDS.items() for _ in titles])
 SHUFFLED = (LABELS * 2 + torch.arange(len(LABELS))) % 3
-"""Labels that no meaning of the titles explains: only what was tuned can know them."""
+"""Labels that the meaning of the titles does not explain: only tuned vectors can know them."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def tune(static: TokenVectors, seed: int = 0) -> TokenVectors:
 
 
 def measure_recall(static: TokenVectors) -> float:
-    """Share of titles whose own class mean is the nearest."""
+    """Return the share of titles whose own class mean is the nearest."""
     rows = EmbeddedRows(static.embed(TITLES), SHUFFLED, torch.ones(len(TITLES)))
     means = fit_mean(rows, normalize(torch.ones(3, rows.embeddings.shape[1]), dim=1), shrinkage=0.0)
     return float((rows.embeddings @ means.T).argmax(dim=1).eq(SHUFFLED).float().mean())
