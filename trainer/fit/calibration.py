@@ -108,10 +108,14 @@ def _set_weights(mix: Mix, exemplar: float, line: float) -> Mix:
 
 def choose_known_prior(mix: Mix, held_out: HeldOutParts) -> float:
     """Return the number of postings that the mixed probability counts for beside the counts of exactly this title."""
-    met = held_out.select(held_out.parts.known)
-    if len(met) < MIN_ROWS:
+    known = held_out.select(held_out.parts.known)
+    if len(known) < MIN_ROWS:
         return DEFAULT_KNOWN_PRIOR
-    return min(KNOWN_PRIORS, key=lambda prior: _loss(_log_probabilities(mix.model_copy(update={"known_prior": prior}), met), met))
+
+    def loss(prior: float) -> float:
+        return _loss(_log_probabilities(mix.model_copy(update={"known_prior": prior}), known), known)
+
+    return min(KNOWN_PRIORS, key=loss)
 
 
 def choose_body_weight(mix: Mix, held_out: HeldOutParts) -> Mix:
