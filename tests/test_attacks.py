@@ -1,4 +1,4 @@
-"""Whatever is done to a version or to the pointer: it is refused, the reason is counted, and the model in service serves on."""
+"""Whatever is done to a version or to the pointer: it is refused, the reason is counted, and the old model goes on serving."""
 
 import gc
 import os
@@ -32,7 +32,7 @@ from tests.support.tiny_model import (
 )
 
 
-def good(root: Path, version: str, *, promote: bool = True) -> Path:
+def publish_good(root: Path, version: str, *, promote: bool = True) -> Path:
     """A version of every part."""
     return publish(root, version, promote=promote, tensors=tensors_with_body(), **parts_with_body())
 
@@ -54,7 +54,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with the good versions v1, v2 and v3; to be copied."""
     root = tmp_path_factory.mktemp("published")
     for version in ("v3", "v2", "v1"):
-        good(root, version)
+        publish_good(root, version)
     return root
 
 
@@ -134,7 +134,7 @@ POINTERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", POINTERS)
-def test_a_pointer_that_is_none_keeps_the_model_until_it_is_mended(kind: str, root: Path) -> None:
+def test_a_file_that_is_no_pointer_keeps_the_model_until_a_promotion_repairs_it(kind: str, root: Path) -> None:
     (root / "CURRENT").unlink()
     POINTERS[kind](root / "CURRENT")
     reloader = make_reloader(root)
@@ -143,7 +143,7 @@ def test_a_pointer_that_is_none_keeps_the_model_until_it_is_mended(kind: str, ro
     FolderRegistry(root).promote("v2")
     reloader.look()
     assert (scorer := reloader.take())
-    assert scorer.version == "v2", "promoting mends it, as its error says"
+    assert scorer.version == "v2", "promoting repairs it, as its error says"
 
 
 def test_a_pointer_to_nothing_is_refused(root: Path) -> None:
