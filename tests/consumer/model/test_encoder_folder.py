@@ -279,7 +279,7 @@ def test_a_turned_bit_never_raises_anything_but_a_refusal(name: str, bert: Path)
         (bert / name).write_bytes(whole)
 
 
-def published(root: Path, source: Path, version: str) -> EncoderRef:
+def publish_with_encoder(root: Path, source: Path, version: str) -> EncoderRef:
     """Publish a version whose encoder the registry keeps; returns the encoder's ref."""
     registry, encoder = FolderRegistry(root), load_encoder(str(source), device="cpu")
     registry.add_encoder(source)
@@ -289,17 +289,17 @@ def published(root: Path, source: Path, version: str) -> EncoderRef:
     return encoder.ref
 
 
-def evil_link(kept: Path) -> None:
+def link_folder_out(kept: Path) -> None:
     kept.rename(kept.parents[1].with_name("elsewhere"))
     kept.symlink_to(kept.parents[1].with_name("elsewhere"))
 
 
-def linked_weights(kept: Path) -> None:
+def link_weights(kept: Path) -> None:
     (kept / "model.safetensors").rename(kept / "real.safetensors")
     (kept / "model.safetensors").symlink_to("real.safetensors")
 
 
-def in_place_of_weights(kept: Path) -> None:
+def replace_weights_by_pickle(kept: Path) -> None:
     (kept / "model.safetensors").unlink()
     (kept / "pytorch_model.bin").write_bytes(pickled(kept.parents[1] / "ran"))
 
@@ -307,13 +307,13 @@ def in_place_of_weights(kept: Path) -> None:
 @pytest.mark.parametrize(
     ("reason", "damage"),
     [
-        ("encoder", in_place_of_weights),
+        ("encoder", replace_weights_by_pickle),
         ("encoder", lambda kept: flip(kept / "model.safetensors", 8 * 300)),
         ("encoder", lambda kept: os.truncate(kept / "model.safetensors", 100)),
         ("encoder", module(0, type="evil.Mine")),
         ("encoder", lambda kept: ((kept / "tokenizer.json").unlink(), os.mkfifo(kept / "tokenizer.json"))),
-        ("path", evil_link),
-        ("path", linked_weights),
+        ("path", link_folder_out),
+        ("path", link_weights),
     ],
     ids=["pickle", "one bit", "cut short", "code", "pipe", "a link out", "a link inside"],
 )
@@ -321,7 +321,7 @@ def test_an_attacked_encoder_in_the_registry_keeps_the_old_model_serving(
     reason: str, damage: Callable[[Path], object], static: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "registry"
-    ref = published(root, static, "v2")
+    ref = publish_with_encoder(root, static, "v2")
     kept = root / "encoders" / ref.sha256
     saved = shutil.copytree(kept, tmp_path / "saved")
     damage(kept)
@@ -337,12 +337,12 @@ def test_an_attacked_encoder_in_the_registry_keeps_the_old_model_serving(
     shutil.copytree(saved, kept)
     FolderRegistry(root).promote("v2")
     registry = FolderRegistry(root)
-    assert ScorerLoader(registry, device="cpu").load("v2").version == "v2", "mended, it is taken up"
+    assert ScorerLoader(registry, device="cpu").load("v2").version == "v2", "once repaired, it is loaded"
 
 
 def test_a_folder_named_after_other_weights_is_refused(static: Path, transformer: Path, tmp_path: Path) -> None:
     root = tmp_path / "registry"
-    ref = published(root, static, "v2")
+    ref = publish_with_encoder(root, static, "v2")
     shutil.rmtree(root / "encoders" / ref.sha256)
     shutil.copytree(transformer, root / "encoders" / ref.sha256)
     with pytest.raises((EncoderError, ArtifactError), match="made with another encoder"):

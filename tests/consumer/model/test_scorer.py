@@ -1,6 +1,8 @@
 """Exact search over the categories, answers that a cache cannot change, and an artifact that proves itself before it serves."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consumer.errors import ArtifactError
-from consumer.model.encoder import SentenceEncoder
+from consumer.model.answers import Answer
+from consumer.model.encoder import SentenceEncoder, load_encoder
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer, check_serveable
+from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from schemas.artifact import Calibration, Category, GoldenTitle, Mix, Thresholds
-from tests.support.tiny_model import CATEGORIES, LetterEncoder, manifest, tiny_scorer
+from tests.support.tiny_model import CATEGORIES, BodyEncoder, LetterEncoder, all_parts, all_tensors, manifest, tiny_scorer
 
 CPU = torch.device("cpu")
+ASKED = ["Line Cook", "nurse", "staff nurse", "CDL truck driver", "Head Cook", "Cook - Nights", "Cook", "", "ﬁne dining chef"]
 TITLES = ["registered nurse", "Line Cook", "CDL truck driver", "Cook", "Heavy Truck Drivers", ""]
 
 
@@ -83,8 +88,8 @@ def test_matches_are_ranked_best_first_and_fully_named() -> None:
     [(0.0, 0.0, "accept"), (2.0, 0.0, "review"), (2.0, 2.0, "unclassified"), (0.3, 2.0, "accept")],
 )
 def test_the_calibrated_probability_decides(accept_at: float, review_at: float, decision: str) -> None:
-    decide = Thresholds(accept_at=accept_at, review_at=review_at)
-    scorer = tiny_scorer(calibration=Calibration(new=decide, known=decide))
+    thresholds = Thresholds(accept_at=accept_at, review_at=review_at)
+    scorer = tiny_scorer(calibration=Calibration(new=thresholds, known=thresholds))
     assert scorer.score(["Cook"])[0].decision == decision
 
 
@@ -142,10 +147,67 @@ def test_a_golden_score_that_is_no_number_proves_nothing() -> None:
     ],
 )
 def test_the_starter_model_knows_an_everyday_title(
-    title: str, code: str, starter_registry: Any, encoder: SentenceEncoder
+    title: str, code: str, starter_registry: Any, encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def load(name: str, **options: Any) -> SentenceEncoder:
+        return encoder if name == encoder.ref.id else load_encoder(name, **options)  # the same weights are not loaded again
+
+    monkeypatch.setattr("consumer.registry.loader.load_encoder", load)
     registry = FolderRegistry(starter_registry)
     loader = ScorerLoader(registry, device="cpu", precision="fp32")
-    loader._encoders = {encoder.ref: encoder}  # the same weights, not loaded once more
     found = [match.onet_code[:7] for match in loader.load(registry.read_current() or "").score([title])[0].occupations]
     assert code in found
+
+
+def list_names(answer: Answer) -> list[Any]:
+    """Everything of an answer but its numbers."""
+    codes = [match.onet_code for match in answer.occupations] + [group.code for group in answer.groups]
+    return [codes, [near.title for near in answer.evidence.nearest], answer.evidence.exact_title, answer.decision]
+
+
+def list_numbers(answer: Answer) -> list[float]:
+    matches = [number for match in answer.occupations for number in (match.score, match.probability)]
+    return matches + [group.probability for group in answer.groups] + [near.similarity for near in answer.evidence.nearest]
+
+
+def full_scorer(**changes: Any) -> Any:
+    return tiny_scorer(**{"tensors": all_tensors(), **all_parts(), **changes})
+
+
+@given(st.lists(st.lists(st.sampled_from(ASKED), max_size=5), max_size=5), st.integers(0, 4))
+def test_an_answer_depends_neither_on_its_batch_nor_on_the_cache(batches: list[list[str]], cache_size: int) -> None:
+    cached, plain = full_scorer(cache_size=cache_size), full_scorer()
+    for titles in batches:
+        for title, found in zip(titles, cached.score(titles), strict=True):
+            (alone,) = plain.score([title])
+            assert list_names(found) == list_names(alone)
+            assert list_numbers(found) == pytest.approx(list_numbers(alone), abs=2e-5)
+
+
+@pytest.mark.parametrize("serving_options", [AS_TRAINED, ServingOptions(frozenset({"line"}))])
+def test_lines_of_one_cleaned_title_share_an_answer_only_without_a_line_part(serving_options: ServingOptions) -> None:
+    encoder = LetterEncoder()
+    scorer = full_scorer(encoder=encoder, serving_options=serving_options, cache_size=9)
+    first, second = scorer.score(["Line Cook", "Line Cook - $20/hr"])
+    assert encoder.seen == ["Line Cook"], "the encoder sees one cleaned title once"
+    apart = serving_options == AS_TRAINED
+    assert (first.occupations != second.occupations) == apart
+    assert len(scorer._cache) == (2 if apart else 1)
+    assert [m.score for m in scorer.score(["Line Cook - $20/hr"])[0].occupations] == [m.score for m in second.occupations]
+
+
+def test_answers_are_kept_by_title_and_body() -> None:
+    looking: dict[str, Any] = {"tensors": replace(all_tensors(), body=all_tensors().title), "body_encoder": BodyEncoder.ref}
+    looking["mix"] = all_parts()["mix"].model_copy(update={"body_weight": 4.0})
+    scorer = full_scorer(**looking, cache_size=9)
+    bodies = ["cook the cook", "truck driver", "<p>cook &amp;nbsp; the   cook</p>"]
+    first = scorer.score(["Nurse of ours"] * 3, bodies)
+    assert first[0].occupations != first[1].occupations
+    assert first == scorer.score(["Nurse of ours"] * 3, bodies)
+    with pytest.raises(ValueError, match="zip"):
+        scorer.score(["one", "two"], ["one body"])
+    digest = hashlib.blake2b(b"truck driver", digest_size=16).hexdigest()
+    scorer.score([f"Nurse of yours\0{digest}"])  # would pass for a title and a body
+    assert scorer.score(["Nurse of yours"], ["truck driver"]) == full_scorer(**looking).score(
+        ["Nurse of yours"], ["truck driver"]
+    )

@@ -86,19 +86,19 @@ def test_rollback_passes_over_versions_that_are_gone_or_damaged(tmp_path: Path) 
     assert registry.roll_back() == registry.read_current() == "v1"
 
 
-def test_what_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_a_version_that_cannot_be_read_is_listed_with_the_reason(tmp_path: Path) -> None:
     registry = FolderRegistry(tmp_path)
     assert registry.explain_unreadable() == {}
     for version in ("v1", "v2", "v3"):
         publish(tmp_path, version)
     (tmp_path / "versions" / "v1" / "manifest.json").write_text("{")
     shutil.rmtree(tmp_path / "versions" / "v3")
-    told = registry.explain_unreadable()
-    assert set(told) == {"v1", "v3"}
-    assert "'promote' puts one in service" in told["v3"]
+    reasons = registry.explain_unreadable()
+    assert set(reasons) == {"v1", "v3"}
+    assert "'promote' puts one in service" in reasons["v3"]
 
 
-def test_promote_mends_a_broken_pointer_as_its_error_says(tmp_path: Path) -> None:
+def test_promoting_repairs_a_broken_pointer_as_its_error_says(tmp_path: Path) -> None:
     publish(tmp_path, "v1")
     (tmp_path / "CURRENT").write_text("{")
     FolderRegistry(tmp_path).promote("v1")
@@ -131,7 +131,7 @@ def test_a_reader_never_sees_half_a_pointer(tmp_path: Path) -> None:
     assert seen <= {"v1", "v2"}
 
 
-def an_encoder(folder: Path, weights: bytes) -> Path:
+def make_encoder_folder(folder: Path, weights: bytes) -> Path:
     """A folder that passes for an encoder: weights, and something beside them in a folder of its own."""
     (folder / "1_Pooling").mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(weights)
@@ -142,8 +142,8 @@ def an_encoder(folder: Path, weights: bytes) -> Path:
 
 def test_an_encoder_is_kept_once_and_found_by_the_digest_of_its_weights(tmp_path: Path) -> None:
     registry = FolderRegistry(tmp_path / "registry")
-    first, again, other = (an_encoder(tmp_path / name, weights) for name, weights in (("a", b"1"), ("b", b"1"), ("c", b"2")))
-    shas = [registry.add_encoder(source) for source in (first, again, other)]
+    sources = [make_encoder_folder(tmp_path / name, weights) for name, weights in (("a", b"1"), ("b", b"1"), ("c", b"2"))]
+    shas = [registry.add_encoder(source) for source in sources]
     assert shas[0] == shas[1] != shas[2]
     assert {path.name for path in (tmp_path / "registry" / "encoders").iterdir()} == {*shas}
     kept = registry.find_encoder(shas[0])
@@ -160,6 +160,6 @@ def test_an_encoder_that_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sha256", ["..", "../secret", "", ".", "/", "a" * 63 + "/", "A" * 64, "0" * 64 + "\n"])
 def test_what_is_no_digest_leads_nowhere(sha256: str, tmp_path: Path) -> None:
-    an_encoder(tmp_path / "secret", b"")
+    make_encoder_folder(tmp_path / "secret", b"")
     (tmp_path / "encoders" / ("A" * 64)).mkdir(parents=True)
     assert FolderRegistry(tmp_path).find_encoder(sha256) is None
