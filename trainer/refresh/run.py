@@ -18,10 +18,12 @@ from consumer.process.http import HttpServer
 from trainer.prepare import TrainOptions
 from trainer.refresh.drift import DriftLimits, DriftMonitor
 from trainer.refresh.drift_reference import read_reference, write_reference
+from trainer.refresh.enriched_topic import EnrichedTopic
 from trainer.refresh.gate import GateLimits
+from trainer.refresh.labelled_topic import LabelledTopic
 from trainer.refresh.metrics import Metrics
 from trainer.refresh.service import RefreshPolicy, RefreshService
-from trainer.refresh.topic_thread import EnrichedWatch, LabelledIntake, Reading
+from trainer.refresh.topic_thread import TopicThread
 from trainer.refresh.watched_files import Watch
 
 COLLECTED = "labelled.jsonl"
@@ -56,32 +58,32 @@ def serve(options: argparse.Namespace, train: TrainOptions) -> int:
             stop=stop.is_set,
             drift=lambda: monitor.reasons,
         )
-        intake = (
-            LabelledIntake(_source(options, "labelled"), options.state / COLLECTED, metrics) if options.labelled_topic else None
+        labelled = (
+            LabelledTopic(_source(options, "labelled"), options.state / COLLECTED, metrics) if options.labelled_topic else None
         )
         if options.once:
-            return _once(service, intake, stop)
-        readings = [Reading("labelled", intake)] if intake else []
+            return _once(service, labelled, stop)
+        threads = [TopicThread("labelled", labelled)] if labelled else []
         if options.enriched_topic:
-            readings.append(Reading("enriched", _watch(options, monitor, service, metrics)))
-        _run(options, service, readings, metrics, stop)
+            threads.append(TopicThread("enriched", _make_enriched_topic(options, monitor, service, metrics)))
+        _run(options, service, threads, metrics, stop)
     return 0
 
 
-def _once(service: RefreshService, intake: LabelledIntake | None, stop: threading.Event) -> int:
-    if intake:
+def _once(service: RefreshService, labelled: LabelledTopic | None, stop: threading.Event) -> int:
+    if labelled:
         try:
-            intake.start()
-            intake.drain(stop.is_set)
+            labelled.start()
+            labelled.read_to_end(stop.is_set)
         finally:
-            intake.close()
+            labelled.close()
     outcome = service.turn(hold_back=False)
     log.info("outcome: %s", outcome)
     return {"rejected": REJECTED, "failed": FAILED}.get(outcome, 0)
 
 
 def _run(
-    options: argparse.Namespace, service: RefreshService, readings: list[Reading], metrics: Metrics, stop: threading.Event
+    options: argparse.Namespace, service: RefreshService, threads: list[TopicThread], metrics: Metrics, stop: threading.Event
 ) -> None:
     http = HttpServer(
         host=options.http_host, port=options.http_port, metrics=metrics.registry, live=service.live, ready=service.ready
@@ -89,20 +91,20 @@ def _run(
 
     def check_background() -> None:
         http.check()
-        for reading in readings:
-            reading.check()
+        for thread in threads:
+            thread.check()
 
-    started: list[Reading] = []
+    started: list[TopicThread] = []
     http.start()
     log.info("watching; metrics at %s/metrics", http.address)
     try:
-        for reading in readings:
-            reading.start()
-            started.append(reading)
+        for thread in threads:
+            thread.start()
+            started.append(thread)
         service.run(stop.wait, check_background)
     finally:
-        for reading in started:
-            reading.stop()
+        for thread in started:
+            thread.stop()
         http.stop()
     log.info("stopped; goodbye")
 
@@ -112,9 +114,11 @@ def _monitor(options: argparse.Namespace) -> DriftMonitor:
     return DriftMonitor(options.drift_window, limits, read_reference(options.state / REFERENCE, events=options.drift_window))
 
 
-def _watch(options: argparse.Namespace, monitor: DriftMonitor, service: RefreshService, metrics: Metrics) -> EnrichedWatch:
-    remember = partial(write_reference, options.state / REFERENCE)
-    return EnrichedWatch(_source(options, "enriched"), monitor, lambda: service.version, metrics, remember=remember)
+def _make_enriched_topic(
+    options: argparse.Namespace, monitor: DriftMonitor, service: RefreshService, metrics: Metrics
+) -> EnrichedTopic:
+    store = partial(write_reference, options.state / REFERENCE)
+    return EnrichedTopic(_source(options, "enriched"), monitor, lambda: service.version, metrics, store_reference=store)
 
 
 def _source(options: argparse.Namespace, kind: str) -> KafkaSource:

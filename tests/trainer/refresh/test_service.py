@@ -38,10 +38,12 @@ from trainer.prepare import TrainOptions
 from trainer.publish import publish
 from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
 from trainer.refresh.drift_reference import read_reference, write_reference
+from trainer.refresh.enriched_topic import EnrichedTopic
 from trainer.refresh.gate import GateLimits
+from trainer.refresh.labelled_topic import LabelledTopic
 from trainer.refresh.metrics import Metrics
 from trainer.refresh.service import RefreshPolicy, RefreshService
-from trainer.refresh.topic_thread import EnrichedWatch, LabelledIntake, Reading
+from trainer.refresh.topic_thread import TopicThread
 from trainer.refresh.watched_files import Look, Watch
 
 NEW = [(f"{title} Two", code) for title, code in POSTINGS[::3]]
@@ -376,10 +378,10 @@ def message(title: Any, code: str = "29-1141.00") -> bytes:
     return json.dumps({"TITLE_RAW": title, "ONET": code, "BODY": "long"}).encode()
 
 
-def intake(broker: MemoryBroker, place: Place, fault: Callable[[str], None] = lambda _: None) -> LabelledIntake:
+def intake(broker: MemoryBroker, place: Place, fault: Callable[[str], None] = lambda _: None) -> LabelledTopic:
     (place.root / "state").mkdir(exist_ok=True)
     source = MemorySource(broker, topic=TOPIC.topic, group_id="g", fault=fault)
-    made = LabelledIntake(source, place.root / "state" / "labelled.jsonl", place.metrics)
+    made = LabelledTopic(source, place.root / "state" / "labelled.jsonl", place.metrics)
     made.start()
     return made
 
@@ -402,7 +404,7 @@ def test_labelled_messages_are_stored_and_what_is_none_is_counted(empty: Place) 
     ):
         broker.append(TOPIC, value)
     reader = intake(broker, empty)
-    reader.drain(lambda: False)
+    reader.read_to_end(lambda: False)
     reader.close()
     assert stored(empty) == ["RN", "Chef"]
     assert broker.committed["g", TOPIC] == 8
@@ -419,12 +421,12 @@ def test_a_row_is_on_the_disk_before_its_offset_is_committed_and_is_stored_once(
             raise BrokerError("gone")
 
     with pytest.raises(BrokerError):
-        intake(broker, empty, crash).take(0.1)
+        intake(broker, empty, crash).read(0.1)
     assert stored(empty) == ["RN", "RN", "CNA"]
     assert broker.committed["g", TOPIC] == 0
     path = empty.root / "state" / "labelled.jsonl"
     path.write_bytes(path.read_bytes()[:-5])  # and the machine lost power
-    intake(broker, empty).take(0.1)
+    intake(broker, empty).read(0.1)
     assert stored(empty) == ["RN", "RN", "CNA"]
     assert broker.committed["g", TOPIC] == 3
     assert empty.shown("labelled_total", outcome="again") == 2
@@ -437,7 +439,7 @@ def test_a_message_is_read_as_a_row_of_a_file_is(empty: Place) -> None:
         {"ID": 7, "title": "RN", "ONET": "29-1141.00", "BODY": None},
     ):
         broker.append(TOPIC, json.dumps(fields).encode())
-    intake(broker, empty).drain(lambda: False)
+    intake(broker, empty).read_to_end(lambda: False)
     rows = [json.loads(line) for line in (empty.root / "state" / "labelled.jsonl").read_bytes().splitlines()]
     assert [(row["title"], row["onet_code"]) for row in rows] == [("Job fair", "Unclassified"), ("RN", "29-1141.00")]
     assert rows[1]["posting_id"] == "7"
@@ -448,7 +450,7 @@ def test_rows_from_the_topic_are_trained_on(place: Place) -> None:
     broker = MemoryBroker({TOPIC.topic: 1})
     for title, code in NEW:
         broker.append(TOPIC, message(title, code))
-    intake(broker, place).drain(lambda: False)
+    intake(broker, place).read_to_end(lambda: False)
     assert place.service().turn() == "promoted"
     assert place.shown("rows") == len(POSTINGS) + len(NEW)
 
@@ -458,8 +460,8 @@ def test_a_reading_thread_that_dies_ends_the_service(place: Place) -> None:
         if at == "before:poll":
             raise BrokerError("gone")
 
-    reading = Reading("labelled", intake(MemoryBroker({TOPIC.topic: 1}), place))
-    broken = Reading("labelled", intake(MemoryBroker({TOPIC.topic: 1}), place, crash))
+    reading = TopicThread("labelled", intake(MemoryBroker({TOPIC.topic: 1}), place))
+    broken = TopicThread("labelled", intake(MemoryBroker({TOPIC.topic: 1}), place, crash))
     try:
         reading.start()
         broken.start()
@@ -518,9 +520,9 @@ def test_enriched_events_are_summed_up_and_shown(empty: Place) -> None:
         broker.append(TOPIC, enriched_event(score=score, decision="review").model_dump_json().encode())
     broker.append(TOPIC, b"no event")
     monitor = DriftMonitor(2, DriftLimits())
-    reader = EnrichedWatch(MemorySource(broker, topic=TOPIC.topic, group_id=group), monitor, lambda: "v1", empty.metrics)
+    reader = EnrichedTopic(MemorySource(broker, topic=TOPIC.topic, group_id=group), monitor, lambda: "v1", empty.metrics)
     reader.start()
-    assert reader.take(0.1) == 3
+    assert reader.read(0.1) == 3
     assert (empty.shown("unsure_ratio"), empty.shown("similarity"), empty.shown("drift_psi", by="group")) == (1.0, 0.6, 0.0)
     assert empty.shown("enriched_total", outcome="invalid") == 1
     assert broker.committed[group, TOPIC] == 3
@@ -546,15 +548,15 @@ def test_drift_is_measured_against_the_same_window_before_and_after_a_restart(em
     broker, path = MemoryBroker({TOPIC.topic: 1}), empty.root / "drift.json"
     memory = partial(write_reference, path)
 
-    def read(code: str, *, remember: Callable[[Reference], None] = memory) -> Sequence[str]:
+    def read(code: str, *, store: Callable[[Reference], None] = memory) -> Sequence[str]:
         """What a service that is started, reads one window of `code` and ends says of it."""
         for _ in range(2):
             broker.append(TOPIC, enriched_event(code).model_dump_json().encode())
         monitor = DriftMonitor(2, DriftLimits(), read_reference(path, events=2))
         source = MemorySource(broker, topic=TOPIC.topic, group_id="g")
-        reader = EnrichedWatch(source, monitor, lambda: "v1", empty.metrics, remember=remember)
+        reader = EnrichedTopic(source, monitor, lambda: "v1", empty.metrics, store_reference=store)
         reader.start()
-        reader.take(0.1)
+        reader.read(0.1)
         reader.close()
         return monitor.reasons
 
@@ -562,7 +564,7 @@ def test_drift_is_measured_against_the_same_window_before_and_after_a_restart(em
         raise OSError("no space left on the device")
 
     nurse, cook = "29-1141.00", "35-2014.00"
-    assert read(cook, remember=full) == []  # goes on, and is forgotten
+    assert read(cook, store=full) == []  # goes on, and is forgotten
     assert not path.exists()
     assert [bool(read(code)) for code in (nurse, nurse, cook, nurse)] == [False, False, True, False]
     path.write_text("{")
