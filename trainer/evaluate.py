@@ -11,7 +11,7 @@ from typing import Any
 
 from consumer.errors import ConfigError
 from schemas.text import plain_text
-from trainer.measure.figures import everything, intervals
+from trainer.measure.figures import compute_figures, intervals
 from trainer.measure.holdout import Trial, measure, none_held_out
 from trainer.measure.predict import body_alone, predictions
 from trainer.measure.split import SplitKind
@@ -106,7 +106,7 @@ def _compared(
 
 
 def _everything(run: Trial, *, seed: int, precision: float) -> dict[str, Any]:
-    return {**everything(run.predictions, seed=seed, precision=precision), "summary": run.summary(precision)}
+    return {**compute_figures(run.predictions, seed=seed, precision=precision), "summary": run.summary(precision)}
 
 
 def _row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, Any]:

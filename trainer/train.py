@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.registry.folder import FolderRegistry
-from trainer.measure.figures import curves
+from trainer.measure.calibration_figures import confidence_curves
 from trainer.measure.holdout import final_fit, measure, none_held_out
 from trainer.prepare import Data, Report, TrainOptions, prepare
 from trainer.publish import make_manifest, publish
@@ -34,7 +34,7 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
         report(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
         replaced = registry.current() if measured is None and options.promote else None
         model, golden = final_fit(data, options, measured.model if measured else None)
-        shapes = curves(measured.predictions) if measured else {}
+        shapes = confidence_curves(measured.predictions) if measured else {}
         manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures, curves=shapes)
         promote = options.promote and replaced is None
         published = publish(registry, model, manifest, promote=promote)

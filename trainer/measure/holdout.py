@@ -12,11 +12,10 @@ from trainer.fit.calibration import HeldOut
 from trainer.fit.category_embeddings import Observe
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model, calibrated, fit
-from trainer.measure.figures import summary
+from trainer.measure.figures import reject_figures, summary
 from trainer.measure.golden_titles import golden_titles
 from trainer.measure.predict import decisions, predictions, queries
 from trainer.measure.predictions import Predictions
-from trainer.measure.rejects import RejectFigures, reject_figures
 from trainer.measure.split import three_ways
 from trainer.prepare import Data, TrainOptions
 
@@ -40,7 +39,7 @@ class Trial:
     predictions: Predictions
     tested: Titles
     curve: list[tuple[int, float, float]]
-    rejected: RejectFigures
+    rejected: dict[str, float]
     """What was decided of the reject examples held out."""
     fit_seconds: float
     score_seconds: float

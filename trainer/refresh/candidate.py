@@ -10,7 +10,7 @@ from consumer.errors import CurrentMoved
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import GoldenTitle, Manifest
 from trainer.fit.model import Model
-from trainer.measure.figures import curves
+from trainer.measure.calibration_figures import confidence_curves
 from trainer.measure.holdout import final_fit, measure
 from trainer.prepare import Report, TrainOptions, prepare
 from trainer.publish import make_manifest, make_scorer, publish
@@ -58,7 +58,7 @@ def refresh(options: TrainOptions, limits: GateLimits, report: Report, *, trigge
             golden=golden,
             figures=trial.summary(options.fit.accept_precision) if trial else {},
             outcome=measured(trial.predictions, trial.tested.keys) if trial else None,
-            curves=curves(trial.predictions) if trial else {},
+            curves=confidence_curves(trial.predictions) if trial else {},
             training=described(options, data) | {"triggers": list(triggers)},
         )
         manifest, verdict = _judged(candidate, registry, limits, report)

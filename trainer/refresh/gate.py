@@ -17,7 +17,8 @@ import numpy as np
 from consumer.model.scorer import Scorer
 from schemas.artifact import GoldenTitle
 from schemas.soc import MAJOR_GROUPS
-from trainer.measure.figures import BINS, summary
+from trainer.measure.calibration_figures import draw_chance_errors
+from trainer.measure.figures import summary
 from trainer.measure.predictions import Predictions
 
 CONFIDENCE = 0.95
@@ -96,7 +97,7 @@ def measured(p: Predictions, keys: Sequence[str]) -> Measured:
         row = (key, p.codes[label])
         rows[_name(*row, turns[row])] = (row[1][:2], rank == 1)
         turns[row] += 1
-    by_chance = np.quantile(chance_eces(p.confidence.numpy()), (1 + CONFIDENCE) / 2)
+    by_chance = np.quantile(draw_chance_errors(p.confidence.numpy()), (1 + CONFIDENCE) / 2)
     return Measured(rows, float(summary(p).get("ece", 0.0)), float(by_chance))
 
 
@@ -204,20 +205,6 @@ def _interval(before: Sequence[bool], now: Sequence[bool], tail: float, *, paire
 
 def _share(hits: Sequence[bool], rng: np.random.Generator) -> "np.ndarray[Any, Any]":
     return rng.binomial(len(hits), math.fsum(hits) / len(hits), size=ROUNDS) / len(hits)
-
-
-def chance_eces(confidence: "np.ndarray[Any, Any]", rounds: int = 1_000) -> "np.ndarray[Any, Any]":
-    """Return `(rounds,)` ECEs that rows `(n,)` of these rank-1 probabilities show when each is right so often.
-
-    Drawn, not derived: the sum over bins of the absolute value of noise grows as the bins get emptier.
-    """
-    rng = np.random.default_rng(0)
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    drawn = np.empty(rounds)
-    for i in range(rounds):
-        right = rng.random(len(confidence)) < confidence
-        drawn[i] = np.abs(np.bincount(bins, right - confidence, BINS)).sum() / max(1, len(confidence))
-    return drawn
 
 
 def _name(key: str, code: str, turn: int) -> int:

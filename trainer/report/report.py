@@ -44,7 +44,7 @@ class Report:
     curves: dict[str, list[tuple[int, float | None, float | None]]] = field(default_factory=dict)
     """(epoch, loss, held-out top-1) of each fit by its name"""
     splits: dict[str, Figures] = field(default_factory=dict)
-    """`figures.everything` of each split by its name"""
+    """`figures.compute_figures` of each split by its name"""
     timing: dict[str, float] = field(default_factory=dict)
     """Seconds of each step"""
     command: str = ""

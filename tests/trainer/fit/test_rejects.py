@@ -19,7 +19,7 @@ from tests.trainer.fit.test_calibration import MIX, decided, held_out, mixture, 
 from trainer.__main__ import main
 from trainer.fit.calibration import NEVER, REJECT, HeldOut, best_known_prior, best_mix, best_scale, calibrate, together
 from trainer.fit.calibration import held_out as of_mixture
-from trainer.measure.rejects import reject_figures
+from trainer.measure.figures import reject_figures
 
 COSINES = st.sampled_from([0.99, 0.9, 0.8, 0.75, 0.72])
 REJECTS = [(f"Great job {word}", "Unclassified") for word in "abcdefghijklmnopqrstuvwxyz"]

@@ -87,7 +87,7 @@ class Page(HTMLParser):
 def split(titles: list[str], *, names: tuple[str, ...] = ("nurse", "clerk")) -> dict[str, Any]:
     """Figures of rows of which the first is right, the others wrong."""
     rows = len(titles)
-    return figures.everything(
+    return figures.compute_figures(
         Predictions(
             probabilities=torch.tensor([[0.8, 0.2]] + [[0.3, 0.7]] * (rows - 1)),
             labels=torch.zeros(rows, dtype=torch.int64),
@@ -149,14 +149,14 @@ def test_an_empty_report_says_why_each_part_is_missing() -> None:
 
 def test_one_row_of_one_category_makes_a_page() -> None:
     one = Predictions(torch.ones(1, 1), torch.tensor([0]), ["review"], ("11-1011.00",), ("Chief",), ["ceo"], torch.tensor([0]))
-    words = Page(render(Report("t", "now", splits={"random": figures.everything(one, seed=0)}))).words
+    words = Page(render(Report("t", "now", splits={"random": figures.compute_figures(one, seed=0)}))).words
     assert "100.0 %" in words
     assert "None is accepted without a person" in words
 
 
 def test_a_split_without_rows_has_no_pictures() -> None:
     none = Predictions(torch.ones(0, 1), torch.zeros(0).long(), [], ("11-1011.00",), ("Chief",), [], torch.tensor([0]))
-    assert "svg" not in Page(render(Report("t", "now", splits={"random": figures.everything(none, seed=0)}))).tags
+    assert "svg" not in Page(render(Report("t", "now", splits={"random": figures.compute_figures(none, seed=0)}))).tags
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
