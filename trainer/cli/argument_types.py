@@ -1,7 +1,6 @@
 """What may be given on the command line: a text becomes a value, or argparse.ArgumentTypeError says what is expected."""
 
 import argparse
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -44,14 +43,6 @@ def share(text: str) -> float:
     return number
 
 
-def amount(text: str) -> float:
-    """Return a finite number above 0."""
-    number = _parsed(float, text)
-    if number is None or not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"a number above 0, not {text}")
-    return number
-
-
 def name(text: str) -> str:
     """Return a name that is not empty."""
     if not text:
@@ -62,14 +53,6 @@ def name(text: str) -> str:
 def path(text: str) -> Path:
     """Return the path of a file or folder."""
     return Path(name(text))
-
-
-def kafka_property(text: str) -> tuple[str, str]:
-    """Return name and value of a librdkafka property."""
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise argparse.ArgumentTypeError(f"NAME=VALUE is expected, not {text}")
-    return key, value
 
 
 def _parsed(kind: Callable[[str], Number], text: str) -> Number | None:

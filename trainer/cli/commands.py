@@ -21,6 +21,7 @@ from trainer.export_vectors import export
 from trainer.options import Finetuning, FitOptions
 from trainer.prepare import TrainOptions
 from trainer.refresh.run import serve
+from trainer.refresh.settings import load_serve_settings
 from trainer.report.report import dump, load, write_report
 from trainer.train import train
 
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    return serve(options, _train_options(options))
+    return serve(load_serve_settings(vars(options)), _train_options(options))
 
 
 def _train(options: argparse.Namespace) -> None:
