@@ -29,7 +29,8 @@ from trainer.measure.calibration_figures import draw_chance_errors
 from trainer.measure.figures import summary
 from trainer.measure.holdout import measure
 from trainer.measure.predictions import Predictions
-from trainer.prepare import TrainOptions, prepare
+from trainer.options import TrainOptions
+from trainer.prepare import prepare
 
 SHOWN = ("top_1", "top_3", "top_5", "top_10", "macro_top_1", "ece", "ece_chance", "accept_share", "accept_precision")
 NAMES = ("direct", "mean", "hinge", "softmax", "+ exemplars, known titles", "+ line", "static")

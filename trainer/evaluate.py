@@ -3,7 +3,7 @@
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from trainer.measure.figures import compute_figures, intervals
 from trainer.measure.holdout import Trial, measure, none_held_out
 from trainer.measure.predict import body_alone, predictions
 from trainer.measure.split import SplitKind
-from trainer.options import EncoderKind, FitOptions
-from trainer.prepare import Data, TrainOptions, prepare
+from trainer.options import EncoderKind, FitOptions, Say, TrainOptions
+from trainer.prepare import Data, prepare
 from trainer.report.report import Report
 
 PLAIN = FitOptions(parts=frozenset())
@@ -30,15 +30,13 @@ METHODS: dict[str, FitOptions] = {
     "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
 }
 """What is compared, all with cleaned titles and none with bodies."""
-UNCLEANED = ("hinge: the recipe this started from", "softmax")
+ALSO_UNCLEANED = ("hinge: the recipe this started from", "softmax")
 """What is compared without cleaning, too."""
-THIS: dict[EncoderKind, str] = {"given": "this model", "static": "this static model", "finetuned": "this model, fine-tuned"}
+OWN_NAME: dict[EncoderKind, str] = {"given": "this model", "static": "this static model", "finetuned": "this model, fine-tuned"}
 """What the model that the options describe is called."""
 
 
-def evaluate(
-    options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[str], None], *, compare: bool, command: str
-) -> Report:
+def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Say, *, compare: bool, command: str) -> Report:
     """Measure the model that `options` describe on each kind of split; with `compare`, the methods beside it.
 
     `command` is what the report says to repeat it by.
@@ -48,51 +46,51 @@ def evaluate(
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), say)
-        runs = {kind: run for kind in splits if (run := _measured(data, replace(options, split=kind), say))}
+        runs = {kind: run for kind in splits if (run := _measure_split(data, replace(options, split=kind), say))}
         if not runs:
             raise ConfigError("no split could be measured on, see above; nothing is written")
-        rows = [row for kind, run in runs.items() for row in _views(kind, run, options.fit)]
+        rows = [row for kind, run in runs.items() for row in _make_rows(kind, run, options.fit)]
         if compare:
-            rows += _compared(data, options, list(runs), say)
+            rows += _compare_methods(data, options, list(runs), say)
             plain = prepare(options, Path(work), say, clean_text=plain_text)
-            rows += _compared(plain, options, list(runs), say, names=UNCLEANED, note=", titles not cleaned")
+            rows += _compare_methods(plain, options, list(runs), say, names=ALSO_UNCLEANED, note=", titles not cleaned")
         precision = options.fit.accept_precision
         return Report(
             title="occustream: evaluation",
             created_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            data=_described(data, options),
+            data=_describe_data(data, options),
             methods=rows,
             curves={f"{kind} split": list(run.curve) for kind, run in runs.items()},
-            splits={f"{kind} split": _everything(run, seed=options.seed, precision=precision) for kind, run in runs.items()},
-            timing=_timing(runs, time.monotonic() - started),
+            splits={f"{kind} split": _list_figures(run, seed=options.seed, precision=precision) for kind, run in runs.items()},
+            timing=_list_times(runs, time.monotonic() - started),
             command=command,
         )
 
 
-def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> Trial | None:
+def _measure_split(data: Data, options: TrainOptions, say: Say) -> Trial | None:
     run = measure(data, options, refit=True)
     if run is None:
         say(f"{options.split} split: no rows can be held out: {none_held_out(options)}; left out")
     return run
 
 
-def _views(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[str, Any]]:
+def _make_rows(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[str, Any]]:
     """Yield the model's own figures and, where it looks at bodies, those of titles and of bodies by themselves.
 
     Reject examples were judged by the whole model only.
     """
-    yield _row(THIS[fit.kind], kind, run, fit)
+    yield _make_row(OWN_NAME[fit.kind], kind, run, fit)
     if run.model.encoders.body is not None:
-        title_alone = run.model.without_body()
+        title_alone = run.model.drop_body()
         for name, said in (("title", predictions(title_alone, run.tested)), ("body", body_alone(run.model, run.tested))):
-            yield _row(f"{THIS[fit.kind]}, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
+            yield _make_row(f"{OWN_NAME[fit.kind]}, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
 
 
-def _compared(
+def _compare_methods(
     data: Data,
     options: TrainOptions,
     splits: Sequence[SplitKind],
-    say: Callable[[str], None],
+    say: Say,
     *,
     names: Sequence[str] = tuple(METHODS),
     note: str = "",
@@ -100,16 +98,16 @@ def _compared(
     for kind in splits:
         for name in names:
             fit = replace(METHODS[name], seed=options.fit.seed, accept_precision=options.fit.accept_precision)
-            run = _measured(data, replace(options, split=kind, fit=fit), say)
+            run = _measure_split(data, replace(options, split=kind, fit=fit), say)
             if run:
-                yield _row(name + note, kind, run, fit)
+                yield _make_row(name + note, kind, run, fit)
 
 
-def _everything(run: Trial, *, seed: int, precision: float) -> dict[str, Any]:
+def _list_figures(run: Trial, *, seed: int, precision: float) -> dict[str, Any]:
     return {**compute_figures(run.predictions, seed=seed, precision=precision), "summary": run.summary(precision)}
 
 
-def _row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, Any]:
+def _make_row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, Any]:
     return {
         "method": name,
         "split": kind,
@@ -120,22 +118,22 @@ def _row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, A
     }
 
 
-def _described(data: Data, options: TrainOptions) -> dict[str, str | int | float]:
+def _describe_data(data: Data, options: TrainOptions) -> dict[str, str | int | float]:
     rejects: dict[str, str | int | float] = {"reject examples": len(data.rejects)} if data.rejects else {}
     return {
         "postings": len(data.postings),
         **rejects,
         "categories with postings": len(set(data.codes)),
-        "categories": len(data.source.categories),
-        "O*NET titles": len(data.source.onet.clean),
-        "encoder": data.source.encoder.ref.id,
+        "categories": len(data.inputs.categories),
+        "O*NET titles": len(data.inputs.onet.clean),
+        "encoder": data.inputs.encoder.ref.id,
         "held out": options.holdout,
         "seed": options.seed,
         "machine": platform.machine() or "unknown",
     }
 
 
-def _timing(runs: dict[SplitKind, Trial], total: float) -> dict[str, float]:
+def _list_times(runs: dict[SplitKind, Trial], total: float) -> dict[str, float]:
     times = {f"training and calibrating, {kind} split": run.fit_seconds for kind, run in runs.items()}
     times |= {f"scoring {run.predictions.rows:,} held-out titles, {kind} split": run.score_seconds for kind, run in runs.items()}
     return {**times, "all of it": total}

@@ -1,7 +1,7 @@
 """Vectors of a version for other systems: a Parquet table of code, title and vector, and a FAISS index where faiss is there."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 
 from consumer.errors import ConfigError
 from consumer.registry.artifact import Artifact
+from trainer.options import Say
 
 TABLE, INDEX = "vectors.parquet", "vectors.faiss"
 NO_INDEX = f"no {INDEX}: faiss is not installed (pip install faiss-cpu)"
 
 
-def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
+def export(artifact: Artifact, folder: Path, say: Say) -> int:
     """Write the category embeddings and the exemplars of a version to `folder`; returns how many rows.
 
     Columns: `kind` (category, exemplar), `onet_code`, `onet_title`, `title` (a known title, or the occupation's own), `weight`
@@ -23,12 +24,12 @@ def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
     product, which is the cosine. What is there of an earlier version is replaced once all is written. Raises ConfigError where
     the folder cannot be written.
     """
-    table = _table(artifact)
+    table = _make_table(artifact)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
             pq.write_table(table, Path(staging, TABLE), compression="zstd")
-            indexed = _index(_matrix(artifact), Path(staging, INDEX))
+            indexed = _write_index(_stack_vectors(artifact), Path(staging, INDEX))
             (folder / INDEX).unlink(missing_ok=True)  # an index of other rows must not stand beside the new table
             for name in (TABLE, INDEX) if indexed else (TABLE,):
                 Path(staging, name).replace(folder / name)
@@ -39,8 +40,8 @@ def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
     return int(table.num_rows)
 
 
-def _table(artifact: Artifact) -> pa.Table:
-    rows, matrix = list(_rows(artifact)), _matrix(artifact)
+def _make_table(artifact: Artifact) -> pa.Table:
+    rows, matrix = list(_list_rows(artifact)), _stack_vectors(artifact)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     columns = list(zip(*rows, strict=True))
     manifest = artifact.manifest
@@ -50,7 +51,7 @@ def _table(artifact: Artifact) -> pa.Table:
     return table.replace_schema_metadata({f"occustream.{name}": value for name, value in described.items()})
 
 
-def _rows(artifact: Artifact) -> Iterator[tuple[str, str, str, str, float]]:
+def _list_rows(artifact: Artifact) -> Iterator[tuple[str, str, str, str, float]]:
     categories = artifact.tensors.categories
     for category in categories:
         yield "category", category.onet_code, category.onet_title, category.onet_title, float(category.postings)
@@ -60,7 +61,7 @@ def _rows(artifact: Artifact) -> Iterator[tuple[str, str, str, str, float]]:
         yield "exemplar", category.onet_code, category.onet_title, known.title, known.weight
 
 
-def _matrix(artifact: Artifact) -> np.ndarray:
+def _stack_vectors(artifact: Artifact) -> np.ndarray:
     """Return all vectors as unit rows `(rows, dim)` float32: the categories', then the exemplars'."""
     tensors = artifact.tensors
     parts = [tensors.title.float().numpy()]
@@ -71,7 +72,7 @@ def _matrix(artifact: Artifact) -> np.ndarray:
     return unit
 
 
-def _index(matrix: np.ndarray, path: Path) -> bool:
+def _write_index(matrix: np.ndarray, path: Path) -> bool:
     """Write the index, and return whether faiss is there to make one."""
     try:
         import faiss  # noqa: PLC0415 - an extra, seconds to import

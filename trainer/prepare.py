@@ -1,8 +1,8 @@
-"""What a training run is made of: its options, and everything that is read and embedded before a fit."""
+"""Everything that a training run reads and embeds before it fits a model."""
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,57 +10,19 @@ import torch
 
 from consumer.errors import EncoderError
 from consumer.model.encoder import load_encoder
-from consumer.model.encoder_folder import DEFAULT_ENCODER
-from consumer.model.serving_options import Precision
 from schemas.events import LabelledPosting
 from schemas.text import body_text, plain_text
-from trainer.data.cleaned_titles import cleaned, normalised
-from trainer.data.files import Labelled, read_postings
-from trainer.data.labels import LabelRules, Unclassified
+from trainer.data.cleaned_titles import cached_clean_title, cached_title_key
+from trainer.data.files import LabelledRows, read_postings
 from trainer.data.onet import Taxonomy, read_taxonomy
-from trainer.data.repeats import disagreement
-from trainer.fit import token_vectors as distill
+from trainer.data.repeats import describe_disagreement
 from trainer.fit.calibration import REJECT
-from trainer.fit.category_embeddings import Rows
-from trainer.fit.encoders import distilled
-from trainer.fit.inputs import ONET_WEIGHT, Source, Titles
+from trainer.fit.category_embeddings import EmbeddedRows
+from trainer.fit.encoders import distill_encoder
+from trainer.fit.inputs import ONET_WEIGHT, FitInputs, Titles
 from trainer.fit.title_embeddings import EmbeddingCache, TitleEmbeddings
-from trainer.measure.split import SplitKind
-from trainer.options import FitOptions
-
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """What to train on and how. `holdout` and `calibration` are shares of the labelled rows.
-
-    Weights and thresholds stand on `rounds` times `calibration` of the rows, each part of them judged by a fit without it.
-    """
-
-    postings: Sequence[str]
-    onet: Path | None
-    registry: Path
-    fit: FitOptions = field(default_factory=FitOptions)
-    seed: int = 0
-    encoder: str = DEFAULT_ENCODER
-    device: str = "auto"
-    precision: Precision = "auto"
-    max_seq_length: int = 128
-    onet_titles: int = 60
-    new_categories: bool = False
-    unclassified: Unclassified = "reject"
-    split: SplitKind = "random"
-    holdout: float = 0.2
-    calibration: float = 0.15
-    rounds: int = 2
-    promote: bool = True
-    cache: Path | None = None
-
-    @property
-    def rules(self) -> LabelRules:
-        """How labels are read."""
-        return LabelRules(new_categories=self.new_categories, unclassified=self.unclassified)
+from trainer.fit.token_vectors import load_tokenizer
+from trainer.options import Say, TrainOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +30,11 @@ class Data:
     """Everything that fits share, and the labelled postings and reject examples with their titles embedded."""
 
     taxonomy: Taxonomy
-    labelled: Labelled
+    labelled: LabelledRows
     titles: Titles
     """Of the postings that have a category."""
     reject_titles: Titles
-    source: Source
+    inputs: FitInputs
     distinct_titles: int
     embedded_titles: int = 0
     """Those of them that no cache had."""
@@ -93,30 +55,30 @@ class Data:
         return [posting.onet_code for posting in self.postings]
 
 
-def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Callable[[str], str] = cleaned) -> Data:
+def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable[[str], str] = cached_clean_title) -> Data:
     """Read and embed everything that `options` name; `work` is a folder for encoders in the making.
 
     `clean_text` is what serving does to a title, or, to measure what that is worth, something else.
     """
-    taxonomy, labelled = _read(options, report)
+    taxonomy, labelled = _read_data(options, say)
     codes = [posting.onet_code for posting in labelled.postings]
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
-    onet_titles, onet_labels = _onet_titles(taxonomy, options)
+    onet_titles, onet_labels = _sample_onet_titles(taxonomy, options)
     lines = [plain_text(posting.title) for posting in (*labelled.postings, *labelled.rejects)]
     clean = [clean_text(line) for line in lines]
     onet_clean = [clean_text(title) for title in onet_titles]
     embeddings = TitleEmbeddings(
         encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
     )
-    onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
-    tokenizer = _tokenizer(options.encoder, report)
+    onet = EmbeddedRows(embeddings.look_up(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
+    tokenizer = _find_tokenizer(options.encoder, say)
     titles_of_onet = Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256)
     begin = None
     if tokenizer and options.fit.needs_tokens:
-        begin = distilled(titles_of_onet, tokenizer, seed=options.seed, cache=options.cache)
-    source = Source(
+        begin = distill_encoder(titles_of_onet, tokenizer, seed=options.seed, cache=options.cache)
+    inputs = FitInputs(
         taxonomy_version=taxonomy.version,
         categories=taxonomy.categories,
         onet=titles_of_onet,
@@ -130,35 +92,35 @@ def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Ca
     numbers = taxonomy.numbers
     labels = torch.tensor([*(numbers[code] for code in codes), *(REJECT for _ in labelled.rejects)])
     bodies = [body_text(posting.body or "") for posting in (*labelled.postings, *labelled.rejects)]
-    rows = Rows(embeddings.of(clean), labels, torch.ones(len(labels)))
-    titles, reject_titles = _apart(Titles(clean, lines, rows, encoder.ref.sha256, bodies))
-    return Data(taxonomy, labelled, titles, reject_titles, source, len(embeddings), embeddings.computed)
+    rows = EmbeddedRows(embeddings.look_up(clean), labels, torch.ones(len(labels)))
+    titles, reject_titles = _split_off_rejects(Titles(clean, lines, rows, encoder.ref.sha256, bodies))
+    return Data(taxonomy, labelled, titles, reject_titles, inputs, len(embeddings), embeddings.computed)
 
 
-def _read(options: TrainOptions, report: Report) -> tuple[Taxonomy, Labelled]:
+def _read_data(options: TrainOptions, say: Say) -> tuple[Taxonomy, LabelledRows]:
     """Return the labelled rows and the taxonomy with what they add to it."""
     taxonomy = read_taxonomy(options.onet)
     labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
-    taxonomy = taxonomy.with_categories(labelled.categories)
-    _report_data(labelled, taxonomy, report)
+    taxonomy = taxonomy.add_categories(labelled.categories)
+    _describe_data(labelled, taxonomy, say)
     return taxonomy, labelled
 
 
-def _apart(titles: Titles) -> tuple[Titles, Titles]:
+def _split_off_rejects(titles: Titles) -> tuple[Titles, Titles]:
     """Return the titles of categories, and those of reject examples."""
     fits = titles.rows.labels != REJECT
-    return titles.where(fits), titles.where(~fits)
+    return titles.select(fits), titles.select(~fits)
 
 
-def _tokenizer(encoder: str, report: Report) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer
+def _find_tokenizer(encoder: str, say: Say) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer
     try:
-        return distill.teacher_tokenizer(encoder)
+        return load_tokenizer(encoder)
     except EncoderError as error:
-        report(f"no token vectors, titles as posted are not used: {error}")
+        say(f"no token vectors, titles as posted are not used: {error}")
         return None
 
 
-def _onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], list[int]]:
+def _sample_onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], list[int]]:
     """Return O*NET's titles with their category numbers: first every category's name, then a seeded sample of its job titles."""
     rng = random.Random(options.seed)  # noqa: S311 - a sample, not a secret
     titles = [category.onet_title for category in taxonomy.categories]
@@ -171,14 +133,16 @@ def _onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], 
     return titles, labels
 
 
-def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None:
+def _describe_data(labelled: LabelledRows, taxonomy: Taxonomy, say: Say) -> None:
     codes = {posting.onet_code for posting in labelled.postings}
     titles = sum(map(len, taxonomy.titles.values()))
-    report(
+    say(
         f"{len(labelled.postings):,} labelled postings in {len(codes):,} of {len(taxonomy.categories):,} categories; "
         f"{titles:,} O*NET titles"
     )
-    for line in labelled.told():
-        report(line)
-    if disagreed := disagreement([normalised(p.title) for p in labelled.postings], [p.onet_code for p in labelled.postings]):
-        report(disagreed)
+    for line in labelled.describe():
+        say(line)
+    if disagreed := describe_disagreement(
+        [cached_title_key(p.title) for p in labelled.postings], [p.onet_code for p in labelled.postings]
+    ):
+        say(disagreed)

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from consumer.registry.folder import FolderRegistry
+from trainer.final_fit import fit_final_model
 from trainer.measure.calibration_figures import confidence_curves
-from trainer.measure.holdout import final_fit, measure, none_held_out
-from trainer.prepare import Data, Report, TrainOptions, prepare
+from trainer.measure.holdout import measure, none_held_out
+from trainer.options import Say, TrainOptions
+from trainer.prepare import Data, prepare
 from trainer.publish import make_manifest, publish
 
-SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision", "reject_accept_share")
+MAIN_FIGURES = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision", "reject_accept_share")
 
 
-def train(options: TrainOptions, report: Report) -> dict[str, Any]:
+def train(options: TrainOptions, say: Say) -> dict[str, Any]:
     """Train, evaluate and publish a version; returns what the command prints.
 
     One that nothing was held out for takes no other version's place in service.
@@ -27,39 +29,39 @@ def train(options: TrainOptions, report: Report) -> dict[str, Any]:
     registry = FolderRegistry(options.registry)
     registry.check_writable()
     with tempfile.TemporaryDirectory() as work:
-        data = prepare(options, Path(work), report)
+        data = prepare(options, Path(work), say)
         measured = measure(data, options)
         figures = measured.summary(options.fit.accept_precision) if measured else {}
-        shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
-        report(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
+        shown = ", ".join(f"{name} {figures[name]:.3f}" for name in MAIN_FIGURES if name in figures)
+        say(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
         replaced = registry.current() if measured is None and options.promote else None
-        model, golden = final_fit(data, options, measured.model if measured else None)
+        model, golden = fit_final_model(data, options, measured.model if measured else None)
         shapes = confidence_curves(measured.predictions) if measured else {}
-        manifest = make_manifest(model, golden=golden, training=described(options, data), metrics=figures, curves=shapes)
+        manifest = make_manifest(model, golden=golden, training=describe_training(options, data), metrics=figures, curves=shapes)
         promote = options.promote and replaced is None
         published = publish(registry, model, manifest, promote=promote)
-    report(f"published version {published.version} to {options.registry}" + (", now in service" if promote else ""))
+    say(f"published version {published.version} to {options.registry}" + (", now in service" if promote else ""))
     if replaced:
-        report(
+        say(
             f"version {replaced} stays in service: nothing was held out to judge or calibrate the new one on; "
             "'occustream-trainer promote' puts it in service all the same"
         )
     return {
         "version": published.version,
         "method": options.fit.method,
-        "categories": len(data.source.categories),
+        "categories": len(data.inputs.categories),
         "rows": len(data.postings),
         "metrics": figures,
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def described(options: TrainOptions, data: Data) -> dict[str, Any]:
+def describe_training(options: TrainOptions, data: Data) -> dict[str, Any]:
     """Return what the manifest says of the training: enough to repeat it."""
     flat = asdict(options)
     fit = flat.pop("fit")
     plain = {name: _plain(value) for name, value in {**flat, **fit}.items()}
-    return {**plain, "rows": len(data.postings), "onet_rows": len(data.source.onet.rows), "distinct_titles": data.distinct_titles}
+    return {**plain, "rows": len(data.postings), "onet_rows": len(data.inputs.onet.rows), "distinct_titles": data.distinct_titles}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any option

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from consumer.model.serving_options import AS_TRAINED, Switches
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
+from schemas.text import title_key
 
 LEVELS: tuple[tuple[Literal[2, 3, 5, 6], int], ...] = ((2, 2), (3, 4), (5, 6), (6, 7))
 """Digits of a group's code, and how many characters of an O*NET code they are."""
@@ -238,7 +239,7 @@ def _exact_titles(titles: Sequence[KnownTitle]) -> dict[str, dict[int, float]]:
     for title in titles:
         if title.weight < 1:
             continue
-        of_title = votes.setdefault(title.title.casefold(), {})
+        of_title = votes.setdefault(title_key(title.title), {})
         of_title[title.category] = of_title.get(title.category, 0.0) + title.weight
     return votes
 

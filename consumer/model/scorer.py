@@ -15,7 +15,7 @@ from consumer.model.encoder import Encoder
 from consumer.model.mixture import Mixture, Nearest, Parts, Queries, blend
 from schemas.artifact import Category, Manifest
 from schemas.events import Decision, ModelInfo
-from schemas.text import TEMPLATE_ID, body_text, model_text, plain_text
+from schemas.text import TEMPLATE_ID, body_text, clean_title, plain_text, title_key
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Scorer:
 
     def queries(self, lines: Sequence[str], bodies: Sequence[str] = ()) -> Queries:
         """Return the vectors of titles, and of as many bodies; the transformer sees each distinct cleaned title once."""
-        clean = [model_text(line) for line in lines]
+        clean = [clean_title(line) for line in lines]
         line_encoder = self._line_encoder if self.mixture.uses_line else None
         line = body = None
         if line_encoder is self.encoder:  # a static model reads both spellings, which are often one, in one go
@@ -109,7 +109,7 @@ class Scorer:
             line = line_encoder.encode(list(lines)) if line_encoder is not None else None
         if self.mixture.uses_body and self._body_encoder is not None and any(bodies):
             body = self._body_encoder.encode(list(bodies))  # no token, no body: a row of zeros
-        return Queries(title, line, [text.casefold() for text in clean], body)  # keys as `schemas.text.normalise_title`
+        return Queries(title, line, [title_key(text) for text in clean], body)
 
     def judge(self, queries: Queries) -> tuple[torch.Tensor, list[Decision]]:
         """Return calibrated probabilities `(n, categories)` and what they permit: what evaluation measures."""
@@ -139,7 +139,7 @@ class Scorer:
 
     def _asked(self, title: str, body: str | None) -> _Asked:
         """Two spellings of one line share an answer; without a line part, so do two lines of one cleaned title."""
-        line = plain_text(title) if self.mixture.uses_line else model_text(title)
+        line = plain_text(title) if self.mixture.uses_line else clean_title(title)
         return _Asked(line, body_text(body) if body and self.mixture.uses_body else "")
 
     def _compute(self, asked: Sequence[_Asked]) -> list[Row]:

@@ -14,11 +14,12 @@ from tests.conftest import ROOT
 from tests.support.trainer_data import POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
 from trainer.cli.parser import parser
-from trainer.data.cleaned_titles import cleaned
+from trainer.data.cleaned_titles import cached_clean_title
 from trainer.evaluate import METHODS
 from trainer.measure.holdout import measure
 from trainer.measure.split import held_out
-from trainer.prepare import TrainOptions, prepare
+from trainer.options import TrainOptions
+from trainer.prepare import prepare
 from trainer.report.report import load
 
 DOCS = ROOT / "docs" / "accuracy.md"
@@ -74,7 +75,7 @@ def test_without_cleaning_the_same_rows_are_held_out(tmp_path: Path) -> None:
         fit=METHODS["mean: class means, shrunk"],
     )
     as_posted, clean = (
-        measure(prepare(options, tmp_path, lambda _: None, clean_text=text), options) for text in (plain_text, cleaned)
+        measure(prepare(options, tmp_path, lambda _: None, clean_text=text), options) for text in (plain_text, cached_clean_title)
     )
     assert as_posted
     assert clean

@@ -2,12 +2,12 @@
 
 from functools import lru_cache
 
-from schemas.text import model_text
+from schemas.text import clean_title, title_key
 
-cleaned = lru_cache(maxsize=300_000)(model_text)
-"""`model_text` of a title; what is remembered of O*NET and 50,000 postings takes some 20 MB."""
+cached_clean_title = lru_cache(maxsize=300_000)(clean_title)
+"""`clean_title` of a title; what is remembered of O*NET and 50,000 postings takes some 20 MB."""
 
 
-def normalised(title: str) -> str:
-    """Return `normalise_title` of a title: it names rows, and keeps repeats on one side of a split."""
-    return cleaned(title).casefold()
+def cached_title_key(title: str) -> str:
+    """Return the `title_key` of a title: it names rows, and keeps repeats on one side of a split."""
+    return title_key(cached_clean_title(title))

@@ -9,8 +9,9 @@ from typing import Literal
 from schemas.artifact import Category
 from schemas.events import LabelledPosting
 from schemas.text import plain_text
-from trainer.data.cleaned_titles import cleaned
-from trainer.data.onet import CODE_PATTERN, older_codes
+from trainer.data.cleaned_titles import cached_clean_title
+from trainer.data.onet import CODE_PATTERN
+from trainer.data.packaged import older_codes
 
 UNCLASSIFIED = "Unclassified"
 """A label that says no occupation fits."""
@@ -20,10 +21,10 @@ Unclassified = Literal["reject", "ignore", "category"]
 """Such a posting shows what not to accept; teaches nothing; or is of a category of its own."""
 
 SOC_CODE = re.compile(r"[0-9]{2}-[0-9]{4}")
-OUTSIDE = "a label outside the taxonomy"
-SPLIT = "a code of an older O*NET-SOC that was split"
-NO_NEW_CATEGORY = f"{OUTSIDE} that makes no new category: that takes a code such as 29-1141.00 and a name"
-FROM_OLDER, FROM_SOC = "from codes of an older O*NET-SOC", "from six-digit SOC codes"
+OUTSIDE_TAXONOMY = "a label outside the taxonomy"
+SPLIT_CODE = "a code of an older O*NET-SOC that was split"
+NO_NEW_CATEGORY = f"{OUTSIDE_TAXONOMY} that makes no new category: that takes a code such as 29-1141.00 and a name"
+FROM_OLDER_CODE, FROM_SIX_DIGITS = "from codes of an older O*NET-SOC", "from six-digit SOC codes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class Label:
     mapped: str = ""
 
 
-class Labels:
+class LabelReader:
     """Reads labels by a taxonomy, a mapping of codes to titles."""
 
     def __init__(self, names: Mapping[str, str], rules: LabelRules) -> None:
@@ -57,15 +58,15 @@ class Labels:
 
     def read(self, posting: LabelledPosting) -> Label:
         """Return what a posting is learned as. A code of the taxonomy is always taken as it is."""
-        if not cleaned(posting.title):
+        if not cached_clean_title(posting.title):
             return Label(left_out="no title")
         if is_unclassified(posting.onet_code) or is_unclassified(posting.onet_title):
-            return self._unclassified()
+            return self._read_unclassified()
         if posting.onet_code in self._names:
             return Label(posting.onet_code)
-        return self._mapped(posting) or self._outside(posting)
+        return self._map_older_code(posting) or self._read_outside(posting)
 
-    def _unclassified(self) -> Label:
+    def _read_unclassified(self) -> Label:
         match self._rules.unclassified:
             case "reject":
                 return Label(UNCLASSIFIED)
@@ -74,11 +75,11 @@ class Labels:
             case "ignore":
                 return Label(left_out=f"the label {UNCLASSIFIED}")
 
-    def _mapped(self, posting: LabelledPosting) -> Label | None:
+    def _map_older_code(self, posting: LabelledPosting) -> Label | None:
         short = bool(SOC_CODE.fullmatch(posting.onet_code))
         code = f"{posting.onet_code}.00" if short else posting.onet_code
         if code in self._names:
-            return Label(code, mapped=FROM_SOC)
+            return Label(code, mapped=FROM_SIX_DIGITS)
         successors = self._older.get(code, ())
         if len(successors) > 1:
             named = (posting.onet_title or "").strip().casefold()
@@ -86,12 +87,12 @@ class Labels:
         else:
             chosen = [new for new in successors if new in self._names]
         if chosen:
-            return Label(chosen[0], mapped=FROM_OLDER)
-        return Label(left_out=SPLIT) if len(successors) > 1 else None
+            return Label(chosen[0], mapped=FROM_OLDER_CODE)
+        return Label(left_out=SPLIT_CODE) if len(successors) > 1 else None
 
-    def _outside(self, posting: LabelledPosting) -> Label:
+    def _read_outside(self, posting: LabelledPosting) -> Label:
         if not self._rules.new_categories:
-            return Label(left_out=OUTSIDE)
+            return Label(left_out=OUTSIDE_TAXONOMY)
         return Label(posting.onet_code) if CODE_PATTERN.fullmatch(posting.onet_code) else Label(left_out=NO_NEW_CATEGORY)
 
 
@@ -100,7 +101,7 @@ def is_unclassified(label: str | None) -> bool:
     return label is not None and label.strip().casefold() == UNCLASSIFIED.casefold()
 
 
-def new_categories(postings: Iterable[LabelledPosting], names: Mapping[str, str]) -> dict[str, Category]:
+def make_new_categories(postings: Iterable[LabelledPosting], names: Mapping[str, str]) -> dict[str, Category]:
     """Return the categories of codes outside `names`, each titled as most of its postings say; a code without a name has none."""
     said: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for posting in postings:

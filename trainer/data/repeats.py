@@ -7,18 +7,18 @@ from schemas.events import LabelledPosting
 
 Place = tuple[str, int]
 """A file's name, and a row of it."""
-Row = tuple[LabelledPosting, Place]
-AGAIN = "duplicate rows"
-CORRECTED = "an earlier label of a posting that was labelled again"
+PlacedPosting = tuple[LabelledPosting, Place]
+DUPLICATE = "duplicate rows"
+RELABELLED = "an earlier label of a posting that was labelled again"
 
 
-def without_repeats(rows: Iterable[Row], left_out: Callable[[str, Place], object]) -> list[Row]:
+def drop_repeats(rows: Iterable[PlacedPosting], on_left_out: Callable[[str, Place], object]) -> list[PlacedPosting]:
     """Return the rows, each posting once: of labels that differ the last stands, at the place of the first.
 
     A posting is known by its id and its title: ids need not be unique across files. Rows without an id are never compared.
-    `left_out` is told why and which place each time.
+    `on_left_out` is told why and which place each time.
     """
-    kept: list[Row] = []
+    kept: list[PlacedPosting] = []
     met: dict[tuple[str, str], int] = {}
     for posting, place in rows:
         # What is not met yet gets the number of the row that is about to be added.
@@ -26,14 +26,14 @@ def without_repeats(rows: Iterable[Row], left_out: Callable[[str, Place], object
         if number == len(kept):
             kept.append((posting, place))
         elif (earlier := kept[number])[0].onet_code == posting.onet_code:
-            left_out(AGAIN, place)
+            on_left_out(DUPLICATE, place)
         else:
-            left_out(CORRECTED, earlier[1])
+            on_left_out(RELABELLED, earlier[1])
             kept[number] = posting, place
     return kept
 
 
-def disagreement(titles: Sequence[str], codes: Sequence[str]) -> str | None:
+def describe_disagreement(titles: Sequence[str], codes: Sequence[str]) -> str | None:
     """Return a sentence on how many titles have more than one code, and which has most; None where none has."""
     codes_of: defaultdict[str, set[str]] = defaultdict(set)
     for title, code in zip(titles, codes, strict=True):

@@ -16,7 +16,7 @@ Observe = Callable[[int, float, torch.Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class EmbeddedRows:
     """Labelled title embeddings: `(n, dim)` float32, `(n,)` int64 category numbers, `(n,)` float32 weights."""
 
     embeddings: torch.Tensor
@@ -26,21 +26,21 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def where(self, mask: torch.Tensor) -> "Rows":
+    def select(self, mask: torch.Tensor) -> "EmbeddedRows":
         """Return the rows for which `mask` `(n,)` is true."""
-        return self.at(mask.nonzero().flatten())
+        return self.take(mask.nonzero().flatten())
 
-    def at(self, places: torch.Tensor) -> "Rows":
+    def take(self, places: torch.Tensor) -> "EmbeddedRows":
         """Return the rows numbered `places` `(m,)`, in that order."""
-        return Rows(self.embeddings[places], self.labels[places], self.weights[places])
+        return EmbeddedRows(self.embeddings[places], self.labels[places], self.weights[places])
 
-    def with_rows(self, more: "Rows") -> "Rows":
+    def concatenate(self, more: "EmbeddedRows") -> "EmbeddedRows":
         """Return these rows followed by `more`."""
         pairs = ((self.embeddings, more.embeddings), (self.labels, more.labels), (self.weights, more.weights))
-        return Rows(*(torch.cat(pair) for pair in pairs))
+        return EmbeddedRows(*(torch.cat(pair) for pair in pairs))
 
 
-def weighted_sums(rows: Rows, categories: int) -> tuple[torch.Tensor, torch.Tensor]:
+def weighted_sums(rows: EmbeddedRows, categories: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return per category the weighted sum of its rows `(c, dim)` and the sum of their weights `(c, 1)`."""
     sums = torch.zeros(categories, rows.embeddings.shape[1])
     sums.index_add_(0, rows.labels, rows.embeddings * rows.weights[:, None])
@@ -48,12 +48,12 @@ def weighted_sums(rows: Rows, categories: int) -> tuple[torch.Tensor, torch.Tens
     return sums, counts[:, None]
 
 
-def direct(names: torch.Tensor) -> torch.Tensor:
+def fit_direct(names: torch.Tensor) -> torch.Tensor:
     """Return the embeddings of the category names themselves, `(c, dim)`."""
     return normalize(names, dim=1)
 
 
-def mean(postings: Rows, prior: torch.Tensor, *, shrinkage: float = 5.0) -> torch.Tensor:
+def fit_mean(postings: EmbeddedRows, prior: torch.Tensor, *, shrinkage: float = 5.0) -> torch.Tensor:
     """Return class means of the postings, shrunk towards `prior` `(c, dim)` as if it were `shrinkage` further rows.
 
     With shrinkage 0 a category with rows is their plain mean; one without is always its prior.
@@ -63,8 +63,8 @@ def mean(postings: Rows, prior: torch.Tensor, *, shrinkage: float = 5.0) -> torc
     return normalize(sums + pull * prior, dim=1)
 
 
-def hinge(
-    postings: Rows,
+def fit_hinge(
+    postings: EmbeddedRows,
     categories: int,
     *,
     seed: int,
@@ -98,8 +98,8 @@ def hinge(
     return normalize(weights.detach(), dim=1)
 
 
-def softmax(
-    rows: Rows,
+def fit_softmax(
+    rows: EmbeddedRows,
     start: torch.Tensor,
     *,
     seed: int,

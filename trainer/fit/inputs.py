@@ -10,11 +10,10 @@ from torch.nn.functional import normalize
 
 from consumer.model.encoder import Encoder
 from schemas.artifact import Category
-from trainer.data.cleaned_titles import normalised
+from trainer.data.cleaned_titles import cached_title_key
 from trainer.data.onet import Descriptions
-from trainer.fit import category_embeddings as methods
-from trainer.fit.category_embeddings import Rows
-from trainer.fit.token_vectors import Static
+from trainer.fit.category_embeddings import EmbeddedRows, weighted_sums
+from trainer.fit.token_vectors import TokenVectors
 
 ONET_WEIGHT = 0.3
 """What a title of O*NET's counts beside a labelled posting, in training."""
@@ -29,35 +28,35 @@ class Titles:
 
     clean: Sequence[str]
     lines: Sequence[str]
-    rows: Rows
+    rows: EmbeddedRows
     encoder_sha256: str
     bodies: Sequence[str] = ()
 
     @property
     def keys(self) -> list[str]:
         """The normalised titles: those of cleaned ones, whatever the encoder sees."""
-        return [normalised(line) for line in self.lines]
+        return [cached_title_key(line) for line in self.lines]
 
-    def with_titles(self, more: "Titles") -> "Titles":
+    def concatenate(self, more: "Titles") -> "Titles":
         """Return these titles followed by `more`, embedded by the same encoder."""
         clean, lines, bodies = (
             [*own, *theirs] for own, theirs in ((self.clean, more.clean), (self.lines, more.lines), (self.bodies, more.bodies))
         )
-        return Titles(clean, lines, self.rows.with_rows(more.rows), self.encoder_sha256, bodies)
+        return Titles(clean, lines, self.rows.concatenate(more.rows), self.encoder_sha256, bodies)
 
-    def where(self, mask: torch.Tensor) -> "Titles":
+    def select(self, mask: torch.Tensor) -> "Titles":
         """Return the titles for which `mask` `(n,)` is true."""
-        return self.at(mask.nonzero().flatten())
+        return self.take(mask.nonzero().flatten())
 
-    def at(self, places: torch.Tensor) -> "Titles":
+    def take(self, places: torch.Tensor) -> "Titles":
         """Return the titles numbered `places` `(m,)`, in that order."""
         chosen = places.tolist()
         clean, lines, bodies = ([texts[i] for i in chosen] if texts else [] for texts in (self.clean, self.lines, self.bodies))
-        return Titles(clean, lines, self.rows.at(places), self.encoder_sha256, bodies)
+        return Titles(clean, lines, self.rows.take(places), self.encoder_sha256, bodies)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FitInputs:
     """What every fit shares: the taxonomy, O*NET's titles (every category's name first), the encoder and its tokenizer."""
 
     taxonomy_version: str
@@ -68,8 +67,8 @@ class Source:
     tokenizer: Tokenizer | None
     work: Path
     descriptions: Descriptions = field(default_factory=Descriptions)
-    distilled: Static | None = None
-    """The encoder as token vectors, which several fits share; see `trainer.fit.encoders.distilled`."""
+    distilled: TokenVectors | None = None
+    """The encoder as token vectors, which several fits share; see `trainer.fit.encoders.distill_encoder`."""
 
     @property
     def names(self) -> torch.Tensor:
@@ -79,5 +78,5 @@ class Source:
     @property
     def prior(self) -> torch.Tensor:
         """Unit means of each category's O*NET titles, `(categories, dim)`."""
-        sums, _counts = methods.weighted_sums(self.onet.rows, len(self.categories))
+        sums, _counts = weighted_sums(self.onet.rows, len(self.categories))
         return normalize(sums, dim=1)

@@ -16,7 +16,7 @@ from consumer.errors import RegistryError
 from consumer.model.encoder import Encoder
 
 CHUNK = 2_048
-ASKED_AT_ONCE = 500
+MAX_PARAMETERS = 500
 """SQLite takes so many parameters in any of its versions."""
 
 
@@ -28,15 +28,15 @@ class EmbeddingCache:
         name = hashlib.sha256(repr((encoder.ref.sha256, encoder.ref.max_seq_length, encoder.arithmetic)).encode()).hexdigest()
         self._path = folder / f"{name[:16]}.sqlite"
         self._dim = encoder.ref.dim
-        with self._opened() as file:
+        with self._open() as file:
             file.execute("CREATE TABLE IF NOT EXISTS vectors (text TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
 
     def get(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors `(dim,)` float32 of those texts that are there."""
         found: dict[str, np.ndarray] = {}
-        with self._opened() as file:
-            for start in range(0, len(texts), ASKED_AT_ONCE):
-                some = texts[start : start + ASKED_AT_ONCE]
+        with self._open() as file:
+            for start in range(0, len(texts), MAX_PARAMETERS):
+                some = texts[start : start + MAX_PARAMETERS]
                 marks = ",".join("?" * len(some))
                 query = f"SELECT text, vector FROM vectors WHERE text IN ({marks})"  # noqa: S608 - question marks only
                 found |= {text: np.frombuffer(blob, dtype="<f4") for text, blob in file.execute(query, some)}
@@ -45,11 +45,11 @@ class EmbeddingCache:
     def put(self, texts: Sequence[str], vectors: torch.Tensor) -> None:
         """Keep the vectors `(texts, dim)`."""
         rows = zip(texts, (row.tobytes() for row in vectors.numpy().astype("<f4")), strict=True)
-        with self._opened() as file:
+        with self._open() as file:
             file.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._path, timeout=60)) as file, file:
@@ -87,7 +87,7 @@ class TitleEmbeddings:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def of(self, titles: Sequence[str]) -> torch.Tensor:
+    def look_up(self, titles: Sequence[str]) -> torch.Tensor:
         """Return `(len(titles), dim)` rows of titles that were embedded."""
         return self._vectors[[self._rows[title] for title in titles]]
 
@@ -98,7 +98,7 @@ def progress_bar() -> Progress:
     return Progress(*columns, console=Console(file=sys.stderr))
 
 
-def shown(bar: Progress, what: str) -> Callable[[int, int, float], None]:
+def add_progress_line(bar: Progress, what: str) -> Callable[[int, int, float], None]:
     """Return a callback of (epoch, epochs, mean loss) that moves a new line of `bar`."""
     task = bar.add_task(what, total=1)
 

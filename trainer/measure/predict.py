@@ -6,6 +6,7 @@ import torch
 
 from consumer.model.mixture import Queries
 from schemas.events import Decision
+from schemas.text import title_key
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
 from trainer.measure.predictions import Predictions
@@ -58,7 +59,7 @@ def queries(model: Model, titles: Titles) -> Queries:
     encoders = model.encoders
     line = encoders.line.encode(titles.lines) if encoders.line else None
     body = encoders.body.encode(titles.bodies) if encoders.body and any(titles.bodies) else None
-    return Queries(title_vectors(model, titles), line, [text.casefold() for text in titles.clean], body)
+    return Queries(title_vectors(model, titles), line, [title_key(text) for text in titles.clean], body)
 
 
 def title_vectors(model: Model, titles: Titles) -> torch.Tensor:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from consumer.messages import Message, Source
 from schemas.events import LabelledPosting
-from schemas.text import model_text
-from trainer.data.files import labelled_posting
+from schemas.text import clean_title
+from trainer.data.files import parse_posting
 from trainer.refresh.metrics import Metrics
 from trainer.refresh.topic_thread import MAX_COUNT, POLL_S, next_offsets
 
@@ -100,8 +100,8 @@ def _parse_posting(value: bytes) -> LabelledPosting | str:
         return f"not JSON: {error}"
     if not isinstance(fields, dict):
         return "a JSON object is expected"
-    posting = labelled_posting(fields)
-    return "the title is empty" if isinstance(posting, LabelledPosting) and not model_text(posting.title) else posting
+    posting = parse_posting(fields)
+    return "the title is empty" if isinstance(posting, LabelledPosting) and not clean_title(posting.title) else posting
 
 
 def _read_digests(path: Path) -> set[bytes]:
