@@ -21,7 +21,8 @@ from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import RELOADS, Metrics
 from consumer.model.answers import Scored
-from consumer.model.mixture import Queries, Tensors
+from consumer.model.mixture import Tensors
+from consumer.model.queries import Queries
 from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
 from consumer.process.background import Background

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from consumer.model.mixture import Mixture, Parts, Queries, alone, blend, weighted
+from consumer.model.mixture import Mixture, Parts, alone, blend, weighted
+from consumer.model.queries import Queries
 from schemas.artifact import Calibration, Decide, Mix
 
 MIN_ROWS = 30

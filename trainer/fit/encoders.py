@@ -1,7 +1,6 @@
 """Encoders that a fit makes for itself, on its own rows: token vectors, or a fine-tuned transformer."""
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch.nn.functional import normalize
 
 from consumer.errors import ConfigError, RegistryError
 from consumer.model.encoder import Encoder, SentenceEncoder, load_encoder
+from consumer.safe_files import replace_file
 from trainer.fit.category_embeddings import weighted_sums
 from trainer.fit.inputs import FitInputs, Titles
 from trainer.fit.title_embeddings import TitleEmbeddings, add_progress_line, progress_bar
@@ -55,12 +55,10 @@ def distill_encoder(onet: Titles, tokenizer: Tokenizer, *, seed: int, cache: Pat
         progress = add_progress_line(bar, "distilling token vectors")
         static = distill_tokens(teacher, onet.clean, tokenizer, seed=seed, dim=dim, progress=progress)
     if kept is not None:
-        partial = kept.with_suffix(f".{os.getpid()}")
         try:
-            save_file({"vectors": static.vectors}, partial)
-            partial.replace(kept)
+            with replace_file(kept) as staged:
+                save_file({"vectors": static.vectors}, staged)
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
             raise RegistryError(f"the cache {cache} cannot be written: {error}; make room, or name another folder") from error
     return static
 

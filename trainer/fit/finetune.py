@@ -19,6 +19,7 @@ from transformers import PrinterCallback, TrainerCallback
 from consumer.errors import ConfigError
 from consumer.model.encoder import load_model
 from consumer.model.encoder_folder import find_encoder, weights_sha256
+from consumer.safe_files import replace_file
 from trainer.fit.category_embeddings import Progress
 from trainer.fit.category_loss import BATCH, BucketSampler, CategoryLoss, Task
 
@@ -200,6 +201,5 @@ def _identity(folder: Path) -> Any:  # noqa: ANN401 - JSON
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replace_file(path) as staged:
+        staged.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

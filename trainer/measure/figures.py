@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from schemas.soc import LEVELS, MAJOR_GROUPS
+from schemas.soc import LEVELS, MAJOR_GROUPS, soc_major
 from trainer.measure.calibration_figures import bin_sums, calibration_error, reachable_share, reliability, risk_coverage
 from trainer.measure.predictions import Predictions
 
@@ -106,7 +106,7 @@ def group_figures(p: Predictions) -> list[Figures]:
 
     For each group: `code`, `name`, `probability` (mean confidence), `rows`, `top_1`, `top_5`, `macro_top_1`.
     """
-    groups = [code[:2] for code in p.codes]
+    groups = [soc_major(code) for code in p.codes]
     found = []
     for group in sorted({groups[label] for label in p.labels.tolist()}):
         mask = torch.tensor([own == group for own in groups])[p.labels]
@@ -151,12 +151,13 @@ def rollup(p: Predictions) -> list[Figures]:
     For each level: `level` (its name), `characters` of a code that name a group, number of `groups`, share `right`.
     """
     found = []
-    for level, length in LEVELS if p.rows else ():
+    for level in LEVELS if p.rows else ():
+        length = level.characters
         groups = {group: i for i, group in enumerate(dict.fromkeys(code[:length] for code in p.codes))}
         ids = torch.tensor([groups[code[:length]] for code in p.codes])  # (categories,)
         sums = torch.zeros(p.rows, len(groups)).index_add_(1, ids, p.probabilities.float())
         right = (sums.argmax(dim=1) == ids[p.labels]).double()
-        found.append({"level": level, "characters": length, "groups": len(groups), "right": round(_mean(right), 4)})
+        found.append({"level": level.name, "characters": length, "groups": len(groups), "right": round(_mean(right), 4)})
     return found
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import torch
 
 from schemas.artifact import GoldenTitle
-from schemas.events import soc_major
+from schemas.soc import soc_major
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
 from trainer.measure.predict import predictions, title_vectors

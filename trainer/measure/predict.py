@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from consumer.model.mixture import Queries
+from consumer.model.queries import Queries, QueryEncoders, make_queries
 from schemas.events import Decision
-from schemas.text import title_key
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
 from trainer.measure.predictions import Predictions
@@ -56,10 +55,8 @@ def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisio
 
 def queries(model: Model, titles: Titles) -> Queries:
     """Return titles as the scorer would ask about them, with the vectors that are there already."""
-    encoders = model.encoders
-    line = encoders.line.encode(titles.lines) if encoders.line else None
-    body = encoders.body.encode(titles.bodies) if encoders.body and any(titles.bodies) else None
-    return Queries(title_vectors(model, titles), line, [title_key(text) for text in titles.clean], body)
+    encoders = QueryEncoders(model.encoders.title, model.encoders.line, model.encoders.body)
+    return make_queries(encoders, titles.clean, titles.lines, titles.bodies, title=title_vectors(model, titles))
 
 
 def title_vectors(model: Model, titles: Titles) -> torch.Tensor:

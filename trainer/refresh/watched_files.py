@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
 
+from consumer.safe_files import replace_file
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
 from trainer.data.cleaned_titles import cached_title_key
@@ -94,7 +94,8 @@ class Watch:
     def remember(self, look: Look, *, at: float) -> None:
         """Keep what a refresh was made of, also for the next process. Raises OSError."""
         self.seen = Seen(rows=dict(look.rows), onet=look.onet, at=at)
-        write_whole(self._memory, json.dumps({"rows": self.seen.rows, "onet": look.onet, "at": at}))
+        with replace_file(self._memory) as staged:
+            staged.write_text(json.dumps({"rows": self.seen.rows, "onet": look.onet, "at": at}), encoding="utf-8")
 
     def _files(self) -> tuple[list[str], tuple[str, ...]]:
         """Return the files there are, and the names given that stand for none."""
@@ -103,16 +104,6 @@ class Watch:
         if self._collected.is_file() and self._collected.stat().st_size:
             names.append(str(self._collected))
         return list(dict.fromkeys(names)), tuple(given for given, files in found.items() if not files)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a small file; a reader finds the old text or the new one, also after a crash."""
-    staged = path.with_name(f".{path.name}.new")
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
 
 
 def _expanded(given: str) -> list[str]:

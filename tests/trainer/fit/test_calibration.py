@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.mixture import Mixture, Queries, Tensors
+from consumer.model.mixture import Mixture, Tensors
+from consumer.model.queries import Queries
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 from tests.support.tiny_model import CATEGORIES, manifest, tiny_scorer
 from trainer.fit.calibration import (
