@@ -12,8 +12,8 @@ from typing import Any
 from consumer.errors import ConfigError
 from schemas.text import plain_text
 from trainer.measure.figures import compute_figures, intervals
-from trainer.measure.holdout import Trial, measure, none_held_out
-from trainer.measure.predict import body_alone, predictions
+from trainer.measure.holdout import Trial, explain_no_holdout, measure
+from trainer.measure.predict import predict, predict_from_body
 from trainer.measure.split import SplitKind
 from trainer.options import EncoderKind, FitOptions, Say, TrainOptions
 from trainer.prepare import Data, prepare
@@ -70,7 +70,7 @@ def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Say, *, co
 def _measure_split(data: Data, options: TrainOptions, say: Say) -> Trial | None:
     run = measure(data, options, refit=True)
     if run is None:
-        say(f"{options.split} split: no rows can be held out: {none_held_out(options)}; left out")
+        say(f"{options.split} split: no rows can be held out: {explain_no_holdout(options)}; left out")
     return run
 
 
@@ -82,7 +82,7 @@ def _make_rows(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[st
     yield _make_row(OWN_NAME[fit.kind], kind, run, fit)
     if run.model.encoders.body is not None:
         title_alone = run.model.drop_body()
-        for name, said in (("title", predictions(title_alone, run.tested)), ("body", body_alone(run.model, run.tested))):
+        for name, said in (("title", predict(title_alone, run.tested)), ("body", predict_from_body(run.model, run.tested))):
             yield _make_row(f"{OWN_NAME[fit.kind]}, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
 
 

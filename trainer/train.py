@@ -10,7 +10,7 @@ from typing import Any
 from consumer.registry.folder import FolderRegistry
 from trainer.final_fit import fit_final_model
 from trainer.measure.calibration_figures import confidence_curves
-from trainer.measure.holdout import measure, none_held_out
+from trainer.measure.holdout import explain_no_holdout, measure
 from trainer.options import Say, TrainOptions
 from trainer.prepare import Data, prepare
 from trainer.publish import make_manifest, publish
@@ -33,7 +33,7 @@ def train(options: TrainOptions, say: Say) -> dict[str, Any]:
         measured = measure(data, options)
         figures = measured.summary(options.fit.accept_precision) if measured else {}
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in MAIN_FIGURES if name in figures)
-        say(f"held-out figures: {shown or f'none, {none_held_out(options)}'}")
+        say(f"held-out figures: {shown or f'none, {explain_no_holdout(options)}'}")
         replaced = registry.current() if measured is None and options.promote else None
         model, golden = fit_final_model(data, options, measured.model if measured else None)
         shapes = confidence_curves(measured.predictions) if measured else {}

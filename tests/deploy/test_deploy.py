@@ -22,7 +22,7 @@ from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
 from consumer.process.http import HttpServer
 from consumer.settings import ENV_PREFIX, Settings
-from trainer.cli.parser import parser as trainer_parser
+from trainer.cli.parser import make_parser as make_trainer_parser
 from trainer.refresh import metrics as trainer_metrics
 from trainer.refresh.drift import DriftLimits, WindowFigures
 from trainer.refresh.service import RefreshPolicy
@@ -96,7 +96,7 @@ def trainer_options() -> Any:
     program, *arguments = SERVICES["trainer"]["command"]
     assert program == "occustream-trainer"
     assert arguments[0] == "serve"
-    return trainer_parser().parse_args(arguments)
+    return make_trainer_parser().parse_args(arguments)
 
 
 def trainer_settings() -> ServeSettings:
@@ -409,9 +409,9 @@ def make_traffic(metrics: Metrics, stopped: threading.Event) -> None:
 def scraped_trainer() -> Iterator[str]:
     """The address of a refresh service's /metrics whose every series has a value."""
     metrics = trainer_metrics.Metrics()
-    metrics.in_service("v1")
-    metrics.judged({"top_1": 0.8, "macro_top_1": 0.75, "ece": 0.03})
-    metrics.window(WindowFigures(1, 0.2, 0.7, {"29": 1.0}, {"29-1141.00": 1.0}), {"group": 0.05, "code": 0.1})
+    metrics.show_version("v1")
+    metrics.show_figures({"top_1": 0.8, "macro_top_1": 0.75, "ece": 0.03})
+    metrics.show_window(WindowFigures(1, 0.2, 0.7, {"29": 1.0}, {"29-1141.00": 1.0}), {"group": 0.05, "code": 0.1})
     server = HttpServer(host="127.0.0.1", port=0, metrics=metrics.registry, live=lambda: None, ready=lambda: None)
     server.start()
     stopped = threading.Event()

@@ -21,11 +21,11 @@ from trainer.export_vectors import export
 from trainer.options import Finetuning, FitOptions, TrainOptions
 from trainer.refresh.run import serve
 from trainer.refresh.settings import load_serve_settings
-from trainer.report.report import dump, load, write_report
+from trainer.report.report import read_json, write_json, write_report
 from trainer.train import train
 
 
-def run(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace) -> int:
     """Do what the command says; returns the exit status. Raises OccustreamError, TableError."""
     return COMMANDS[options.run](options) or 0
 
@@ -51,7 +51,7 @@ def _train_options(options: argparse.Namespace) -> TrainOptions:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    outputs = {path: write for path, write in ((options.json, dump), (options.html, write_report)) if path}
+    outputs = {path: write for path, write in ((options.json, write_json), (options.html, write_report)) if path}
     for path in outputs:
         _check_output(path)
     chosen = _train_options(options)
@@ -77,7 +77,7 @@ def _check_output(path: Path) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     try:
-        write_report(options.output, load(options.figures))
+        write_report(options.output, read_json(options.figures))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -89,14 +89,14 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    registry = _existing(options)
+    registry = _open_registry(options)
     version = options.version or registry.current()
     if version is None:
         raise ConfigError(f"{options.registry} has no version in service; name one with --version, or train")
     export(registry.load(version), options.output, _say)
 
 
-def _existing(options: argparse.Namespace) -> FolderRegistry:
+def _open_registry(options: argparse.Namespace) -> FolderRegistry:
     """Return the registry; only training makes a new one. Raises RegistryError."""
     if not options.registry.is_dir():
         raise RegistryError(f"there is no folder {options.registry}; 'occustream-trainer train' makes a registry")
@@ -104,7 +104,7 @@ def _existing(options: argparse.Namespace) -> FolderRegistry:
 
 
 def _list(options: argparse.Namespace) -> int:
-    registry = _existing(options)
+    registry = _open_registry(options)
     current, versions, unreadable = registry.current(), registry.versions(), registry.unreadable()
     for version, why in unreadable.items():
         _say(f"version {version}{' is in service and' if version == current else ''} cannot be read: {why}")
@@ -137,12 +137,12 @@ def _print_versions(versions: Sequence[Manifest], current: str | None) -> None:
 
 
 def _promote(options: argparse.Namespace) -> None:
-    _existing(options).promote(options.version)
+    _open_registry(options).promote(options.version)
     print(f"version {options.version} is in service")
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    print(f"version {_existing(options).rollback()} is in service again")
+    print(f"version {_open_registry(options).rollback()} is in service again")
 
 
 def _say(line: str) -> None:

@@ -11,15 +11,15 @@ from trainer.fit.category_embeddings import Observe
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model, calibrate_model, fit_model
 from trainer.measure.figures import reject_figures, summary
-from trainer.measure.predict import decisions, predictions, queries
+from trainer.measure.predict import decide, predict, title_queries
 from trainer.measure.predictions import Predictions
-from trainer.measure.split import three_ways
+from trainer.measure.split import split_three_ways
 from trainer.options import TrainOptions
 from trainer.prepare import Data
 
 
 @dataclass(frozen=True, slots=True)
-class Masks:
+class SplitMasks:
     """Which rows to measure on, and for each round which to calibrate on; no row is in two of them."""
 
     tested: torch.Tensor
@@ -53,7 +53,7 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     Each round fits without a part of its own to calibrate on. With `refit` all but the rows to measure on are trained on
     before measuring, as they are in what is published. None where there are too few rows to hold any out.
     """
-    masks, reject_masks = _masks(data, options)
+    masks, reject_masks = _draw_masks(data, options)
     if not all(bool(mask.any()) for mask in (masks.tested, *masks.calibrating)):
         return None
     held, curve = data.titles.select(masks.tested), list[tuple[int, float, float]]()
@@ -64,25 +64,27 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
             curve.append((epoch, round(loss, 4), round(float(hits.double().mean()), 4)))
 
     started = time.monotonic()
-    model = _calibrated(data, options, masks, reject_masks, observe)
+    model = _calibrate_in_rounds(data, options, masks, reject_masks, observe)
     if refit:
         what = "fitting without the rows to measure on"
         again = fit_model(data.titles.select(~masks.tested), data.inputs, options.fit, what, start=model)
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
-    said = predictions(model, held)
+    said = predict(model, held)
     scored = time.monotonic()
-    rejected = reject_figures(decisions(model, data.reject_titles.select(reject_masks.tested)))
+    rejected = reject_figures(decide(model, data.reject_titles.select(reject_masks.tested)))
     return Trial(model, said, held, curve, rejected, fitted - started, scored - fitted)
 
 
-def none_held_out(options: TrainOptions) -> str:
+def explain_no_holdout(options: TrainOptions) -> str:
     """Return why `measure` found no rows to hold out."""
     dates = "a time split needs dates such as 2025-06-30 in POSTED, or " if options.split == "time" else ""
     return f"{dates}too few rows to measure on some and calibrate on others; see --split, --holdout, --rounds"
 
 
-def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: Masks, observe: Observe) -> Model:
+def _calibrate_in_rounds(
+    data: Data, options: TrainOptions, masks: SplitMasks, reject_masks: SplitMasks, observe: Observe
+) -> Model:
     """Return the model of the first round, calibrated on what the models of all rounds say of the rows held out from each."""
     first: Model | None = None
     held: list[HeldOutParts] = []
@@ -92,20 +94,20 @@ def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: M
         titles = data.titles.select(~masks.tested & ~part)
         model = fit_model(titles, data.inputs, options.fit, what, observe=observe if number == 1 else lambda *_: None)
         asked = data.titles.select(part).concatenate(data.reject_titles.select(reject_part))
-        held.append(compute_held_out_parts(model.mixture(), queries(model, asked), asked.rows.labels))
+        held.append(compute_held_out_parts(model.mixture(), title_queries(model, asked), asked.rows.labels))
         first = first or model
     if first is None:
         raise ValueError("a calibration takes one round at least")
     return calibrate_model(first, join_held_out_parts(held), options.fit)
 
 
-def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
+def _draw_masks(data: Data, options: TrainOptions) -> tuple[SplitMasks, SplitMasks]:
     """Return the masks of the postings `(rows,)`, and of the reject examples.
 
     They are drawn join_held_out_parts, so that a title which both have is held out of both.
     """
     rows = (*data.postings, *data.rejects)
-    tested, calibrating = three_ways(
+    tested, calibrating = split_three_ways(
         [posting.onet_code for posting in rows],
         [*data.titles.keys, *data.reject_titles.keys],
         [posting.posted_at for posting in rows],
@@ -118,6 +120,6 @@ def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
     )
     count = len(data.postings)
     every = [torch.tensor(mask, dtype=torch.bool) for mask in (tested, *calibrating)]
-    return Masks(every[0][:count], tuple(m[:count] for m in every[1:])), Masks(
+    return SplitMasks(every[0][:count], tuple(m[:count] for m in every[1:])), SplitMasks(
         every[0][count:], tuple(m[count:] for m in every[1:])
     )

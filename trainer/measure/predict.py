@@ -14,32 +14,32 @@ from trainer.publish import make_scorer
 CHUNK = 1_024
 
 
-def predictions(model: Model, titles: Titles) -> Predictions:
+def predict(model: Model, titles: Titles) -> Predictions:
     """Return what the serving scorer says of titles, from their vectors on, and of their bodies if it looks at them."""
     scorer = make_scorer(model)
-    judged = [scorer.judge(some) for some in _chunks(queries(model, titles))]
-    return described(
+    judged = [scorer.judge(some) for some in _chunks(title_queries(model, titles))]
+    return make_predictions(
         model, titles, torch.cat([probabilities for probabilities, _ in judged]), [d for _, ds in judged for d in ds]
     )
 
 
-def decisions(model: Model, titles: Titles) -> list[Decision]:
+def decide(model: Model, titles: Titles) -> list[Decision]:
     """Return what the serving scorer decides of titles, which need not have a category."""
     scorer = make_scorer(model)
-    return [decision for some in _chunks(queries(model, titles)) for decision in scorer.judge(some)[1]]
+    return [decision for some in _chunks(title_queries(model, titles)) for decision in scorer.judge(some)[1]]
 
 
-def body_alone(model: Model, titles: Titles) -> Predictions:
+def predict_from_body(model: Model, titles: Titles) -> Predictions:
     """Return what the body's part says by itself, uncalibrated, all for review. Raises ValueError where there is none."""
     mixture = model.mixture()
-    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(queries(model, titles))]
+    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(title_queries(model, titles))]
     if any(part is None for part in parts):
         raise ValueError("the model has no part that looks at bodies")
     cosines = torch.cat([part for part in parts if part is not None])
-    return described(model, titles, torch.softmax(model.mix.body_scale * cosines, dim=1), ["review"] * len(cosines))
+    return make_predictions(model, titles, torch.softmax(model.mix.body_scale * cosines, dim=1), ["review"] * len(cosines))
 
 
-def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisions: Sequence[Decision]) -> Predictions:
+def make_predictions(model: Model, titles: Titles, probabilities: torch.Tensor, decisions: Sequence[Decision]) -> Predictions:
     """Return probabilities `(n, categories)` of titles with all that figures need."""
     categories = model.tensors.categories
     return Predictions(
@@ -53,13 +53,13 @@ def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisio
     )
 
 
-def queries(model: Model, titles: Titles) -> Queries:
+def title_queries(model: Model, titles: Titles) -> Queries:
     """Return titles as the scorer would ask about them, with the vectors that are there already."""
     encoders = QueryEncoders(model.encoders.title, model.encoders.line, model.encoders.body)
-    return make_queries(encoders, titles.clean, titles.lines, titles.bodies, title=title_vectors(model, titles))
+    return make_queries(encoders, titles.clean, titles.lines, titles.bodies, title=embed_titles(model, titles))
 
 
-def title_vectors(model: Model, titles: Titles) -> torch.Tensor:
+def embed_titles(model: Model, titles: Titles) -> torch.Tensor:
     """Return `(n, dim)` unit rows of the cleaned titles under the model's encoder, on its device."""
     encoder = model.encoders.title
     if encoder.ref.sha256 != titles.encoder_sha256:

@@ -12,7 +12,7 @@ ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 SplitKind = Literal["random", "title", "time", "digest"]
 
 
-def held_out(
+def hold_out(
     labels: Sequence[Hashable],
     titles: Sequence[str],
     *,
@@ -29,9 +29,9 @@ def held_out(
     latest of the rows whose entry in `dates` starts as an ISO date, about `share` of those; the others stay in training.
     """
     if kind == "time":
-        return _latest(dates, share)
+        return _hold_out_latest(dates, share)
     if kind == "digest":
-        return [_digest_share(title) < share for title in titles]
+        return [_hash_to_share(title) < share for title in titles]
     rng = random.Random(seed)  # noqa: S311 - a split, not a secret
     if kind == "title":
         distinct = sorted(set(titles))
@@ -48,7 +48,7 @@ def held_out(
     return [row in held for row in range(len(labels))]
 
 
-def three_ways(
+def split_three_ways(
     labels: Sequence[Hashable],
     titles: Sequence[str],
     dates: Sequence[str | None],
@@ -64,12 +64,12 @@ def three_ways(
     Half of the calibrating rows are drawn as rows and half as whole titles: titles that training met and new ones are
     calibrated apart, and there must be enough of both.
     """
-    tested = held_out(labels, titles, share=holdout, seed=seed, kind=kind, dates=dates)
+    tested = hold_out(labels, titles, share=holdout, seed=seed, kind=kind, dates=dates)
     taken, parts = list(tested), [[False] * len(tested) for _ in range(rounds)]
     halves: tuple[SplitKind, SplitKind] = ("random", "title")
     for turn, (part, half) in enumerate(product(parts, halves), start=1):
         rest = [row for row, is_taken in enumerate(taken) if not is_taken]
-        chosen = held_out(
+        chosen = hold_out(
             [labels[row] for row in rest], [titles[row] for row in rest], share=calibration / 2, seed=seed + turn, kind=half
         )
         for row, is_chosen in zip(rest, chosen, strict=True):
@@ -78,7 +78,7 @@ def three_ways(
     return tested, parts
 
 
-def _latest(dates: Sequence[str | None], share: float) -> list[bool]:
+def _hold_out_latest(dates: Sequence[str | None], share: float) -> list[bool]:
     """Rows of one day stay together: the day that the share ends in is held out whole."""
     days = [date[:10] if date and ISO_DATE.match(date) else None for date in dates]
     dated = sorted((day for day in days if day), reverse=True)
@@ -88,6 +88,6 @@ def _latest(dates: Sequence[str | None], share: float) -> list[bool]:
     return [day is not None and day >= first for day in days]
 
 
-def _digest_share(title: str) -> float:
+def _hash_to_share(title: str) -> float:
     """Return a number from 0 to 1 that looks random and is always the same for one title."""
     return int.from_bytes(hashlib.sha256(title.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64

@@ -16,15 +16,15 @@ from trainer.measure.holdout import measure
 from trainer.options import Say, TrainOptions
 from trainer.prepare import prepare
 from trainer.publish import make_manifest, make_scorer, publish
-from trainer.refresh.gate import GateLimits, Measured, Verdict, from_manifest, judge, lost_golden_titles, measured
+from trainer.refresh.gate import GateLimits, TrialOutcome, Verdict, find_lost_golden_titles, judge, make_outcome, read_outcome
 from trainer.train import describe_training
 
-TURNS = 5
+MAX_JUDGEMENTS = 5
 """How often a candidate is judged at most, where other trainers promote theirs in between."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class RefreshResult:
     """What a refresh came to."""
 
     manifest: Manifest
@@ -33,7 +33,7 @@ class Refreshed:
     embedded: int
 
 
-def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Sequence[str] = ()) -> Refreshed:
+def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Sequence[str] = ()) -> RefreshResult:
     """Train a candidate, judge it against the version in service, publish it; promote it if it passed.
 
     The trial holds titles out by their digest: the same titles for every version of a registry, so that what two versions
@@ -47,7 +47,7 @@ def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Se
     options = replace(options, split="digest")
     registry = FolderRegistry(options.registry)
     registry.check_writable()
-    _in_service(registry)  # one that cannot be compared with is found out before hours of training, not after
+    _load_current(registry)  # one that cannot be compared with is found out before hours of training, not after
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), say)
         say("measuring on titles held out")
@@ -59,29 +59,31 @@ def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Se
             model=model,
             golden=golden,
             figures=trial.summary(options.fit.accept_precision) if trial else {},
-            outcome=measured(trial.predictions, trial.tested.keys) if trial else None,
+            outcome=make_outcome(trial.predictions, trial.tested.keys) if trial else None,
             curves=confidence_curves(trial.predictions) if trial else {},
             training=describe_training(options, data) | {"triggers": list(triggers)},
         )
-        manifest, verdict = _judged(candidate, registry, limits, say)
-    return Refreshed(manifest, verdict, len(data.postings), data.embedded_titles)
+        manifest, verdict = _judge_and_publish(candidate, registry, limits, say)
+    return RefreshResult(manifest, verdict, len(data.postings), data.embedded_titles)
 
 
-def _judged(candidate: "_Candidate", registry: FolderRegistry, limits: GateLimits, say: Say) -> tuple[Manifest, Verdict]:
+def _judge_and_publish(
+    candidate: "_Candidate", registry: FolderRegistry, limits: GateLimits, say: Say
+) -> tuple[Manifest, Verdict]:
     """Publish a candidate by what the gate says of it and the version in service; again if that one is replaced meanwhile."""
-    for turn in range(TURNS):
-        current = _in_service(registry)
-        verdict = candidate.verdict(current, limits)
+    for turn in range(MAX_JUDGEMENTS):
+        current = _load_current(registry)
+        verdict = candidate.judge_against(current, limits)
         try:
             manifest = publish(
                 registry,
                 candidate.model,
-                candidate.manifest(current, verdict),
+                candidate.make_manifest(current, verdict),
                 promote=verdict.passed,
                 instead_of=current.version if current else None,
             )
         except CurrentMoved as moved:
-            if turn + 1 == TURNS:
+            if turn + 1 == MAX_JUDGEMENTS:
                 raise
             say(f"judging again: {moved}")
         else:
@@ -96,21 +98,21 @@ class _Candidate:
     model: Model
     golden: tuple[GoldenTitle, ...]
     figures: dict[str, float]
-    outcome: Measured | None
+    outcome: TrialOutcome | None
     curves: dict[str, list[dict[str, float]]]
     training: dict[str, Any]
 
-    def verdict(self, current: Manifest | None, limits: GateLimits) -> Verdict:
+    def judge_against(self, current: Manifest | None, limits: GateLimits) -> Verdict:
         """Return whether it may replace the version in service."""
         return judge(
             self.outcome,
-            from_manifest(current.training) if current else None,
+            read_outcome(current.training) if current else None,
             limits=limits,
             in_service=current is not None,
-            lost=lost_golden_titles(make_scorer(self.model), current.golden) if current else (),
+            lost=find_lost_golden_titles(make_scorer(self.model), current.golden) if current else (),
         )
 
-    def manifest(self, current: Manifest | None, verdict: Verdict) -> Manifest:
+    def make_manifest(self, current: Manifest | None, verdict: Verdict) -> Manifest:
         """Return its manifest, with what it was compared with and what came of that."""
         training = self.training | {
             "verdict": "passed" if verdict.passed else "rejected",
@@ -118,10 +120,10 @@ class _Candidate:
             "compared_with": current.version if current else None,
         }
         if self.outcome is not None:
-            training["gate"] = self.outcome.stored()
+            training["gate"] = self.outcome.to_manifest()
         return make_manifest(self.model, golden=self.golden, training=training, metrics=self.figures, curves=self.curves)
 
 
-def _in_service(registry: FolderRegistry) -> Manifest | None:
+def _load_current(registry: FolderRegistry) -> Manifest | None:
     version = registry.current()
     return registry.load(version).manifest if version else None

@@ -98,7 +98,7 @@ def psi(expected: Mapping[str, float], actual: Mapping[str, float]) -> float:
     return index
 
 
-def shifts(window: WindowFigures, reference: WindowFigures) -> dict[str, float]:
+def measure_shifts(window: WindowFigures, reference: WindowFigures) -> dict[str, float]:
     """Return the stability index by SOC major group and by code.
 
     Codes below RARE_SHARE of the reference are one bin together: a thousand nearly empty ones would differ by chance alone.
@@ -106,15 +106,15 @@ def shifts(window: WindowFigures, reference: WindowFigures) -> dict[str, float]:
     common = {code for code, share in reference.codes.items() if share >= RARE_SHARE}
     return {
         "group": psi(reference.groups, window.groups),
-        "code": psi(_binned(reference.codes, common), _binned(window.codes, common)),
+        "code": psi(_merge_rare(reference.codes, common), _merge_rare(window.codes, common)),
     }
 
 
-def drifted(window: WindowFigures, reference: WindowFigures, limits: DriftLimits) -> list[str]:
+def explain_drift(window: WindowFigures, reference: WindowFigures, limits: DriftLimits) -> list[str]:
     """Return a sentence for each way in which the window differs from the reference by more than a limit."""
     reasons = [
         f"the mix by {name} moved: stability index {index:.3f}, limit {limits.psi:.3f}"
-        for name, index in shifts(window, reference).items()
+        for name, index in measure_shifts(window, reference).items()
         if index > limits.psi
     ]
     if window.unsure_share - reference.unsure_share > limits.unsure_rise:
@@ -154,11 +154,11 @@ class DriftMonitor:
             return False
         self.latest, self._window = self._window.figures(), Window(self._size)
         self.reference = self.reference or Reference(in_service, self.latest)
-        self.shifts = shifts(self.latest, self.reference.figures)
-        self.reasons = drifted(self.latest, self.reference.figures, self._limits)
+        self.shifts = measure_shifts(self.latest, self.reference.figures)
+        self.reasons = explain_drift(self.latest, self.reference.figures, self._limits)
         return True
 
 
-def _binned(shares: Mapping[str, float], names: set[str]) -> dict[str, float]:
+def _merge_rare(shares: Mapping[str, float], names: set[str]) -> dict[str, float]:
     named = {name: shares.get(name, 0.0) for name in names}
     return named | {OTHER: max(0.0, sum(shares.values()) - sum(named.values()))}

@@ -59,7 +59,7 @@ class EnrichedTopic:
     def _count(self, event: EnrichedPosting) -> None:
         monitor = self._monitor
         if monitor.add(event, in_service=self._in_service()) and monitor.latest is not None:
-            self._metrics.window(monitor.latest, monitor.shifts)
+            self._metrics.show_window(monitor.latest, monitor.shifts)
             self._keep_reference()
 
     def _keep_reference(self) -> None:

@@ -1,7 +1,7 @@
 """Whether a candidate may replace the version in service: pure judgement of what both said of held-out postings.
 
 The version in service has meanwhile been fitted to its held-out rows, so it is not asked again: what its own trial, which
-never saw them, got right is stored in its manifest (`Measured.stored`) and compared with the candidate's trial.
+never saw them, got right is stored in its manifest (`TrialOutcome.stored`) and compared with the candidate's trial.
 """
 
 import base64
@@ -50,7 +50,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TrialOutcome:
     """Which held-out rows a trial got right: row name to (SOC major group, right at rank 1); and its calibration error.
 
     `chance_ece`: what a model that is calibrated perfectly would stay below, on rows of these probabilities, 39 times of 40.
@@ -66,7 +66,7 @@ class Measured:
         """The share right at rank 1; 0 without rows."""
         return sum(right for _group, right in self.rows.values()) / max(1, len(self.rows))
 
-    def stored(self) -> dict[str, Any]:
+    def to_manifest(self) -> dict[str, Any]:
         """Return what a manifest keeps: 32 bits a row for its name, one for the hit, a byte for the group, in base64."""
         names = sorted(self.rows)
         columns = {
@@ -86,7 +86,7 @@ class Measured:
         return dict(sorted(found.items()))
 
 
-def measured(p: Predictions, keys: Sequence[str]) -> Measured:
+def make_outcome(p: Predictions, keys: Sequence[str]) -> TrialOutcome:
     """Return the outcome of a trial on rows whose normalised titles are `keys`. A row is named by title, code and turn.
 
     Names are 32 bits of a hash: of 10,000 rows one in some 400,000 meets another's, and one of the two is then left out.
@@ -95,26 +95,26 @@ def measured(p: Predictions, keys: Sequence[str]) -> Measured:
     rows: dict[int, tuple[str, bool]] = {}
     for key, label, rank in zip(keys, p.labels.tolist(), p.ranks.tolist(), strict=True):
         row = (key, p.codes[label])
-        rows[_name(*row, turns[row])] = (soc_major(row[1]), rank == 1)
+        rows[_hash_row(*row, turns[row])] = (soc_major(row[1]), rank == 1)
         turns[row] += 1
     by_chance = np.quantile(draw_chance_errors(p.confidence.numpy()), (1 + CONFIDENCE) / 2)
-    return Measured(rows, float(summary(p).get("ece", 0.0)), float(by_chance))
+    return TrialOutcome(rows, float(summary(p).get("ece", 0.0)), float(by_chance))
 
 
-def from_manifest(training: Mapping[str, Any]) -> Measured | None:
-    """Return what `Measured.stored` put under "gate"; None where it is not there or not whole."""
+def read_outcome(training: Mapping[str, Any]) -> TrialOutcome | None:
+    """Return what `TrialOutcome.stored` put under "gate"; None where it is not there or not whole."""
     try:
         stored = training["gate"]
         names, hits, groups = (base64.b64decode(stored[name]) for name in ("names", "hits", "of_group"))
         ids = np.frombuffer(names, dtype="<u4").tolist()
         right = np.unpackbits(np.frombuffer(hits, dtype=np.uint8), count=len(ids)).tolist()
         pairs = zip(ids, groups, right, strict=True)
-        return Measured({name: (f"{group:02d}", bool(hit)) for name, group, hit in pairs}, float(stored["ece"]))
+        return TrialOutcome({name: (f"{group:02d}", bool(hit)) for name, group, hit in pairs}, float(stored["ece"]))
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def lost_golden_titles(candidate: Scorer, golden: Sequence[GoldenTitle]) -> list[str]:
+def find_lost_golden_titles(candidate: Scorer, golden: Sequence[GoldenTitle]) -> list[str]:
     """Return a sentence for each of the current version's golden titles that the candidate codes otherwise.
 
     Titles whose code has left the taxonomy are passed over. `candidate` is the serving scorer of what would be published.
@@ -130,12 +130,17 @@ def lost_golden_titles(candidate: Scorer, golden: Sequence[GoldenTitle]) -> list
 
 
 def judge(
-    candidate: Measured | None, current: Measured | None, *, limits: GateLimits, in_service: bool = True, lost: Sequence[str] = ()
+    candidate: TrialOutcome | None,
+    current: TrialOutcome | None,
+    *,
+    limits: GateLimits,
+    in_service: bool = True,
+    lost: Sequence[str] = (),
 ) -> Verdict:
     """Judge a candidate against the version in service; with none in service it passes, there is nothing to protect.
 
     `current` is None where the version in service was published without a trial of this kind: then only calibration and
-    golden titles (`lost`, see `lost_golden_titles`) count.
+    golden titles (`lost`, see `find_lost_golden_titles`) count.
     """
     figures = {"top_1": candidate.top_1, "ece": candidate.ece, "rows": float(len(candidate.rows))} if candidate else {}
     if not in_service:
@@ -149,25 +154,25 @@ def judge(
             f"{candidate.chance_ece:.3f} that chance explains on {len(candidate.rows)} rows"
         )
     if current is not None and current.rows:
-        reasons += _falls(candidate, current, limits)
+        reasons += _explain_falls(candidate, current, limits)
         figures["current_top_1"] = current.top_1
     return Verdict(passed=not reasons, reasons=tuple(reasons), figures=figures)
 
 
-def _falls(candidate: Measured, current: Measured, limits: GateLimits) -> list[str]:
+def _explain_falls(candidate: TrialOutcome, current: TrialOutcome, limits: GateLimits) -> list[str]:
     """Return a sentence for the whole and for each group that fell further than its limit."""
     common = candidate.rows.keys() & current.rows.keys()
     paired = len(common) >= LEAST_COMMON_SHARE * min(len(candidate.rows), len(current.rows))
     reasons = []
     groups = sorted({group for group, _right in candidate.rows.values()})
     for group in ("", *groups):
-        before, now = (_hits(m, group, common if paired else None) for m in (current, candidate))
+        before, now = (_select_hits(m, group, common if paired else None) for m in (current, candidate))
         if not before or not now or (group and min(len(before), len(now)) < limits.group_rows):
             continue
         fall = sum(before) / len(before) - sum(now) / len(now)
         # The groups share the error that the whole has for itself (Bonferroni): else one of twenty would fall by chance.
         tail = (1 - CONFIDENCE) / 2 / (len(groups) if group else 1)
-        noise = _interval(before, now, tail, paired=paired, seed=limits.seed)
+        noise = _bootstrap_fall(before, now, tail, paired=paired, seed=limits.seed)
         if noise[0] > 0 and fall > (limits.group_fall if group else 0.0):
             what = f"SOC major group {group} ({MAJOR_GROUPS.get(group, 'unnamed')})" if group else "top-1"
             how = f"on {len(now)} rows that both held out" if paired else f"on {len(now)} rows, before on {len(before)} others"
@@ -178,13 +183,13 @@ def _falls(candidate: Measured, current: Measured, limits: GateLimits) -> list[s
     return reasons
 
 
-def _hits(m: Measured, group: str, common: set[int] | None) -> list[bool]:
+def _select_hits(m: TrialOutcome, group: str, common: set[int] | None) -> list[bool]:
     """Return the hits of a group ("": of all), in the order of the common rows if there are such."""
     names = sorted(common) if common is not None else m.rows
     return [m.rows[name][1] for name in names if not group or m.rows[name][0] == group]
 
 
-def _interval(before: Sequence[bool], now: Sequence[bool], tail: float, *, paired: bool, seed: int) -> tuple[float, float]:
+def _bootstrap_fall(before: Sequence[bool], now: Sequence[bool], tail: float, *, paired: bool, seed: int) -> tuple[float, float]:
     """Return the bootstrap percentile interval of the fall in share right, `tail` of the draws on either side of it.
 
     Rows drawn with replacement come to so many losses, gains and ties: a multinomial, drawn at once (Efron 1979). Unpaired,
@@ -198,14 +203,14 @@ def _interval(before: Sequence[bool], now: Sequence[bool], tail: float, *, paire
         drawn = rng.multinomial(rows, [losses / rows, gains / rows, (rows - losses - gains) / rows], size=ROUNDS)  # (rounds, 3)
         falls = (drawn[:, 0] - drawn[:, 1]) / rows
     else:
-        falls = _share(before, rng) - _share(now, rng)
+        falls = _draw_shares(before, rng) - _draw_shares(now, rng)
     low, high = np.quantile(falls, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _share(hits: Sequence[bool], rng: np.random.Generator) -> "np.ndarray[Any, Any]":
+def _draw_shares(hits: Sequence[bool], rng: np.random.Generator) -> "np.ndarray[Any, Any]":
     return rng.binomial(len(hits), math.fsum(hits) / len(hits), size=ROUNDS) / len(hits)
 
 
-def _name(key: str, code: str, turn: int) -> int:
+def _hash_row(key: str, code: str, turn: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{key}\t{code}\t{turn}".encode("utf-8", "surrogatepass")).digest()[:4], "little")

@@ -60,31 +60,31 @@ class Metrics:
             for value in values:
                 metric.labels(value)
         self._version: str | None = None
-        self._no_window()
+        self._clear_window()
 
-    def judged(self, figures: Mapping[str, float]) -> None:
+    def show_figures(self, figures: Mapping[str, float]) -> None:
         """Show the figures of a candidate."""
         for name in ("top_1", "macro_top_1", "ece"):
             if name in figures:
                 self.figure.labels(name).set(figures[name])
 
-    def window(self, window: WindowFigures, shifts: Mapping[str, float]) -> None:
+    def show_window(self, window: WindowFigures, shifts: Mapping[str, float]) -> None:
         """Show a full window of enriched events."""
         self.unsure.set(window.unsure_share)
         self.similarity.set(window.similarity)
         for name, index in shifts.items():
             self.drift.labels(name).set(index)
 
-    def in_service(self, version: str | None) -> None:
+    def show_version(self, version: str | None) -> None:
         """Show the version in service, and no other; what windows of the one before it showed goes."""
         if version != self._version:
             self._version = version
-            self._no_window()
+            self._clear_window()
         self.version_info.clear()
         if version is not None:
             self.version_info.labels(version).set(1)
 
-    def _no_window(self) -> None:
+    def _clear_window(self) -> None:
         """Show no figure until a window is full: a 0 would look like a measured one, an old one would keep alarms ringing."""
         self.unsure.set(math.nan)
         self.similarity.set(math.nan)

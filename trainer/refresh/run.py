@@ -25,7 +25,7 @@ from trainer.refresh.metrics import Metrics
 from trainer.refresh.service import RefreshPolicy, RefreshService
 from trainer.refresh.settings import ServeSettings
 from trainer.refresh.topic_thread import TopicThread
-from trainer.refresh.watched_files import Watch
+from trainer.refresh.watched_files import WatchedFiles
 
 COLLECTED = "labelled.jsonl"
 """The file of rows from the topic, in the state folder."""
@@ -72,7 +72,7 @@ def _run_once(service: RefreshService, labelled: LabelledTopic | None, stop: thr
             labelled.read_to_end(stop.is_set)
         finally:
             labelled.close()
-    outcome = service.turn(hold_back=False)
+    outcome = service.refresh_if_due(respect_pauses=False)
     log.info("outcome: %s", outcome)
     return {"rejected": REJECTED, "failed": FAILED}.get(outcome, 0)
 
@@ -119,7 +119,7 @@ def _make_service(
         replace(train, cache=settings.state / "cache"),
         policy,
         GateLimits(ece=settings.gate_ece, group_fall=settings.gate_group_fall, seed=train.seed),
-        Watch(train.postings, train.onet, settings.state, collected=settings.state / COLLECTED, rules=train.rules),
+        WatchedFiles(train.postings, train.onet, settings.state, collected=settings.state / COLLECTED, rules=train.rules),
         metrics=metrics,
         stop=stop.is_set,
         drift=lambda: monitor.reasons,

@@ -23,7 +23,7 @@ Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class LastRefresh:
     """What the last refresh was made of: how often each row was there, the O*NET release, when (seconds since 1970)."""
 
     rows: Mapping[str, int] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Snapshot:
     """What there is now: the files, their rows, and how many rows of each code are new."""
 
     files: tuple[str, ...]
@@ -48,7 +48,7 @@ class Look:
         return sum(self.new_codes.values())
 
 
-class Watch:
+class WatchedFiles:
     """Looks at the files; reads them again only when a time or size has changed."""
 
     def __init__(
@@ -63,57 +63,57 @@ class Watch:
         self._collected = collected
         self._rules = rules
         self._memory = state / "seen.json"
-        self.seen = _read_seen(self._memory)
+        self.last_refresh = _read_last_refresh(self._memory)
         self._stamps: dict[str, Stamp] | None = None
         self._looked: tuple[Counter[str], dict[str, str], str] = Counter(), {}, ""
 
-    def look(self) -> Look:
+    def look(self) -> Snapshot:
         """Return what there is. Raises TableError, OSError for what cannot be read; it is read again at the next look."""
         files, unmatched = self._files()
         if not files:
-            return Look((), {}, {}, "", unmatched)
+            return Snapshot((), {}, {}, "", unmatched)
         release = list_release_files(self._onet) if self._onet else []
         # Taken before reading: a file written to meanwhile is read once more.
         watched = [*map(Path, (name for name in files if name != STARTER)), *release]
-        stamps = {str(path): _stamp(path) for path in watched}
+        stamps = {str(path): _read_stamp(path) for path in watched}
         if self._stamps != stamps:
             self._stamps = None
-            onet = _digest(release)
+            onet = _hash_files(release)
             labelled = read_postings(files, read_taxonomy(self._onet).names, rules=self._rules)
             found = (*labelled.postings, *labelled.rejects)
-            names = [_name(posting) for posting in found]
+            names = [_hash_row(posting) for posting in found]
             codes = {name: posting.onet_code for name, posting in zip(names, found, strict=True)}
             self._looked, self._stamps = (Counter(names), codes, onet), stamps
         rows, codes, onet = self._looked
         new_codes: Counter[str] = Counter()
         for name, count in rows.items():
-            if (more := count - self.seen.rows.get(name, 0)) > 0:
+            if (more := count - self.last_refresh.rows.get(name, 0)) > 0:
                 new_codes[codes[name]] += more
-        return Look(tuple(files), rows, new_codes, onet, unmatched)
+        return Snapshot(tuple(files), rows, new_codes, onet, unmatched)
 
-    def remember(self, look: Look, *, at: float) -> None:
+    def remember(self, look: Snapshot, *, at: float) -> None:
         """Keep what a refresh was made of, also for the next process. Raises OSError."""
-        self.seen = Seen(rows=dict(look.rows), onet=look.onet, at=at)
+        self.last_refresh = LastRefresh(rows=dict(look.rows), onet=look.onet, at=at)
         with replace_file(self._memory) as staged:
-            staged.write_text(json.dumps({"rows": self.seen.rows, "onet": look.onet, "at": at}), encoding="utf-8")
+            staged.write_text(json.dumps({"rows": self.last_refresh.rows, "onet": look.onet, "at": at}), encoding="utf-8")
 
     def _files(self) -> tuple[list[str], tuple[str, ...]]:
         """Return the files there are, and the names given that stand for none."""
-        found = {given: _expanded(given) for given in self._postings}
+        found = {given: _expand_name(given) for given in self._postings}
         names = [name for files in found.values() for name in files]
         if self._collected.is_file() and self._collected.stat().st_size:
             names.append(str(self._collected))
         return list(dict.fromkeys(names)), tuple(given for given, files in found.items() if not files)
 
 
-def _expanded(given: str) -> list[str]:
+def _expand_name(given: str) -> list[str]:
     """Return the files of a name: of a folder those that can be read by their ending, of a glob what it matches."""
     if given != STARTER and Path(given).is_dir():
         return sorted(str(path) for path in Path(given).iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
     return sorted(glob(given, recursive=True)) if has_magic(given) and not Path(given).exists() else [given]  # noqa: PTH207
 
 
-def _stamp(path: Path) -> Stamp:
+def _read_stamp(path: Path) -> Stamp:
     try:
         found = path.stat()
     except OSError as error:
@@ -121,7 +121,7 @@ def _stamp(path: Path) -> Stamp:
     return found.st_mtime_ns, found.st_size
 
 
-def _digest(paths: Iterable[Path]) -> str:
+def _hash_files(paths: Iterable[Path]) -> str:
     """Return the sha256 of files one after another; "" for none."""
     digest, read = hashlib.sha256(), False
     for path in paths:
@@ -131,16 +131,18 @@ def _digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest() if read else ""
 
 
-def _name(posting: LabelledPosting) -> str:
+def _hash_row(posting: LabelledPosting) -> str:
     """Return what a row is remembered by: its title, however spaced and capitalised, and its code."""
     row = f"{cached_title_key(posting.title)}\t{posting.onet_code}"
     return hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _read_seen(path: Path) -> Seen:
+def _read_last_refresh(path: Path) -> LastRefresh:
     """Return what was remembered; nothing where that cannot be read: then all rows count as new, which costs one refresh."""
     try:
         stored = json.loads(path.read_bytes())
-        return Seen(rows={str(k): int(v) for k, v in stored["rows"].items()}, onet=str(stored["onet"]), at=float(stored["at"]))
+        return LastRefresh(
+            rows={str(k): int(v) for k, v in stored["rows"].items()}, onet=str(stored["onet"]), at=float(stored["at"])
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Seen()
+        return LastRefresh()

@@ -51,31 +51,31 @@ overflow-wrap:anywhere}
 )
 
 
-def text(value: object, longest: int = LONGEST_TEXT) -> str:
+def escape_text(value: object, longest: int = LONGEST_TEXT) -> str:
     """Return anything as HTML text of at most `longest` characters, without control characters."""
     words = UNPRINTABLE.sub(" ", str(value)[: 2 * longest])
     return escape(words if len(words) <= longest else words[: longest - 1] + "…")
 
 
-def seconds(value: float | None) -> str:
+def format_seconds(value: float | None) -> str:
     """Return a time in words; "-" for none."""
     if value is None:
         return "-"
     return f"{int(value) // 60} min {int(value) % 60} s" if value >= 60 else f"{value:.3g} s"  # noqa: PLR2004 - a minute
 
 
-def share(value: float | None) -> str:
+def format_share(value: float | None) -> str:
     """Return a share as a percentage; "-" for none."""
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def page(title: str, body: str) -> str:
+def wrap_page(title: str, body: str) -> str:
     """Return a whole document that loads nothing and runs nothing."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
+        f"<title>{escape_text(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
     )
 
 
@@ -85,7 +85,7 @@ def section(heading: str, intro: str, body: str, *, missing: str) -> str:
     return f"<section><h2>{heading}</h2>{shown}</section>"
 
 
-def side(parts: Iterable[str]) -> str:
+def side_by_side(parts: Iterable[str]) -> str:
     """Return parts beside each other where there is room; nothing for none."""
     found = "".join(parts)
     return f'<div class="side">{found}</div>' if found else ""

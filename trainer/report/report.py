@@ -12,21 +12,30 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from trainer.report import comparisons as sections
-from trainer.report import listings, plots
-from trainer.report.page import page, seconds, section, side, table, text
+from trainer.report import plots
+from trainer.report.comparisons import (
+    render_buckets,
+    render_comparison,
+    render_headline,
+    render_major_groups,
+    render_reliability,
+    render_risk,
+    render_top_n,
+)
+from trainer.report.listings import render_categories, render_confusions, render_levels, render_samples
+from trainer.report.page import escape_text, format_seconds, section, side_by_side, table, wrap_page
 
 Figures = dict[str, Any]
-OF_SPLITS = (
-    sections.top_n,
-    sections.bucket,
-    sections.major_group,
-    sections.calibration,
-    sections.risk,
-    listings.rollup,
-    listings.confusions,
-    listings.examples,
-    listings.categories,
+SPLIT_SECTIONS = (
+    render_top_n,
+    render_buckets,
+    render_major_groups,
+    render_reliability,
+    render_risk,
+    render_levels,
+    render_confusions,
+    render_samples,
+    render_categories,
 )
 
 
@@ -51,84 +60,84 @@ class Report:
     """What to type to make this report again"""
 
 
-def write_report(path: Path, content: Report) -> None:
+def write_report(path: Path, report: Report) -> None:
     """Write the page, at most 3 MB, as UTF-8. Raises OSError."""
-    path.write_bytes(render(content).encode("utf-8", "xmlcharrefreplace"))
+    path.write_bytes(render_page(report).encode("utf-8", "xmlcharrefreplace"))
 
 
-def dump(path: Path, content: Report) -> None:
+def write_json(path: Path, report: Report) -> None:
     """Write the figures as JSON, numbers that JSON lacks (NaN, infinity) as null. Raises OSError."""
-    path.write_text(json.dumps(_finite(asdict(content)), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_replace_infinite(asdict(report)), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def load(path: Path) -> Report:
+def read_json(path: Path) -> Report:
     """Read what `dump` wrote. Raises OSError, and ValueError where it is something else."""
     return TypeAdapter(Report).validate_python(json.loads(path.read_text(encoding="utf-8")))
 
 
-def render(content: Report) -> str:
+def render_page(report: Report) -> str:
     """Return the page."""
-    content = TypeAdapter(Report).validate_python(_finite(asdict(content)))
-    splits = {text(name, 40): figures for name, figures in list(content.splits.items())[: plots.COLOURS]}
+    report = TypeAdapter(Report).validate_python(_replace_infinite(asdict(report)))
+    splits = {escape_text(name, 40): figures for name, figures in list(report.splits.items())[: plots.COLOURS]}
     parts = [
-        f'<h1>{text(content.title)}</h1><p class="soft">{text(content.created_at)}</p>',
-        f"<dl>{''.join(f'<dt>{text(k, 40)}<dd>{text(v)}' for k, v in list(content.data.items())[:50])}</dl>",
-        sections.headline(splits),
-        sections.comparison(content.methods),
-        *(part(splits) for part in OF_SPLITS),
-        _epochs(content.curves),
-        _timing(content.timing),
-        _command(content.command),
+        f'<h1>{escape_text(report.title)}</h1><p class="soft">{escape_text(report.created_at)}</p>',
+        f"<dl>{''.join(f'<dt>{escape_text(k, 40)}<dd>{escape_text(v)}' for k, v in list(report.data.items())[:50])}</dl>",
+        render_headline(splits),
+        render_comparison(report.methods),
+        *(part(splits) for part in SPLIT_SECTIONS),
+        _render_epochs(report.curves),
+        _render_timing(report.timing),
+        _render_command(report.command),
     ]
-    return page(content.title, "".join(parts))
+    return wrap_page(report.title, "".join(parts))
 
 
-def _epochs(curves: Mapping[str, Sequence[tuple[int, float | None, float | None]]]) -> str:
-    named = {text(name, 40): _thinned(curve) for name, curve in list(curves.items())[: plots.COLOURS]}
+def _render_epochs(curves: Mapping[str, Sequence[tuple[int, float | None, float | None]]]) -> str:
+    named = {escape_text(name, 40): _thin_out(curve) for name, curve in list(curves.items())[: plots.COLOURS]}
     pictures = []
     for column, name in ((1, "training loss"), (2, "held-out top-1")):
         series = {fit: [(row[0], value) for row in curve if (value := row[column]) is not None] for fit, curve in named.items()}
         found = {fit: points for fit, points in series.items() if points}
         if found:
-            label = plots.percent_1 if column == 2 else plots.plain  # noqa: PLR2004
-            picture = plots.lines(found, x="epoch", y=name, y_label=label, x_ticks=_whole(found))
+            label = plots.format_tenths if column == 2 else plots.format_number  # noqa: PLR2004
+            picture = plots.draw_lines(found, x="epoch", y=name, y_label=label, x_ticks=_whole_ticks(found))
             pictures.append(f"<figure>{picture}</figure>")
     left_out = len(curves) - len(named)
     intro = "Each line is one fit." + (f" {left_out} more fits are left out." if left_out else "")
     missing = "no fit of this run goes through epochs, or none was recorded."
-    return section("Loss and accuracy over epochs", intro, side(pictures), missing=missing)
+    return section("Loss and accuracy over epochs", intro, side_by_side(pictures), missing=missing)
 
 
-def _thinned(curve: Sequence[tuple[int, float | None, float | None]]) -> list[tuple[int, float | None, float | None]]:
+def _thin_out(curve: Sequence[tuple[int, float | None, float | None]]) -> list[tuple[int, float | None, float | None]]:
     """At most some 200 epochs, the last one among them."""
     step = max(1, len(curve) // 100)
     return list(curve[:-1:step]) + list(curve[-1:])
 
 
-def _whole(series: Mapping[str, Sequence[plots.Point]]) -> list[float]:
+def _whole_ticks(series: Mapping[str, Sequence[plots.Point]]) -> list[float]:
     """Return ticks at whole epochs."""
     epochs = [x for curve in series.values() for x, _ in curve]
     low, high = min(epochs), max(epochs)
-    return [tick for tick in plots.ticks(low, high) if tick == round(tick)] if high > low else [low]
+    return [tick for tick in plots.choose_ticks(low, high) if tick == round(tick)] if high > low else [low]
 
 
-def _timing(timing: Mapping[str, float]) -> str:
-    rows = [[text(step), seconds(value)] for step, value in timing.items()]
+def _render_timing(timing: Mapping[str, float]) -> str:
+    rows = [[escape_text(step), format_seconds(value)] for step, value in timing.items()]
     body = table(["step", "time"], rows, numbers=1) if rows else ""
     return section("Timing", "Wall-clock time on the machine that made this report.", body, missing="no times were recorded.")
 
 
-def _command(command: str) -> str:
-    body = f"<pre><code>{text(command, 2_000)}</code></pre>" if command else ""
+def _render_command(command: str) -> str:
+    body = f"<pre><code>{escape_text(command, 2_000)}</code></pre>" if command else ""
     return section(
         "How to reproduce", "The same data, seed and versions give the same figures.", body, missing="no command given."
     )
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _replace_infinite(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """Return the value with None for every number that is not finite, and tuples as lists."""
     if isinstance(value, dict):
-        return {str(name): _finite(item) for name, item in value.items()}
+        return {str(name): _replace_infinite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_replace_infinite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

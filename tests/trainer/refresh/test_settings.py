@@ -8,7 +8,7 @@ import pytest
 from consumer.errors import ConfigError
 from consumer.settings import Settings
 from consumer.settings_loading import unknown_variables
-from trainer.cli.parser import parser
+from trainer.cli.parser import make_parser
 from trainer.cli.serve_flags import GROUPS
 from trainer.refresh.drift import DriftLimits
 from trainer.refresh.gate import GateLimits
@@ -24,7 +24,7 @@ def _no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(*flags: str) -> ServeSettings:
-    return load_serve_settings(vars(parser().parse_args([*NEEDED, *flags])))
+    return load_serve_settings(vars(make_parser().parse_args([*NEEDED, *flags])))
 
 
 def write(path: Path, text: str) -> str:
