@@ -1,4 +1,4 @@
-"""Golden titles: those that a version is surest of, stored with it and asked of it wherever it is loaded."""
+"""Golden titles: those that a version is most certain of. They are stored with it, and whoever loads it asks them first."""
 
 from collections import Counter
 
@@ -11,13 +11,14 @@ from trainer.fit.model import Model
 from trainer.measure.predict import embed_titles, predict
 
 MAX_TRIED = 20
-"""Titles of a SOC major group of which the whole model is asked, the widest margins first; the first that it knows will do."""
+"""How many titles of a SOC major group the whole model is asked at most, those with the widest margins first."""
 
 
 def golden_titles(model: Model, titles: Titles) -> tuple[GoldenTitle, ...]:
-    """Return, per SOC major group, the title that the model gets right by the widest margin of cosines.
+    """Return, for each SOC major group, the title that the model gets right by the widest margin of cosines.
 
-    A title is right when both the category embeddings alone and all parts together say so. Raises ValueError if none is.
+    A title counts as right when both the category embeddings alone and all parts together answer its code. Raises ValueError
+    if no title of any group does.
     """
     labels, codes = titles.rows.labels.tolist(), [category.onet_code for category in model.tensors.categories]
     values, ids = (embed_titles(model, titles).cpu() @ model.tensors.title.T).topk(2, dim=1)  # (n, 2)

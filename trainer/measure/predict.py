@@ -1,4 +1,4 @@
-"""What a model says of titles whose vectors are there already, through the serving scorer."""
+"""Predictions for titles whose vectors are already computed, made by the scorer that serves."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,10 +12,11 @@ from trainer.measure.predictions import Predictions
 from trainer.publish import make_scorer
 
 CHUNK = 1_024
+"""Titles that are scored at a time."""
 
 
 def predict(model: Model, titles: Titles) -> Predictions:
-    """Return what the serving scorer says of titles, from their vectors on, and of their bodies if it looks at them."""
+    """Return the serving scorer's predictions for titles, and for their bodies if the model looks at bodies."""
     scorer = make_scorer(model)
     judged = [scorer.judge(some) for some in _chunks(title_queries(model, titles))]
     return make_predictions(
@@ -24,13 +25,13 @@ def predict(model: Model, titles: Titles) -> Predictions:
 
 
 def decide(model: Model, titles: Titles) -> list[Decision]:
-    """Return what the serving scorer decides of titles, which need not have a category."""
+    """Return the serving scorer's decisions on titles, which need not have a category."""
     scorer = make_scorer(model)
     return [decision for some in _chunks(title_queries(model, titles)) for decision in scorer.judge(some)[1]]
 
 
 def predict_from_body(model: Model, titles: Titles) -> Predictions:
-    """Return what the body's part says by itself, uncalibrated, all for review. Raises ValueError where there is none."""
+    """Return the predictions of the body part alone, uncalibrated and all for review. Raises ValueError if there is none."""
     mixture = model.mixture()
     parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(title_queries(model, titles))]
     if any(part is None for part in parts):
@@ -40,7 +41,7 @@ def predict_from_body(model: Model, titles: Titles) -> Predictions:
 
 
 def make_predictions(model: Model, titles: Titles, probabilities: torch.Tensor, decisions: Sequence[Decision]) -> Predictions:
-    """Return probabilities `(n, categories)` of titles with all that figures need."""
+    """Return the predictions that have these probabilities `(n, categories)` and decisions."""
     categories = model.tensors.categories
     return Predictions(
         probabilities=probabilities.cpu(),
@@ -54,7 +55,7 @@ def make_predictions(model: Model, titles: Titles, probabilities: torch.Tensor, 
 
 
 def title_queries(model: Model, titles: Titles) -> Queries:
-    """Return titles as the scorer would ask about them, with the vectors that are there already."""
+    """Return the scorer's queries for titles, made with the vectors that are already computed."""
     encoders = QueryEncoders(model.encoders.title, model.encoders.line, model.encoders.body)
     return make_queries(encoders, titles.clean, titles.lines, titles.bodies, title=embed_titles(model, titles))
 

@@ -1,4 +1,4 @@
-"""Which postings are held out: a seeded, stratified part of the rows, or of the titles."""
+"""Choosing which postings to hold out: a part of the rows or of the titles, drawn with a seed, or the latest ones."""
 
 import hashlib
 import random
@@ -23,10 +23,12 @@ def hold_out(
 ) -> list[bool]:
     """Return for each row whether it is held out.
 
-    `random`: about `share` of each label's rows, at least one row always staying in training. `title`: about `share` of
-    the distinct titles with all their rows, so that no title is on both sides. `digest`: the same by the title alone, so
-    that a title held out once is held out in every run, whatever rows come or go; `seed` has no part in it. `time`: the
-    latest of the rows whose entry in `dates` starts as an ISO date, about `share` of those; the others stay in training.
+    - `random`: about `share` of each label's rows. At least one row of a label stays in training.
+    - `title`: about `share` of the distinct titles, each with all its rows, so that no title is on both sides.
+    - `digest`: the same, but a hash of the title decides. A title that is held out once is held out in every run, whatever
+      rows come or go. `seed` is not used.
+    - `time`: the latest rows, about `share` of those whose entry in `dates` starts with an ISO date. The others stay in
+      training.
     """
     if kind == "time":
         return _hold_out_latest(dates, share)
@@ -42,7 +44,7 @@ def hold_out(
         rows_of[label].append(row)
     held: set[int] = set()
     for rows in rows_of.values():
-        # Rounding at random keeps the share of small categories right on average.
+        # Rounding at random keeps the share of small categories correct on average.
         count = min(len(rows) - 1, int(share * len(rows) + rng.random()))
         held.update(rng.sample(rows, count))
     return [row in held for row in range(len(labels))]
@@ -59,10 +61,10 @@ def split_three_ways(
     seed: int,
     kind: SplitKind,
 ) -> tuple[list[bool], list[list[bool]]]:
-    """Return for each row whether it is to be measured on, and for each round whether it is to be calibrated on; never both.
+    """Return which rows to measure on, and for each round which rows to calibrate on. No row is chosen twice.
 
-    Half of the calibrating rows are drawn as rows and half as whole titles: titles that training met and new ones are
-    calibrated apart, and there must be enough of both.
+    Half of the rows to calibrate on are drawn as rows, and half as whole titles. Titles that training has met and new titles
+    are calibrated separately, and both kinds need enough rows.
     """
     tested = hold_out(labels, titles, share=holdout, seed=seed, kind=kind, dates=dates)
     taken, parts = list(tested), [[False] * len(tested) for _ in range(rounds)]
@@ -79,7 +81,7 @@ def split_three_ways(
 
 
 def _hold_out_latest(dates: Sequence[str | None], share: float) -> list[bool]:
-    """Rows of one day stay together: the day that the share ends in is held out whole."""
+    """Return which rows are the latest. Rows of one day stay together: the first day held out is held out whole."""
     days = [date[:10] if date and ISO_DATE.match(date) else None for date in dates]
     dated = sorted((day for day in days if day), reverse=True)
     if not dated:
@@ -89,5 +91,5 @@ def _hold_out_latest(dates: Sequence[str | None], share: float) -> list[bool]:
 
 
 def _hash_to_share(title: str) -> float:
-    """Return a number from 0 to 1 that looks random and is always the same for one title."""
+    """Return a number from 0 to 1 that looks random and is always the same for the same title."""
     return int.from_bytes(hashlib.sha256(title.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64

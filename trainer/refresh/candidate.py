@@ -1,4 +1,4 @@
-"""One refresh: data -> trial -> final fit -> gate -> published, and promoted if it passed."""
+"""One refresh: data -> trial -> final fit -> gate -> publish, and promote if the gate is passed."""
 
 import tempfile
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from trainer.refresh.gate import GateLimits, TrialOutcome, Verdict, find_lost_go
 from trainer.train import describe_training
 
 MAX_JUDGEMENTS = 5
-"""How often a candidate is judged at most, where other trainers promote theirs in between."""
+"""How often a candidate is judged at most, if other trainers promote theirs in between."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
-    """What a refresh came to."""
+    """The result of a refresh: the published version, the verdict on it, its training rows and how many titles were embedded."""
 
     manifest: Manifest
     verdict: Verdict
@@ -34,20 +34,20 @@ class RefreshResult:
 
 
 def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Sequence[str] = ()) -> RefreshResult:
-    """Train a candidate, judge it against the version in service, publish it; promote it if it passed.
+    """Train a candidate, judge it against the version in service, publish it, and promote it if it passed.
 
-    The trial holds titles out by their digest: the same titles for every version of a registry, so that what two versions
-    say of them can be compared; no trial is fitted to them. What is published is fitted to all rows, as `train` does it,
-    with the trial's calibration: it knows a fifth more of the titles that the market uses, and the trial's figures are a
-    cautious estimate of it. Golden titles are asked of what is published.
+    The trial holds titles out by their digest. These are the same titles for every version of a registry, so that the answers
+    of two versions can be compared, and no trial is fitted to them. The published model is fitted to all rows, as `train` does
+    it, with the trial's calibration. It knows a fifth more of the titles that the market uses, so the trial's figures are a
+    cautious estimate of it. The golden titles are asked of the published model.
 
-    A candidate that failed is kept beside the others, its manifest's `training` says "rejected" and why; a person may look
-    at it and promote it. Raises TableError, EncoderError, RegistryError, ArtifactError, ValueError: nothing was promoted then.
+    A candidate that failed is kept beside the others. Its manifest's `training` says "rejected" and why; a person may look at
+    it and promote it. Raises TableError, EncoderError, RegistryError, ArtifactError, ValueError; then nothing was promoted.
     """
     options = replace(options, split="digest")
     registry = FolderRegistry(options.registry)
     registry.check_writable()
-    _load_current(registry)  # one that cannot be compared with is found out before hours of training, not after
+    _load_current(registry)  # a version that cannot be read should be noticed before hours of training, not after
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), say)
         say("measuring on titles held out")
@@ -70,7 +70,7 @@ def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Se
 def _judge_and_publish(
     candidate: "_Candidate", registry: FolderRegistry, limits: GateLimits, say: Say
 ) -> tuple[Manifest, Verdict]:
-    """Publish a candidate by what the gate says of it and the version in service; again if that one is replaced meanwhile."""
+    """Judge a candidate and publish it with the verdict. Do so again if the version in service is replaced meanwhile."""
     for turn in range(MAX_JUDGEMENTS):
         current = _load_current(registry)
         verdict = candidate.judge_against(current, limits)
@@ -93,7 +93,7 @@ def _judge_and_publish(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """A fitted model and what its trial said of it, before anybody judged it."""
+    """A fitted model and the outcome of its trial, before it is judged."""
 
     model: Model
     golden: tuple[GoldenTitle, ...]
@@ -103,7 +103,7 @@ class _Candidate:
     training: dict[str, Any]
 
     def judge_against(self, current: Manifest | None, limits: GateLimits) -> Verdict:
-        """Return whether it may replace the version in service."""
+        """Return whether the candidate may replace the version in service."""
         return judge(
             self.outcome,
             read_outcome(current.training) if current else None,
@@ -113,7 +113,7 @@ class _Candidate:
         )
 
     def make_manifest(self, current: Manifest | None, verdict: Verdict) -> Manifest:
-        """Return its manifest, with what it was compared with and what came of that."""
+        """Return the candidate's manifest, with the verdict and the version it was compared with."""
         training = self.training | {
             "verdict": "passed" if verdict.passed else "rejected",
             "reasons": list(verdict.reasons),

@@ -1,4 +1,4 @@
-"""Sections of a report that compare and draw: figures in, HTML out. The names of splits are HTML already."""
+"""Sections of the report that compare and draw: figures in, HTML out. The names of splits are already HTML."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ BETTER: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("top_1", "top_3", "top_5", "macro_top_1"), max),
     **dict.fromkeys(("ece", "train_seconds", "score_seconds"), min),
 }
-"""Figures of which the greatest, or least, is best. What is accepted is not: its share and precision are a bargain."""
+"""Whether the largest or the smallest value of a figure is best. Share and precision of the accepted trade off: none is best."""
 COLUMNS = {
     "top_1": "top-1",
     "top_3": "top-3",
@@ -33,33 +33,41 @@ COLUMNS = {
 
 def render_headline(splits: Splits) -> str:
     """Return the main figures of each split in plain words."""
-    cards = [_render_card(name, figures) for name, figures in _with(splits, "summary").items() if "top_1" in figures["summary"]]
+    cards = [
+        _render_card(name, figures) for name, figures in list_splits_with(splits, "summary") if "top_1" in figures["summary"]
+    ]
     return section("In short", "", side_by_side(cards), missing=NO_FIGURES)
 
 
 def _render_card(name: str, figures: Figures) -> str:
-    it, ranges = figures["summary"], figures.get("intervals", {})
-    lines = [f"Of 100 {ROWS_OF_SPLIT.get(name, 'held-out postings')}, {_format_of_100(it['top_1'])} get the right code first"]
-    lines[0] += f", {_format_of_100(it['top_5'])} within the first five."
-    if it.get("accept_share"):
-        said = f"{_format_of_100(it['accept_share'])} of 100 are accepted without a person; of 100 such, "
+    summary, intervals = figures["summary"], figures.get("intervals", {})
+    lines = _explain_summary(name, summary, intervals)
+    big = f'<b class="big">{format_share(summary["top_1"])}</b>top-1{_format_interval(intervals.get("top_1"))}'
+    big += f'<br><b class="big">{format_share(summary["top_5"])}</b>top-5{_format_interval(intervals.get("top_5"))}'
+    rows = f'<p class="soft">Measured on {summary["rows"]:,} postings of {summary.get("categories", 0):,} categories.</p>'
+    return f'<div class="card"><h3>Split: {name}</h3>{big}{"".join(f"<p>{line}</p>" for line in lines)}{rows}</div>'
+
+
+def _explain_summary(name: str, summary: Figures, intervals: Figures) -> list[str]:
+    """Return the main figures of a split as sentences."""
+    of_100 = {figure: f"{100 * value:.0f}" for figure, value in summary.items() if isinstance(value, float)}
+    lines = [
+        f"Of 100 {ROWS_OF_SPLIT.get(name, 'held-out postings')}, {of_100['top_1']} get the right code first, "
+        f"{of_100['top_5']} within the first five."
+    ]
+    if summary.get("accept_share"):
+        right, promised = (of_100.get("accept_precision", "0"), of_100.get("precision", "90"))
         lines.append(
-            f"{said}{_format_of_100(it.get('accept_precision', 0))} are right (promised: {_format_of_100(it.get('precision', 0.9))})."
+            f"{of_100['accept_share']} of 100 are accepted without a person; of 100 such, {right} are right (promised: {promised})."
         )
     else:
         lines.append("None is accepted without a person: no threshold kept the promised precision.")
-    if "macro_top_1" in it:
-        lines.append(
-            f"Where every occupation counts the same, rare ones as much as frequent ones: {_format_of_100(it['macro_top_1'])} of 100."
-        )
-    if "ece" in it:
-        lines.append(
-            f"A stated probability is off by {100 * it['ece']:.1f} points on average (ECE{_format_interval(ranges.get('ece'))})."
-        )
-    big = f'<b class="big">{format_share(it["top_1"])}</b>top-1{_format_interval(ranges.get("top_1"))}'
-    big += f'<br><b class="big">{format_share(it["top_5"])}</b>top-5{_format_interval(ranges.get("top_5"))}'
-    rows = f'<p class="soft">{it["rows"]:,} postings of {it.get("categories", 0):,} categories were measured on.</p>'
-    return f'<div class="card"><h3>Split: {name}</h3>{big}{"".join(f"<p>{line}</p>" for line in lines)}{rows}</div>'
+    if "macro_top_1" in summary:
+        lines.append(f"If every occupation counts the same, rare or frequent: {of_100['macro_top_1']} of 100.")
+    if "ece" in summary:
+        interval = _format_interval(intervals.get("ece"))
+        lines.append(f"A stated probability is off by {100 * summary['ece']:.1f} points on average (ECE{interval}).")
+    return lines
 
 
 def render_comparison(methods: Sequence[Figures]) -> str:
@@ -74,11 +82,13 @@ def render_comparison(methods: Sequence[Figures]) -> str:
         for row in methods
     ]
     intro = (
-        "Shares of held-out postings. Macro: the mean over categories. ECE: how far stated probabilities are off. The best of a "
-        "split is in bold; small figures are 95 % intervals."
+        "Shares of held-out postings. Macro: the mean over categories. ECE: how far stated probabilities are off on average. The "
+        "best figure of each split is in bold. Small figures are 95 % intervals."
     )
     body = table(["method", "split", *(COLUMNS[name] for name in shown)], rows, numbers=2) if rows else ""
-    return section("Methods compared", intro, body, missing="one method was measured alone; nothing to compare it with.")
+    return section(
+        "Methods compared", intro, body, missing="only one method was measured, so there is nothing to compare it with."
+    )
 
 
 def _render_cell(row: Figures, name: str, methods: Sequence[Figures]) -> str:
@@ -91,11 +101,11 @@ def _render_cell(row: Figures, name: str, methods: Sequence[Figures]) -> str:
 
 
 def render_top_n(splits: Splits) -> str:
-    """Return how often the right code is among the first N."""
+    """Return how often the right code is among the first N suggestions."""
     tops = range(1, 11)
     series = {
         name: [(top, figures["summary"][f"top_{top}"]) for top in tops if f"top_{top}" in figures["summary"]]
-        for name, figures in _with(splits, "summary").items()
+        for name, figures in list_splits_with(splits, "summary")
     }
     found = {name: points for name, points in series.items() if points}
     if not found:
@@ -113,13 +123,16 @@ def render_top_n(splits: Splits) -> str:
     values = table(["N", *found], rows, numbers=1)
     body = side_by_side([f"<figure>{picture}</figure>", f"<figure>{values}</figure>"])
     return section(
-        "Right among the first N", "What a person who looks at the first N suggestions finds.", body, missing=NO_FIGURES
+        "Right among the first N",
+        "How often a person who looks at the first N suggestions finds the right code among them.",
+        body,
+        missing=NO_FIGURES,
     )
 
 
 def render_buckets(splits: Splits) -> str:
-    """Return accuracy by how many training postings a category had."""
-    intro = "Top-1 of postings by how many training postings their occupation had, beside O*NET's own titles."
+    """Return accuracy by the number of training postings of a category."""
+    intro = "Accuracy by the number of training postings of the occupation. O*NET's own titles are not counted."
     return section(
         "By size of category",
         intro,
@@ -140,11 +153,11 @@ def _render_bucket(name: str, rows: Sequence[Figures]) -> str:
 
 
 def render_major_groups(splits: Splits) -> str:
-    """Return accuracy by major group of the SOC, as bars beside names."""
+    """Return accuracy by SOC major group, as bars beside the groups' names."""
     cards = [
         figure(f"Split: {name}", _render_groups(f["by_major_group"])) for name, f in list_splits_with(splits, "by_major_group")
     ]
-    intro = "Dark: the right code first. Light: within the first five. At the right: both in per cent, and postings."
+    intro = "Dark: the right code is first. Light: it is within the first five. At the right: both in per cent, and the postings."
     return section("By SOC major group", intro, side_by_side(cards), missing=NO_FIGURES)
 
 
@@ -165,12 +178,12 @@ def render_reliability(splits: Splits) -> str:
         bins = [(b["low"], b["high"], b["count"], b.get("right", 0.0)) for b in figures["reliability"]]
         if any(count for _, _, count, _ in bins):
             cards.append(figure(f"Split: {name}", plots.draw_reliability(bins)))
-    intro = "Bars on the dashed line: the model is right as often as it says. Above it is too modest, below it too sure."
+    intro = "Bars that end on the dashed line: the model is right as often as it states. Above the line it is too modest, below it too sure."
     return section("Are the probabilities honest?", intro, side_by_side(cards), missing=NO_FIGURES)
 
 
 def render_risk(splits: Splits) -> str:
-    """Return the error among the most confident rows against their share, with what is accepted."""
+    """Return the error among the most confident rows by their share, and the shares of the decisions."""
     found = dict(list_splits_with(splits, "risk_coverage"))
     series = {name: [(row["coverage"], row["error"]) for row in figures["risk_coverage"]] for name, figures in found.items()}
     summaries = {name: figures.get("summary", {}) for name, figures in found.items()}
@@ -196,7 +209,8 @@ def render_risk(splits: Splits) -> str:
         level=level,
     )
     intro = (
-        "How many answers are wrong if only the surest are given. Ring: what is accepted. Dashed: the promised share of errors."
+        "How many answers are wrong if only the most confident are given. Ring: the accepted ones. Dashed: the promised share of "
+        "errors."
     )
     body = side_by_side([f"<figure>{picture}</figure>", _render_decisions(summaries)])
     return section("Fewer answers, fewer errors", intro, body, missing=NO_FIGURES)
@@ -207,28 +221,20 @@ def _render_decisions(summaries: Mapping[str, Figures]) -> str:
         "accept_share": "accepted",
         "accept_precision": "right of the accepted",
         "precision": "promised",
-        "reachable_share": "could be accepted at that, with hindsight",
+        "reachable_share": "could be accepted at that precision, with hindsight",
         "review_share": "for review",
         "unclassified_share": "unclassified",
     }
     if any(it.get("reject_rows") for it in summaries.values()):
         names |= {"reject_accept_share": "reject examples accepted", "reject_unclassified_share": "reject examples unclassified"}
     rows = [[words, *(format_share(it.get(name)) for it in summaries.values())] for name, words in names.items()]
-    note = "" if all("accept_precision" in it for it in summaries.values()) else "No ring where nothing is accepted."
+    note = "" if all("accept_precision" in it for it in summaries.values()) else "There is no ring where nothing is accepted."
     return figure("Decisions", table(["", *summaries], rows, numbers=1), note)
 
 
-def _with(splits: Splits, part: str) -> dict[str, Figures]:
-    return {name: figures for name, figures in splits.items() if figures.get(part)}
-
-
 def list_splits_with(splits: Splits, part: str) -> list[tuple[str, Figures]]:
-    """Return the splits that have this part, with their names."""
-    return list(_with(splits, part).items())
-
-
-def _format_of_100(value: float) -> str:
-    return f"{100 * value:.0f}"
+    """Return the name and figures of each split that has this part."""
+    return [(name, figures) for name, figures in splits.items() if figures.get(part)]
 
 
 def _format_interval(interval: Sequence[float] | None) -> str:

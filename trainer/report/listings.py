@@ -1,4 +1,4 @@
-"""Sections of a report that list: levels, confusions, samples, categories. The names of splits are HTML already."""
+"""Sections of the report that list levels, confusions, samples and categories. The names of splits are already HTML."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from trainer.report.comparisons import NO_FIGURES, Figures, Splits, list_splits_
 from trainer.report.page import escape_text, format_share, section, table
 
 CATEGORY_ROWS = 2_600
-"""Rows of the tables per category in all splits together: what keeps the page below 3 MB."""
+"""Categories listed in all splits together, at most: more would make the page larger than 3 MB."""
 
 
 def render_levels(splits: Splits) -> str:
@@ -23,7 +23,7 @@ def render_levels(splits: Splits) -> str:
         for level in levels
     ]
     body = table(["level", "groups", *found], rows, numbers=1) if rows else ""
-    intro = "Share right where only the group counts. A group's probability is the sum over its codes."
+    intro = "The share right if only the group has to be right. A group's probability is the sum over its codes."
     return section("At coarser levels", intro, body, missing=NO_FIGURES)
 
 
@@ -47,7 +47,7 @@ def render_confusions(splits: Splits) -> str:
         ]
         headings = ["true", "taken for", "for example", "count", "of the true"]
         parts.append(f"<h3>Split: {name}</h3>" + table(headings, rows, numbers=3, limit=30, kind="words"))
-    intro = "Which occupation is most often taken for which, and for how many of its held-out postings."
+    intro = "Which occupation is most often taken for which other, and for how many of its held-out postings."
     return section(
         "Most frequent confusions", intro, "".join(parts), missing="no posting got a wrong code, or none was measured."
     )
@@ -73,7 +73,7 @@ def render_samples(splits: Splits) -> str:
         ]
         headings = ["title", "the model says", "but it is", "decision", "probability"]
         parts.append(f"<h3>Split: {name}</h3>" + table(headings, rows, numbers=4, limit=50, kind="words"))
-    intro = "Right ones drawn at random. Of the wrong ones, half are those the model was surest of, half were drawn at random."
+    intro = "The right ones are drawn at random. Half of the wrong ones are those the model was most certain of, half are drawn at random."
     return section("Samples", intro, "".join(parts), missing=NO_FIGURES)
 
 
@@ -83,7 +83,7 @@ def _render_answer(row: Figures) -> str:
 
 
 def render_categories(splits: Splits) -> str:
-    """Return a table of every category with held-out postings, folded away."""
+    """Return a folded table of every category that has held-out postings."""
     found = list_splits_with(splits, "by_category")
     limit = CATEGORY_ROWS // max(1, len(found))
     headings = ["code", "name", "training", "held out", "top-1", "top-5"]

@@ -1,6 +1,6 @@
-"""Pictures as inline SVG, written by hand: text stays text, and colours follow the page's light or dark theme.
+"""Plots as inline SVG. Their text stays text, and their colours follow the page's light or dark theme.
 
-Everything is drawn for a width of 480, which a narrow screen shows at its own size.
+Each plot is drawn 480 wide, so that a narrow screen shows it at its own size.
 """
 
 import math
@@ -10,9 +10,9 @@ from html import escape
 
 WIDTH = 480
 COLOURS = 6
-"""Series that can be told apart; `report.STYLE` has a colour for each."""
+"""The number of series that can be told apart; `page.STYLE` has a colour for each."""
 FEW = 20
-"""Points of a curve that are each shown as a dot."""
+"""A curve of no more points shows each of them as a dot."""
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "4 4", "12 3")
 Point = tuple[float, float]
 Label = Callable[[float], str]
@@ -43,7 +43,7 @@ def choose_ticks(low: float, high: float, *, count: int = 5) -> list[float]:
 
 @dataclass(frozen=True)
 class Frame:
-    """A rectangle of the picture with its two scales."""
+    """The rectangle of a plot, with the ranges of its two axes."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -54,7 +54,7 @@ class Frame:
     bottom: int = 44
 
     def at(self, x: float, y: float) -> Point:
-        """Return where a value lies in the picture."""
+        """Return the place of a point in the picture."""
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
         return (
@@ -63,7 +63,7 @@ class Frame:
         )
 
     def grid(self, y_ticks: Sequence[float], y_label: Label) -> str:
-        """Draw a line and a number at each tick of the y axis."""
+        """Draw a grid line and a number at each tick of the y axis."""
         found = []
         for value in y_ticks:
             (x0, y), (x1, _) = self.at(self.x[0], value), self.at(self.x[1], value)
@@ -78,20 +78,20 @@ class Frame:
         return "".join(text(self.at(value, self.y[0])[0], base + 16, x_label(value)) for value in x_ticks)
 
     def titles(self, x: str, y: str) -> str:
-        """Name both axes."""
+        """Draw the names of both axes."""
         middle = (self.top + self.height - self.bottom) / 2
         upright = f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">{escape(y)}</text>'
         return text((self.left + WIDTH - self.right) / 2, self.height - 6, x) + upright
 
 
 def text(x: float, y: float, words: str, anchor: str = "middle") -> str:
-    """Return words at a place."""
+    """Draw words at a place."""
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
 def render_legend(names: Sequence[str]) -> str:
-    """Return the names of the series, HTML already, with their colours, as HTML that wraps; nothing for a single one."""
-    if len(names) < 2:  # noqa: PLR2004 - one needs no telling apart
+    """Return the names of the series (already HTML) with their colours; "" for a single series."""
+    if len(names) < 2:  # noqa: PLR2004 - a single series needs no legend
         return ""
     keys = [f'<span><i class="key s{i}"></i>{name}</span>' for i, name in enumerate(names)]
     return f'<p class="legend">{"".join(keys)}</p>'
@@ -110,9 +110,9 @@ def draw_lines(
     marks: Mapping[str, Point] | None = None,
     level: float | None = None,
 ) -> str:
-    """Draw at most COLOURS curves by their names (HTML), each through its points.
+    """Draw at most COLOURS curves through their points. The keys are their names, already HTML.
 
-    `marks`: a ring for the curve of a name; `level`: a dashed line across.
+    `marks` holds the place of a ring for the curve of a name; `level` is the height of a dashed line across the plot.
     """
     shown = dict(list(series.items())[:COLOURS])
     points = [point for curve in shown.values() for point in curve]
@@ -136,7 +136,7 @@ def draw_lines(
 def draw_bars(
     labels: Sequence[tuple[str, str]], series: Mapping[str, Sequence[float | None]], *, x: str, y: str, x_note: bool = True
 ) -> str:
-    """Draw shares as groups of at most COLOURS upright bars, each group over its two lines of label; None leaves a gap."""
+    """Draw shares as groups of at most COLOURS upright bars. Each group has two lines of label; None leaves a gap."""
     shown = dict(list(series.items())[:COLOURS])
     frame = Frame((0, len(labels)), (0, 1), bottom=58 if x_note else 44)
     parts = [frame.grid(choose_ticks(0, 1), format_percent), frame.titles(x, y)]
@@ -154,7 +154,7 @@ def draw_bars(
 
 
 def draw_reliability(bins: Sequence[tuple[float, float, int, float]]) -> str:
-    """Draw bins (low, high, count, share right): shares against the diagonal of honesty, and the counts below them."""
+    """Draw bins (low, high, count, share right): the shares with the diagonal of perfect calibration, and the counts below."""
     most = max(count for *_, count, _ in bins)
     frame = Frame((0, 1), (0, 1), height=380, bottom=150)
     low = Frame((0, 1), (0, most), height=380, top=262, bottom=44)
@@ -182,13 +182,13 @@ def _draw_box(frame: Frame, start: float, end: float, value: float, colour: int)
 
 def _draw_curve(colour: int, points: Sequence[Point]) -> str:
     path = " ".join(f"{x},{y}" for x, y in points)
-    few = points if len(points) <= FEW else ()  # dots would run into each other
+    few = points if len(points) <= FEW else ()  # more dots would run into each other
     dots = "".join(f'<circle class="s{colour}" cx="{x}" cy="{y}" r="2.6"/>' for x, y in few)
     return f'<polyline class="s{colour}" stroke-dasharray="{DASHES[colour]}" points="{path}"/>{dots}'
 
 
 def _pad_range(values: Sequence[float]) -> tuple[float, float]:
-    """Least and greatest with a little room, apart even where all are one."""
+    """Return the least and the greatest value with a little room around them. The two differ even if all values are equal."""
     low, high = min(values), max(values)
     room = (high - low) * 0.04 or max(abs(high) * 0.1, 1e-6)
     return low - room, high + room

@@ -1,6 +1,6 @@
-"""One HTML file that says how good a trained model is, for people; `dump` writes the same figures for programs.
+"""The report on a trained model: one HTML file for people. `write_json` writes the same figures for programs.
 
-The page loads and runs nothing. What a report does not hold is left out with a sentence that says why.
+The page loads and runs nothing. If a report lacks a part, the page has a sentence that says why.
 """
 
 import json
@@ -41,42 +41,42 @@ SPLIT_SECTIONS = (
 
 @dataclass(frozen=True)
 class Report:
-    """Plain data of a report: JSON-able, each part may be empty."""
+    """The figures of a report as plain data, ready for JSON. Each part may be empty."""
 
     title: str
     created_at: str
     data: dict[str, str | int | float] = field(default_factory=dict)
-    """What was measured on: rows, categories, O*NET titles, split kind, seed, encoder, ..."""
+    """The data that was measured on: rows, categories, O*NET titles, split kind, seed, encoder, ..."""
     methods: list[Figures] = field(default_factory=list)
     """Rows {method, split, top_1, top_3, top_5, macro_top_1, ece, accept_share, accept_precision, train_seconds,
-    score_seconds} and perhaps intervals: {figure: [low, high]}"""
+    score_seconds}, and perhaps intervals: {figure: [low, high]}"""
     curves: dict[str, list[tuple[int, float | None, float | None]]] = field(default_factory=dict)
-    """(epoch, loss, held-out top-1) of each fit by its name"""
+    """(epoch, loss, held-out top-1) of each fit, by the name of the fit"""
     splits: dict[str, Figures] = field(default_factory=dict)
-    """`figures.compute_figures` of each split by its name"""
+    """The result of `figures.compute_figures` for each split, by the name of the split"""
     timing: dict[str, float] = field(default_factory=dict)
-    """Seconds of each step"""
+    """The seconds of each step"""
     command: str = ""
-    """What to type to make this report again"""
+    """The command that makes this report again"""
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page, at most 3 MB, as UTF-8. Raises OSError."""
+    """Write the page as UTF-8, at most 3 MB. Raises OSError."""
     path.write_bytes(render_page(report).encode("utf-8", "xmlcharrefreplace"))
 
 
 def write_json(path: Path, report: Report) -> None:
-    """Write the figures as JSON, numbers that JSON lacks (NaN, infinity) as null. Raises OSError."""
+    """Write the figures as JSON. Numbers that JSON lacks (NaN, infinity) become null. Raises OSError."""
     path.write_text(json.dumps(_replace_infinite(asdict(report)), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Report:
-    """Read what `dump` wrote. Raises OSError, and ValueError where it is something else."""
+    """Read a file that `write_json` wrote. Raises OSError, and ValueError if the file holds something else."""
     return TypeAdapter(Report).validate_python(json.loads(path.read_text(encoding="utf-8")))
 
 
 def render_page(report: Report) -> str:
-    """Return the page."""
+    """Return the page of a report."""
     report = TypeAdapter(Report).validate_python(_replace_infinite(asdict(report)))
     splits = {escape_text(name, 40): figures for name, figures in list(report.splits.items())[: plots.COLOURS]}
     parts = [
@@ -104,12 +104,12 @@ def _render_epochs(curves: Mapping[str, Sequence[tuple[int, float | None, float 
             pictures.append(f"<figure>{picture}</figure>")
     left_out = len(curves) - len(named)
     intro = "Each line is one fit." + (f" {left_out} more fits are left out." if left_out else "")
-    missing = "no fit of this run goes through epochs, or none was recorded."
+    missing = "no fit of this run has epochs, or none was recorded."
     return section("Loss and accuracy over epochs", intro, side_by_side(pictures), missing=missing)
 
 
 def _thin_out(curve: Sequence[tuple[int, float | None, float | None]]) -> list[tuple[int, float | None, float | None]]:
-    """At most some 200 epochs, the last one among them."""
+    """Return about 200 epochs at most, the last one among them."""
     step = max(1, len(curve) // 100)
     return list(curve[:-1:step]) + list(curve[-1:])
 
@@ -130,12 +130,12 @@ def _render_timing(timing: Mapping[str, float]) -> str:
 def _render_command(command: str) -> str:
     body = f"<pre><code>{escape_text(command, 2_000)}</code></pre>" if command else ""
     return section(
-        "How to reproduce", "The same data, seed and versions give the same figures.", body, missing="no command given."
+        "How to reproduce", "The same data, seed and versions give the same figures.", body, missing="no command was given."
     )
 
 
 def _replace_infinite(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return the value with None for every number that is not finite, and tuples as lists."""
+    """Return a JSON value in which numbers that are not finite are None, and tuples are lists."""
     if isinstance(value, dict):
         return {str(name): _replace_infinite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
