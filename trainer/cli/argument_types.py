@@ -1,4 +1,4 @@
-"""What may be given on the command line: a text becomes a value, or argparse.ArgumentTypeError says what is expected."""
+"""Parsers of arguments: a text becomes a value, or ArgumentTypeError says what is expected."""
 
 import argparse
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import TypeVar
 Number = TypeVar("Number", int, float)
 MAX_ROUNDS = 20
 MAX_SEED = 2**63
-"""What a generator of torch's can be seeded with is less."""
+"""The seed of a generator of PyTorch must be less."""
 
 
 def parse_positive(text: str) -> int:
@@ -20,7 +20,7 @@ def parse_positive(text: str) -> int:
 
 
 def parse_rounds(text: str) -> int:
-    """Return how many fits to calibrate on."""
+    """Return a number of fits to calibrate on."""
     number = parse_positive(text)
     if number > MAX_ROUNDS:
         raise argparse.ArgumentTypeError(f"at most {MAX_ROUNDS}, not {text}: each is a fit, and they share the rows")
@@ -28,7 +28,7 @@ def parse_rounds(text: str) -> int:
 
 
 def parse_seed(text: str) -> int:
-    """Return what random choices start from."""
+    """Return the seed of random choices."""
     number = _convert(int, text)
     if number is None or not 0 <= number < MAX_SEED:
         raise argparse.ArgumentTypeError(f"a whole number from 0 to 2^63 - 1, not {text}")
@@ -36,7 +36,7 @@ def parse_seed(text: str) -> int:
 
 
 def parse_share(text: str) -> float:
-    """Return a part of a whole, neither nothing nor all."""
+    """Return a number between 0 and 1; neither of these two is allowed."""
     number = _convert(float, text)
     if number is None or not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"a number between 0 and 1, not {text}")

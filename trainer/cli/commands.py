@@ -1,4 +1,4 @@
-"""What `occustream-trainer`'s commands do with what was parsed of their flags."""
+"""Runs the commands of `occustream-trainer` with their parsed options."""
 
 import argparse
 import json
@@ -26,19 +26,19 @@ from trainer.train import train
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Do what the command says; returns the exit status. Raises OccustreamError, TableError."""
+    """Run the command that was parsed; return the exit status. Raises OccustreamError, TableError."""
     return COMMANDS[options.run](options) or 0
 
 
 def _serve(options: argparse.Namespace) -> int:
-    return serve(load_serve_settings(vars(options)), _train_options(options))
+    return serve(load_serve_settings(vars(options)), _make_train_options(options))
 
 
 def _train(options: argparse.Namespace) -> None:
-    print(json.dumps(train(_train_options(options), _say)))
+    print(json.dumps(train(_make_train_options(options), _say)))
 
 
-def _train_options(options: argparse.Namespace) -> TrainOptions:
+def _make_train_options(options: argparse.Namespace) -> TrainOptions:
     given = vars(options)
     parts = frozenset(get_args(Part)) - frozenset(options.without or ()) if options.method == "softmax" else frozenset[Part]()
     if options.finetune_encoder and options.finetune_encoder.exists() and not options.finetune_encoder.is_dir():
@@ -54,19 +54,19 @@ def _evaluate(options: argparse.Namespace) -> None:
     outputs = {path: write for path, write in ((options.json, write_json), (options.html, write_report)) if path}
     for path in outputs:
         _check_output(path)
-    chosen = _train_options(options)
-    content = evaluate(chosen, options.splits, _say, compare=options.compare, command=options.command)
-    shown = {name: {**figures["summary"], "intervals": figures["intervals"]} for name, figures in content.splits.items()}
-    print(json.dumps({"splits": shown, "methods": content.methods}))
+    chosen = _make_train_options(options)
+    report = evaluate(chosen, options.splits, _say, compare=options.compare, command=options.command)
+    printed = {name: {**figures["summary"], "intervals": figures["intervals"]} for name, figures in report.splits.items()}
+    print(json.dumps({"splits": printed, "methods": report.methods}))
     for path, write in outputs.items():
         try:
-            write(path, content)
+            write(path, report)
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _check_output(path: Path) -> None:
-    """Raise ConfigError if nothing can be written to this name: asked before minutes of work, not after."""
+    """Raise ConfigError if this file cannot be written. Asked before minutes of work, not after."""
     if not path.parent.is_dir():
         raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir():
@@ -82,7 +82,7 @@ def _report(options: argparse.Namespace) -> None:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ConfigError(
-            f"no report of {options.figures}: it is none that 'evaluate --json' wrote: {place}: {first['msg']}"
+            f"no report of {options.figures}: 'evaluate --json' did not write this file: {place}: {first['msg']}"
         ) from error
     except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise ConfigError(f"no report of {options.figures}: {str(error).splitlines()[0]}") from error
@@ -97,7 +97,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _open_registry(options: argparse.Namespace) -> FolderRegistry:
-    """Return the registry; only training makes a new one. Raises RegistryError."""
+    """Return the registry, which must exist: only training makes a new one. Raises RegistryError."""
     if not options.registry.is_dir():
         raise RegistryError(f"there is no folder {options.registry}; 'occustream-trainer train' makes a registry")
     return FolderRegistry(options.registry)
@@ -146,7 +146,7 @@ def _rollback(options: argparse.Namespace) -> None:
 
 
 def _say(line: str) -> None:
-    """Report progress where it does not mix with what a command puts out."""
+    """Report progress on standard error, so that it does not mix with the output of a command."""
     print(line, file=sys.stderr)
 
 

@@ -17,7 +17,7 @@ BETTER: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("top_1", "top_3", "top_5", "macro_top_1"), max),
     **dict.fromkeys(("ece", "train_seconds", "score_seconds"), min),
 }
-"""Whether the largest or the smallest value of a figure is best. Share and precision of the accepted trade off: none is best."""
+"""Which value of a figure is best. Share and precision of what is accepted are a trade-off: neither has a best value."""
 COLUMNS = {
     "top_1": "top-1",
     "top_3": "top-3",
@@ -50,16 +50,13 @@ def _render_card(name: str, figures: Figures) -> str:
 
 def _explain_summary(name: str, summary: Figures, intervals: Figures) -> list[str]:
     """Return the main figures of a split as sentences."""
-    of_100 = {figure: f"{100 * value:.0f}" for figure, value in summary.items() if isinstance(value, float)}
-    lines = [
-        f"Of 100 {ROWS_OF_SPLIT.get(name, 'held-out postings')}, {of_100['top_1']} get the right code first, "
-        f"{of_100['top_5']} within the first five."
-    ]
+    of_100 = {figure: f"{100 * value:.0f}" for figure, value in summary.items() if isinstance(value, int | float)}
+    rows = ROWS_OF_SPLIT.get(name, "held-out postings")
+    lines = [f"Of 100 {rows}, {of_100['top_1']} get the right code first, {of_100['top_5']} within the first five."]
     if summary.get("accept_share"):
-        right, promised = (of_100.get("accept_precision", "0"), of_100.get("precision", "90"))
-        lines.append(
-            f"{of_100['accept_share']} of 100 are accepted without a person; of 100 such, {right} are right (promised: {promised})."
-        )
+        accepted = f"{of_100['accept_share']} of 100 are accepted without a person; of 100 such, "
+        right, promised = of_100.get("accept_precision", "0"), of_100.get("precision", "90")
+        lines.append(f"{accepted}{right} are right (promised: {promised}).")
     else:
         lines.append("None is accepted without a person: no threshold kept the promised precision.")
     if "macro_top_1" in summary:
@@ -178,7 +175,10 @@ def render_reliability(splits: Splits) -> str:
         bins = [(b["low"], b["high"], b["count"], b.get("right", 0.0)) for b in figures["reliability"]]
         if any(count for _, _, count, _ in bins):
             cards.append(figure(f"Split: {name}", plots.draw_reliability(bins)))
-    intro = "Bars that end on the dashed line: the model is right as often as it states. Above the line it is too modest, below it too sure."
+    intro = (
+        "Where a bar ends on the dashed line, the model is right as often as it states. Above the line it is too modest, below "
+        "it too sure."
+    )
     return section("Are the probabilities honest?", intro, side_by_side(cards), missing=NO_FIGURES)
 
 

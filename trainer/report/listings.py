@@ -73,7 +73,7 @@ def render_samples(splits: Splits) -> str:
         ]
         headings = ["title", "the model says", "but it is", "decision", "probability"]
         parts.append(f"<h3>Split: {name}</h3>" + table(headings, rows, numbers=4, limit=50, kind="words"))
-    intro = "The right ones are drawn at random. Half of the wrong ones are those the model was most certain of, half are drawn at random."
+    intro = "Right answers are drawn at random. Of the wrong ones, half are the most confident and half are drawn at random."
     return section("Samples", intro, "".join(parts), missing=NO_FIGURES)
 
 

@@ -246,7 +246,7 @@ def test_something_else_is_not_loaded(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("{", "Expecting property name"),
-        ('{"title": 1}', "it is none that 'evaluate --json' wrote: title: Input should be a valid string"),
+        ('{"title": 1}', "'evaluate --json' did not write this file: title: Input should be a valid string"),
         ('{"title": "t", "created_at": "now", "methods": [{"method": 5, "top_1": "x", "intervals": 7}]}', "no attribute 'get'"),
     ],
 )
