@@ -1,4 +1,4 @@
-"""`evaluate`: every figure on splits of several kinds, and the methods side by side; nothing is published."""
+"""The command `evaluate`: all figures on several kinds of split, and on request the methods side by side. Publishes nothing."""
 
 import platform
 import tempfile
@@ -29,19 +29,19 @@ METHODS: dict[str, FitOptions] = {
     "softmax + exemplars + line": FitOptions(parts=frozenset({"exemplars", "line", "known"})),
     "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
 }
-"""What is compared, all with cleaned titles and none with bodies."""
+"""The methods that `--compare` measures, by their names in the report. All clean titles; none looks at bodies."""
 ALSO_UNCLEANED = ("hinge: the recipe this started from", "softmax")
-"""What is compared without cleaning, too."""
+"""The methods that are also measured without cleaning titles."""
 OWN_NAME: dict[EncoderKind, str] = {"given": "this model", "static": "this static model", "finetuned": "this model, fine-tuned"}
-"""What the model that the options describe is called."""
+"""The name in the report of the model that the options describe."""
 
 
 def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Say, *, compare: bool, command: str) -> Report:
-    """Measure the model that `options` describe on each kind of split; with `compare`, the methods beside it.
+    """Measure the model that `options` describe on each kind of split; with `compare`, all METHODS on the same splits.
 
-    `command` is what the report says to repeat it by.
+    `command` is the command line that the report shows, for a reader who wants to repeat the evaluation.
 
-    Raises what `train` raises for data and encoder, and ConfigError where no split holds any rows out.
+    Raises what `train` raises for data and encoder, and ConfigError if no split holds any rows out.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as work:
@@ -75,15 +75,15 @@ def _measure_split(data: Data, options: TrainOptions, say: Say) -> Trial | None:
 
 
 def _make_rows(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[str, Any]]:
-    """Yield the model's own figures and, where it looks at bodies, those of titles and of bodies by themselves.
+    """Yield the figures of the model and, if it looks at bodies, those of its title parts and of its body part alone.
 
-    Reject examples were judged by the whole model only.
+    Only the whole model has judged the reject examples, so the other two have no figures of them.
     """
     yield _make_row(OWN_NAME[fit.kind], kind, run, fit)
     if run.model.encoders.body is not None:
-        title_alone = run.model.drop_body()
-        for name, said in (("title", predict(title_alone, run.tested)), ("body", predict_from_body(run.model, run.tested))):
-            yield _make_row(f"{OWN_NAME[fit.kind]}, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
+        without_body = run.model.drop_body()
+        for view, answers in (("title", predict(without_body, run.tested)), ("body", predict_from_body(run.model, run.tested))):
+            yield _make_row(f"{OWN_NAME[fit.kind]}, {view} alone", kind, replace(run, predictions=answers, rejected={}), fit)
 
 
 def _compare_methods(

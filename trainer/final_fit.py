@@ -1,4 +1,4 @@
-"""The fit of what is published: on all rows, going on from the model of a trial and calibrated as that one was."""
+"""The last fit of a run, on all rows: it makes the model that is published, and chooses its golden titles."""
 
 from dataclasses import replace
 
@@ -12,23 +12,25 @@ from trainer.options import TrainOptions
 from trainer.prepare import Data
 
 
-def fit_final_model(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
-    """Fit on all rows, from `measured` on and calibrated as it was; returns the model and its golden titles to publish.
+def fit_final_model(data: Data, options: TrainOptions, trial_model: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
+    """Fit a model on all rows; returns the model to publish and its golden titles.
 
-    A part for bodies that has no weight is left out: serving would look at bodies for nothing.
+    The fit starts from `trial_model`, which was fitted without the held-out rows, and keeps its weights and thresholds. None
+    stands for a run in which no rows could be held out: its model is not calibrated and has no part for bodies.
     """
-    if measured is None:
-        unused = replace(options.fit, parts=options.fit.parts - {"body"})
-        model = fit_model(data.titles, data.inputs, unused, "fitting on all rows")
+    if trial_model is None:
+        without_body = replace(options.fit, parts=options.fit.parts - {"body"})
+        model = fit_model(data.titles, data.inputs, without_body, "fitting on all rows")
     else:
-        start = measured if measured.mix.body_weight else measured.drop_body()
-        again = fit_model(data.titles, data.inputs, options.fit, "fitting on all rows", start=start)
-        model = replace(again, mix=measured.mix, calibration=measured.calibration)
+        # Serving would embed every body for a part that has no weight.
+        start = trial_model if trial_model.mix.body_weight else trial_model.drop_body()
+        model = fit_model(data.titles, data.inputs, options.fit, "fitting on all rows", start=start)
+        model = replace(model, mix=trial_model.mix, calibration=trial_model.calibration)
     return model, golden_titles(model, _list_golden_candidates(data))
 
 
 def _list_golden_candidates(data: Data) -> Titles:
-    """Return postings and category names: golden titles are chosen among them."""
+    """Return the titles of all postings, then the names of all categories: golden titles are chosen among them."""
     names, inputs = len(data.inputs.categories), data.inputs
     rows = data.titles.rows.concatenate(inputs.onet.rows.select(torch.arange(len(inputs.onet.rows)) < names))
     clean = [*data.titles.clean, *inputs.onet.clean[:names]]

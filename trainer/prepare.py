@@ -4,12 +4,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from consumer.errors import EncoderError
-from consumer.model.encoder import load_encoder
+from consumer.model.encoder import Encoder, load_encoder
 from schemas.events import LabelledPosting
 from schemas.text import body_text, plain_text
 from trainer.data.cleaned_titles import cached_clean_title, cached_title_key
@@ -27,9 +27,8 @@ from trainer.options import Say, TrainOptions
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Everything that fits share, and the labelled postings and reject examples with their titles embedded."""
+    """The inputs that all fits of a run share, and the labelled postings and reject examples with their titles embedded."""
 
-    taxonomy: Taxonomy
     labelled: LabelledRows
     titles: Titles
     """Of the postings that have a category."""
@@ -37,7 +36,7 @@ class Data:
     inputs: FitInputs
     distinct_titles: int
     embedded_titles: int = 0
-    """Those of them that no cache had."""
+    """How many of the distinct titles were not in the cache."""
 
     @property
     def postings(self) -> Sequence[LabelledPosting]:
@@ -46,59 +45,43 @@ class Data:
 
     @property
     def rejects(self) -> Sequence[LabelledPosting]:
-        """The reject examples."""
+        """The reject examples: postings that no occupation fits."""
         return self.labelled.rejects
 
     @property
     def codes(self) -> list[str]:
-        """The postings' codes."""
+        """The code of each posting that has a category."""
         return [posting.onet_code for posting in self.postings]
 
 
 def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable[[str], str] = cached_clean_title) -> Data:
-    """Read and embed everything that `options` name; `work` is a folder for encoders in the making.
+    """Read and embed all data that `options` name. New encoders are written to the folder `work`.
 
-    `clean_text` is what serving does to a title, or, to measure what that is worth, something else.
+    `clean_text` is what serving does to a title. An evaluation passes another function to measure what cleaning is worth.
+    Raises TableError for data, EncoderError for the encoder, RegistryError for the cache.
     """
     taxonomy, labelled = _read_data(options, say)
-    codes = [posting.onet_code for posting in labelled.postings]
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
     onet_titles, onet_labels = _sample_onet_titles(taxonomy, options)
-    lines = [plain_text(posting.title) for posting in (*labelled.postings, *labelled.rejects)]
-    clean = [clean_text(line) for line in lines]
-    onet_clean = [clean_text(title) for title in onet_titles]
-    embeddings = TitleEmbeddings(
-        encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
-    )
-    onet = EmbeddedRows(embeddings.look_up(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
-    tokenizer = _find_tokenizer(options.encoder, say)
-    titles_of_onet = Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256)
-    begin = None
-    if tokenizer and options.fit.needs_tokens:
-        begin = distill_encoder(titles_of_onet, tokenizer, seed=options.seed, cache=options.cache)
-    inputs = FitInputs(
-        taxonomy_version=taxonomy.version,
-        categories=taxonomy.categories,
-        onet=titles_of_onet,
-        encoder=encoder,
-        encoder_name=options.encoder,
-        tokenizer=tokenizer,
-        work=work,
-        descriptions=taxonomy.descriptions,
-        distilled=begin,
-    )
-    numbers = taxonomy.numbers
-    labels = torch.tensor([*(numbers[code] for code in codes), *(REJECT for _ in labelled.rejects)])
-    bodies = [body_text(posting.body or "") for posting in (*labelled.postings, *labelled.rejects)]
+    lines, onet_lines = [plain_text(posting.title) for posting in labelled.all], [plain_text(title) for title in onet_titles]
+    clean, onet_clean = [clean_text(line) for line in lines], [clean_text(title) for title in onet_titles]
+    cache = EmbeddingCache(options.cache, encoder) if options.cache else None
+    embeddings = TitleEmbeddings(encoder, [*clean, *onet_clean], cache)
+
+    onet_rows = EmbeddedRows(embeddings.look_up(onet_clean), onet_labels, torch.full((len(onet_labels),), ONET_WEIGHT))
+    onet = Titles(onet_clean, onet_lines, onet_rows, encoder.ref.sha256)
+    labels = _number_labels(labelled, taxonomy)
     rows = EmbeddedRows(embeddings.look_up(clean), labels, torch.ones(len(labels)))
+    bodies = [body_text(posting.body or "") for posting in labelled.all]
     titles, reject_titles = _split_off_rejects(Titles(clean, lines, rows, encoder.ref.sha256, bodies))
-    return Data(taxonomy, labelled, titles, reject_titles, inputs, len(embeddings), embeddings.computed)
+    inputs = _make_inputs(options, taxonomy, encoder, onet, work, say)
+    return Data(labelled, titles, reject_titles, inputs, len(embeddings), embeddings.computed)
 
 
 def _read_data(options: TrainOptions, say: Say) -> tuple[Taxonomy, LabelledRows]:
-    """Return the labelled rows and the taxonomy with what they add to it."""
+    """Return the taxonomy with its new categories, and the labelled rows."""
     taxonomy = read_taxonomy(options.onet)
     labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
     taxonomy = taxonomy.add_categories(labelled.categories)
@@ -106,13 +89,37 @@ def _read_data(options: TrainOptions, say: Say) -> tuple[Taxonomy, LabelledRows]
     return taxonomy, labelled
 
 
+def _make_inputs(options: TrainOptions, taxonomy: Taxonomy, encoder: Encoder, onet: Titles, work: Path, say: Say) -> FitInputs:
+    tokenizer = _find_tokenizer(options.encoder, say)
+    token_vectors = None
+    if tokenizer and options.fit.needs_tokens:
+        token_vectors = distill_encoder(onet, tokenizer, seed=options.seed, cache=options.cache)
+    return FitInputs(
+        taxonomy_version=taxonomy.version,
+        categories=taxonomy.categories,
+        onet=onet,
+        encoder=encoder,
+        encoder_name=options.encoder,
+        tokenizer=tokenizer,
+        work=work,
+        descriptions=taxonomy.descriptions,
+        token_vectors=token_vectors,
+    )
+
+
+def _number_labels(labelled: LabelledRows, taxonomy: Taxonomy) -> torch.Tensor:
+    """Return the category number of each posting, then REJECT for each reject example, `(rows,)`."""
+    numbers = taxonomy.numbers
+    return torch.tensor([*(numbers[posting.onet_code] for posting in labelled.postings), *(REJECT for _ in labelled.rejects)])
+
+
 def _split_off_rejects(titles: Titles) -> tuple[Titles, Titles]:
-    """Return the titles of categories, and those of reject examples."""
-    fits = titles.rows.labels != REJECT
-    return titles.select(fits), titles.select(~fits)
+    """Return the titles that have a category, and those of reject examples."""
+    has_category = titles.rows.labels != REJECT
+    return titles.select(has_category), titles.select(~has_category)
 
 
-def _find_tokenizer(encoder: str, say: Say) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer
+def _find_tokenizer(encoder: str, say: Say) -> Tokenizer | None:
     try:
         return load_tokenizer(encoder)
     except EncoderError as error:
@@ -120,29 +127,27 @@ def _find_tokenizer(encoder: str, say: Say) -> Any:  # noqa: ANN401 - tokenizers
         return None
 
 
-def _sample_onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], list[int]]:
-    """Return O*NET's titles with their category numbers: first every category's name, then a seeded sample of its job titles."""
+def _sample_onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], torch.Tensor]:
+    """Return O*NET's titles and their category numbers `(titles,)`: all category names, then a seeded sample of job titles."""
     rng = random.Random(options.seed)  # noqa: S311 - a sample, not a secret
     titles = [category.onet_title for category in taxonomy.categories]
     labels = list(range(len(titles)))
     for number, category in enumerate(taxonomy.categories):
         known = taxonomy.titles.get(category.onet_code, ())
-        chosen = rng.sample(known, min(len(known), options.onet_titles))
-        titles += chosen
-        labels += [number] * len(chosen)
-    return titles, labels
+        sample = rng.sample(known, min(len(known), options.onet_titles))
+        titles += sample
+        labels += [number] * len(sample)
+    return titles, torch.tensor(labels)
 
 
 def _describe_data(labelled: LabelledRows, taxonomy: Taxonomy, say: Say) -> None:
-    codes = {posting.onet_code for posting in labelled.postings}
+    codes = [posting.onet_code for posting in labelled.postings]
     titles = sum(map(len, taxonomy.titles.values()))
     say(
-        f"{len(labelled.postings):,} labelled postings in {len(codes):,} of {len(taxonomy.categories):,} categories; "
+        f"{len(codes):,} labelled postings in {len(set(codes)):,} of {len(taxonomy.categories):,} categories; "
         f"{titles:,} O*NET titles"
     )
     for line in labelled.describe():
         say(line)
-    if disagreed := describe_disagreement(
-        [cached_title_key(p.title) for p in labelled.postings], [p.onet_code for p in labelled.postings]
-    ):
-        say(disagreed)
+    if disagreement := describe_disagreement([cached_title_key(posting.title) for posting in labelled.postings], codes):
+        say(disagreement)

@@ -25,8 +25,7 @@ from trainer.fit.calibration import NEVER
 from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.inputs import FitInputs, Titles
 from trainer.fit.model import fit_model
-from trainer.options import FitOptions, TrainOptions
-from trainer.train import _plain
+from trainer.options import Finetuning, FitOptions, TrainOptions, describe_options
 
 METHODS = ("direct", "mean", "hinge", "softmax")
 Train = Callable[..., dict[str, Any]]
@@ -240,8 +239,9 @@ def test_a_bound_on_exemplars_leaves_the_table_of_titles_whole(train: Train, tmp
 
 
 def test_an_option_within_an_option_need_not_be_utf_8_either() -> None:
-    plain = _plain({"finetune": {"folder": Path(os.fsdecode(b"f\xff")), "epochs": 2}})
-    assert plain == {"finetune": {"folder": "f\ufffd", "epochs": 2}}
+    fit = FitOptions(finetune=Finetuning(Path(os.fsdecode(b"f\xff"))))
+    described = describe_options(TrainOptions(postings=[], onet=None, registry=Path(), fit=fit))
+    assert described["finetune"] == {"folder": "f\ufffd", "epochs": 2}
 
 
 def test_a_file_name_need_not_be_utf_8(train: Train, tiny: list[str], tmp_path: Path) -> None:

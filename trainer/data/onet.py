@@ -8,7 +8,7 @@ from pathlib import Path
 from schemas.artifact import Category
 from schemas.tables import TableError
 from trainer.data.cleaned_titles import cached_title_key
-from trainer.data.packaged import packaged_categories
+from trainer.data.packaged import read_packaged_categories
 
 TAXONOMY_VERSION = "O*NET-SOC 2019"
 OCCUPATIONS = "Occupation Data.txt"
@@ -20,7 +20,7 @@ CODE_PATTERN = re.compile(r"[0-9]{2}-[0-9]{4}\.[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Descriptions:
-    """What O*NET says of occupations in sentences: their definitions and tasks, with the rows of their categories."""
+    """The sentences in which O*NET defines occupations and names their tasks; `labels` are the numbers of their categories."""
 
     texts: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
@@ -28,7 +28,7 @@ class Descriptions:
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """All occupations, in code order, their known job titles and descriptions (none where no O*NET release was given)."""
+    """All occupations in code order, with job titles by code and descriptions; both are empty without an O*NET release."""
 
     version: str
     categories: tuple[Category, ...]
@@ -37,7 +37,7 @@ class Taxonomy:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The row of each code in the category matrix."""
+        """The number of each code: its row in the category matrix."""
         return {category.onet_code: number for number, category in enumerate(self.categories)}
 
     @property
@@ -46,17 +46,17 @@ class Taxonomy:
         return {category.onet_code: category.onet_title for category in self.categories}
 
     def add_categories(self, more: Iterable[Category]) -> "Taxonomy":
-        """Return the taxonomy with categories of its user's own, in code order."""
+        """Return the taxonomy with more categories, all in code order."""
         return replace(self, categories=tuple(sorted((*self.categories, *more), key=lambda category: category.onet_code)))
 
 
 def read_taxonomy(release: Path | None) -> Taxonomy:
-    """Return the taxonomy of an O*NET text release; without one, the codes and titles that come with this package.
+    """Return the taxonomy of an O*NET text release, or without one that of the codes which come with this package.
 
-    `release` is the folder of tab-delimited files as O*NET publishes it. Raises TableError, naming file and row.
+    `release` is a folder of tab-delimited files as O*NET publishes it. Raises TableError, naming file and row.
     """
     if release is None:
-        return Taxonomy(TAXONOMY_VERSION, packaged_categories(), {})
+        return Taxonomy(TAXONOMY_VERSION, read_packaged_categories(), {})
     if not release.is_dir():
         raise TableError(f"--onet {release} is no folder; give the unpacked text release of the O*NET database")
     categories = _read_categories(release / OCCUPATIONS)
@@ -64,18 +64,18 @@ def read_taxonomy(release: Path | None) -> Taxonomy:
     for name, column in TITLE_FILES:
         for _number, row in _read_tab_delimited(release / name, (CODE_COLUMN, column)):
             titles.get(row[CODE_COLUMN], {}).setdefault(cached_title_key(row[column]), row[column])
-    known = {code: tuple(spellings.values()) for code, spellings in titles.items()}
+    known = {code: tuple(by_key.values()) for code, by_key in titles.items()}
     return Taxonomy(TAXONOMY_VERSION, categories, known, _read_descriptions(release, categories))
 
 
 def list_release_files(release: Path) -> list[Path]:
-    """Return the files of a release that are read; task statements only where it has them."""
+    """Return the files of a release that `read_taxonomy` reads. Task statements are optional."""
     tasks = [release / TASKS] if (release / TASKS).is_file() else []
     return [release / OCCUPATIONS, *(release / name for name, _ in TITLE_FILES), *tasks]
 
 
 def _read_descriptions(release: Path, categories: tuple[Category, ...]) -> Descriptions:
-    """Return the definitions and task statements that the release has; "-" and the like say nothing."""
+    """Return the definitions and task statements of a release without placeholders such as "n/a"."""
     numbers = {category.onet_code: number for number, category in enumerate(categories)}
     rows: list[tuple[str, int]] = []
     for name, column in ((OCCUPATIONS, "Description"), (TASKS, "Task")):
@@ -98,7 +98,7 @@ def _read_categories(path: Path) -> tuple[Category, ...]:
 
 
 def _read_tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the numbered rows of one O*NET text file: tabs between cells, no quoting; the header is row 1."""
+    """Yield the rows of an O*NET text file with their numbers. Tabs separate cells, nothing is quoted, the header is row 1."""
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""From held-out postings to the weights of a model's parts, to calibrated probabilities and to decisions that keep a promise."""
+"""Calibration on held-out postings: the weights of a model's parts, its sharpness, and thresholds that keep a promise."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ from consumer.model.queries import Queries
 from schemas.artifact import Calibration, Decide, Mix
 
 MIN_ROWS = 30
-"""A threshold, or a stratum of its own, needs so many postings to stand on."""
+"""Postings that a threshold, or a stratum of its own, is fitted to at least."""
 MIN_BODIES = 100
-"""What a body adds has more that is fitted to it: a scale, a weight, a sharpness and thresholds."""
+"""Postings with a body that are needed to fit the weight of bodies: more than MIN_ROWS, because more is fitted to them."""
 HOPELESS_PRECISION = 0.25
+"""The share of right answers up to which postings are given up on, as `unclassified`."""
 REJECT = -1
-"""The label of a posting that no category fits: whatever is said of it is wrong, and no likelihood is fitted to it."""
+"""The label of a posting that no category fits. Every answer to it counts as wrong, and no likelihood is fitted to it."""
 NEVER = 1.01
 """A probability that is never reached."""
 WEIGHTS = [step / 10 for step in range(8)]
@@ -32,9 +33,9 @@ MARGINS = (0.0, 0.1, 0.2, 0.3)
 
 @dataclass(frozen=True, slots=True)
 class HeldOutParts:
-    """What the parts of a model say of n postings that it was not trained on.
+    """The answers of a model's parts to n postings that it was not trained on.
 
-    `labels` `(n,)` are their true categories, REJECT where none fits; `weights` `(n,)` what each counts in a likelihood.
+    `labels` `(n,)` are the true categories, REJECT where none fits. `weights` `(n,)` are the postings' weights in a likelihood.
     """
 
     parts: Parts
@@ -42,7 +43,7 @@ class HeldOutParts:
     weights: torch.Tensor
 
     def __len__(self) -> int:
-        """Return how many of them a category fits."""
+        """Return the number of postings that have a category."""
         return int((self.labels != REJECT).sum())
 
     def select(self, mask: torch.Tensor) -> "HeldOutParts":
@@ -51,52 +52,52 @@ class HeldOutParts:
 
 
 def compute_held_out_parts(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOutParts:
-    """Return what a mixture says of postings that it was not trained on, `labels` `(n,)` being their true categories.
+    """Return the answers of a mixture's parts to postings that it was not trained on. `labels` `(n,)` are the true categories.
 
-    The postings of a title that is new to the model weigh as much as one posting together: they are right or wrong
-    join_held_out_parts, too, and a title with a hundred would drown the others.
+    The postings of a title that is new to the model weigh 1 together. They are right or wrong together, too, and a title with
+    a hundred postings would outweigh all others.
     """
     parts = mixture.parts(queries, mixture.nearest(queries.title)).each(lambda values: values.cpu())
-    fits = (labels != REJECT).tolist()
-    times = Counter(key for key, has_category in zip(queries.keys, fits, strict=True) if has_category)
-    shared = torch.tensor([1 / max(1, times[key]) for key in queries.keys])
+    has_category = (labels != REJECT).tolist()
+    counts = Counter(key for key, counted in zip(queries.keys, has_category, strict=True) if counted)
+    shared = torch.tensor([1 / max(1, counts[key]) for key in queries.keys])
     return HeldOutParts(parts, labels, torch.where(parts.known, 1.0, shared))
 
 
-def join_held_out_parts(held: Sequence[HeldOutParts]) -> HeldOutParts:
-    """Return the postings that several models were not trained on, as if one model had said it all."""
+def join_held_out_parts(held_out: Sequence[HeldOutParts]) -> HeldOutParts:
+    """Return the answers of several models to their own held-out postings, as if one model had given them."""
     joined: dict[str, Any] = {
-        field.name: _join_part([getattr(h.parts, field.name) for h in held], held) for field in fields(Parts)
+        field.name: _join_part([getattr(h.parts, field.name) for h in held_out], held_out) for field in fields(Parts)
     }
-    parts = replace(held[0].parts, **joined)
-    return HeldOutParts(parts, torch.cat([h.labels for h in held]), torch.cat([h.weights for h in held]))
+    parts = replace(held_out[0].parts, **joined)
+    return HeldOutParts(parts, torch.cat([h.labels for h in held_out]), torch.cat([h.weights for h in held_out]))
 
 
-def _join_part(values: Sequence[torch.Tensor | None], held: Sequence[HeldOutParts]) -> torch.Tensor | None:
+def _join_part(values: Sequence[torch.Tensor | None], held_out: Sequence[HeldOutParts]) -> torch.Tensor | None:
     if all(value is None for value in values):
         return None
-    # One of them may have no counts, or no bodies: then it has them of nobody.
-    return torch.cat([torch.zeros_like(h.parts.title) if v is None else v for v, h in zip(values, held, strict=True)])
+    # A model may lack counts or bodies that the others have: zeros stand for them.
+    return torch.cat([torch.zeros_like(h.parts.title) if v is None else v for v, h in zip(values, held_out, strict=True)])
 
 
-def choose_scale(cosines: torch.Tensor, held: HeldOutParts) -> float:
-    """Return the scale of cosines `(n, categories)` by negative log likelihood (temperature scaling, Guo et al. 2017)."""
+def choose_scale(cosines: torch.Tensor, held_out: HeldOutParts) -> float:
+    """Return the scale of cosines `(n, categories)` with the least loss on the labels (temperature scaling, Guo et al. 2017)."""
     scales = [5 + step / 2 for step in range(151)]
-    return min(scales, key=lambda scale: _loss(scale * cosines, held))
+    return min(scales, key=lambda scale: _loss(scale * cosines, held_out))
 
 
-def choose_mix_weights(mix: Mix, held: HeldOutParts) -> Mix:
-    """Return `mix` with the weights of its parts that make the held-out labels likeliest, on a grid of tenths."""
-    said = alone(mix, held.parts)
+def choose_mix_weights(mix: Mix, held_out: HeldOutParts) -> Mix:
+    """Return `mix` with the weights, on a grid of tenths, under which the held-out labels are likeliest."""
+    probabilities = alone(mix, held_out.parts)
 
     def loss(pair: tuple[float, float]) -> float:
-        mixed = weighted(_set_weights(mix, *pair), said).clamp_min(1e-9).log()
-        # Judged as it will be once it is sharpened: unsharpened, the more confident part would win whatever it knows.
-        return min(_loss(sharpness * mixed, held) for sharpness in (1.0, 1.25, 1.5, 2.0))
+        mixed = weighted(_set_weights(mix, *pair), probabilities).clamp_min(1e-9).log()
+        # The mix is sharpened later, so it is judged sharpened. Otherwise the most confident part would win, right or wrong.
+        return min(_loss(sharpness * mixed, held_out) for sharpness in (1.0, 1.25, 1.5, 2.0))
 
-    exemplars = WEIGHTS if held.parts.vote is not None else [0.0]
-    lines = WEIGHTS if held.parts.line is not None else [0.0]
-    # The title part, whose cosine is published as the score, always has a say.
+    exemplars = WEIGHTS if held_out.parts.vote is not None else [0.0]
+    lines = WEIGHTS if held_out.parts.line is not None else [0.0]
+    # The title part always has some weight: its cosine is published as the score.
     return _set_weights(mix, *min((p for p in product(exemplars, lines) if sum(p) <= 0.9), key=loss))  # noqa: PLR2004
 
 
@@ -105,57 +106,59 @@ def _set_weights(mix: Mix, exemplar: float, line: float) -> Mix:
     return mix.model_copy(update=update)
 
 
-def choose_known_prior(mix: Mix, held: HeldOutParts) -> float:
-    """Return how many postings the mixed probability counts for beside the table of exact titles."""
-    met = held.select(held.parts.known)
+def choose_known_prior(mix: Mix, held_out: HeldOutParts) -> float:
+    """Return the number of postings that the mixed probability counts for beside the counts of exactly this title."""
+    met = held_out.select(held_out.parts.known)
     if len(met) < MIN_ROWS:
         return DEFAULT_KNOWN_PRIOR
     return min(KNOWN_PRIORS, key=lambda prior: _loss(_log_probabilities(mix.model_copy(update={"known_prior": prior}), met), met))
 
 
-def choose_body_weight(mix: Mix, held: HeldOutParts) -> Mix:
-    """Return `mix` with the scale of the body's part and how much it joins in, judged sharpened like the other weights.
+def choose_body_weight(mix: Mix, held_out: HeldOutParts) -> Mix:
+    """Return `mix` with the scale and the weight of the part for bodies, judged sharpened like the other weights.
 
-    The weight is 0 where too few postings have a body.
+    The weight is 0 if fewer than MIN_BODIES postings have a body.
     """
-    seen = held.select(held.parts.with_body)
-    if seen.parts.body is None or len(seen) < MIN_BODIES:
+    with_body = held_out.select(held_out.parts.with_body)
+    if with_body.parts.body is None or len(with_body) < MIN_BODIES:
         return mix.model_copy(update={"body_weight": 0.0})
-    mix = mix.model_copy(update={"body_scale": choose_scale(seen.parts.body, seen)})
+    mix = mix.model_copy(update={"body_scale": choose_scale(with_body.parts.body, with_body)})
 
     def loss(weight: float) -> float:
-        logs = _log_probabilities(mix.model_copy(update={"body_weight": weight}), seen)
-        return min(_loss(sharpness * logs, seen) for sharpness in (0.75, 1.0, 1.25, 1.5, 2.0))
+        logs = _log_probabilities(mix.model_copy(update={"body_weight": weight}), with_body)
+        return min(_loss(sharpness * logs, with_body) for sharpness in (0.75, 1.0, 1.25, 1.5, 2.0))
 
     return mix.model_copy(update={"body_weight": min(BODY_WEIGHTS, key=loss)})
 
 
-def calibrate(mix: Mix, held: HeldOutParts, *, precision: float) -> Calibration:
-    """Fit sharpness and thresholds, apart for known titles, for new ones and for postings with a body.
+def calibrate(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Calibration:
+    """Fit sharpness and thresholds in three strata: known titles, new titles, and postings with a body.
 
-    Known and new titles are fitted as if nobody had a body. With too few known ones, or too few new ones, they share the
-    other ones'. Where bodies have no weight, they are not looked at.
+    For the first two, bodies are ignored. If one of them has fewer than MIN_ROWS postings, it shares the thresholds of the
+    other. The third is None if bodies have no weight or too few postings have one. `precision` is the share of accepted
+    postings that must be right.
     """
-    titles = replace(held, parts=replace(held.parts, body=None))
-    known = held.parts.known
+    titles = replace(held_out, parts=replace(held_out.parts, body=None))
+    known = held_out.parts.known
     strata = [titles.select(~known), titles.select(known)]
     fitted = [_fit_thresholds(mix, stratum, precision=precision) if len(stratum) >= MIN_ROWS else None for stratum in strata]
     either = fitted[0] or fitted[1] or _fit_thresholds(mix, titles, precision=precision)
-    seen = held.select(held.parts.with_body)
-    looked_at = mix.body_weight > 0 and held.parts.body is not None and len(seen) >= MIN_ROWS
-    body = _fit_thresholds(mix, seen, precision=precision) if looked_at else None
+    with_body = held_out.select(held_out.parts.with_body)
+    fits_body = mix.body_weight > 0 and held_out.parts.body is not None and len(with_body) >= MIN_ROWS
+    body = _fit_thresholds(mix, with_body, precision=precision) if fits_body else None
     return Calibration(precision=precision, new=fitted[0] or either, known=fitted[1] or either, body=body)
 
 
-def _fit_thresholds(mix: Mix, held: HeldOutParts, *, precision: float) -> Decide:
-    """Fit one stratum of n postings, one of them at least no REJECT.
+def _fit_thresholds(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Decide:
+    """Fit sharpness and thresholds to one stratum, in which at least one posting has a category.
 
-    `accept_at` is the least probability from which on `precision` of the postings are right, at the margin that covers most;
-    `review_at` the greatest below which at most one in four is. Without MIN_ROWS postings nothing is accepted, all is for
-    review. Here every posting counts as one: that is what is promised.
+    `accept_at` is the least probability such that `precision` of the postings from there on are right, at the margin that
+    accepts most postings. `review_at` is the greatest probability such that at most HOPELESS_PRECISION of the postings below
+    are right. With fewer than MIN_ROWS postings nothing is accepted or given up on. Every posting counts as one here, because
+    the promise is about postings.
     """
-    logs, labels = _log_probabilities(mix, held), held.labels
-    sharpness = min(SHARPNESS, key=lambda s: _loss(s * logs, held))
+    logs, labels = _log_probabilities(mix, held_out), held_out.labels
+    sharpness = min(SHARPNESS, key=lambda s: _loss(s * logs, held_out))
     best, ids = torch.softmax(sharpness * logs, dim=1).topk(min(2, logs.shape[1]), dim=1)
     right = ids[:, 0] == labels
     lead = best[:, 0] - best[:, 1:].sum(dim=1)
@@ -169,18 +172,18 @@ def _fit_thresholds(mix: Mix, held: HeldOutParts, *, precision: float) -> Decide
     return Decide(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
 
 
-def _log_probabilities(mix: Mix, held: HeldOutParts) -> torch.Tensor:
-    return blend(mix, held.parts).clamp_min(1e-9).log()
+def _log_probabilities(mix: Mix, held_out: HeldOutParts) -> torch.Tensor:
+    return blend(mix, held_out.parts).clamp_min(1e-9).log()
 
 
-def _loss(logits: torch.Tensor, held: HeldOutParts) -> float:
-    """Return the weighted mean negative log likelihood of logits `(n, categories)`."""
-    losses = cross_entropy(logits, held.labels, reduction="none", ignore_index=REJECT)
-    return float((losses * held.weights).sum() / held.weights[held.labels != REJECT].sum())
+def _loss(logits: torch.Tensor, held_out: HeldOutParts) -> float:
+    """Return the weighted mean negative log likelihood of the labels under logits `(n, categories)`."""
+    losses = cross_entropy(logits, held_out.labels, reduction="none", ignore_index=REJECT)
+    return float((losses * held_out.weights).sum() / held_out.weights[held_out.labels != REJECT].sum())
 
 
 def _find_accept_at(values: torch.Tensor, right: torch.Tensor, precision: float) -> tuple[float, int]:
-    """Return the threshold, and how many it accepts."""
+    """Return the least threshold that keeps `precision`, and the number of postings that it accepts; (NEVER, 0) without one."""
     values, hits = _sort_by_confidence(values, right)
     rows = torch.arange(1, len(values) + 1)
     accepted = (hits.cumsum(0) / rows >= precision) & (rows >= MIN_ROWS) & _mark_drops(values)
@@ -191,7 +194,7 @@ def _find_accept_at(values: torch.Tensor, right: torch.Tensor, precision: float)
 
 
 def _find_review_at(values: torch.Tensor, right: torch.Tensor, accept_at: float) -> float:
-    """Return the threshold, at most `accept_at`: what is accepted cannot be counted among the hopeless."""
+    """Return the greatest threshold below which postings are hopeless, at most `accept_at`; 0 without one."""
     values, hits = _sort_by_confidence(values, right)
     below = len(values) - torch.arange(1, len(values) + 1)  # how many postings lie below each value
     right_below = (hits.sum() - hits.cumsum(0)) / below.clamp_min(1)
@@ -205,7 +208,7 @@ def _sort_by_confidence(values: torch.Tensor, right: torch.Tensor) -> tuple[torc
 
 
 def _mark_drops(values: torch.Tensor) -> torch.Tensor:
-    """Return where the next value is lower: a threshold cannot part postings of one probability."""
-    falls = torch.ones(len(values), dtype=torch.bool)
-    falls[:-1] = values[:-1] > values[1:]
-    return falls
+    """Return for each value whether the next one is lower: a threshold cannot part postings of equal probability."""
+    drops = torch.ones(len(values), dtype=torch.bool)
+    drops[:-1] = values[:-1] > values[1:]
+    return drops

@@ -1,4 +1,4 @@
-"""The texts that an encoder of a fit's own is trained on: titles as posted and cleaned, bodies, and what O*NET has of both."""
+"""The texts that a fit trains encoders on: titles and bodies of postings, titles and descriptions of O*NET's."""
 
 from collections import Counter
 
@@ -8,43 +8,46 @@ from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.inputs import FitInputs, Titles
 
 DESCRIPTION_WEIGHT = 0.3
-"""What a description or task of O*NET's counts beside a posting's body."""
+"""The weight in training of an O*NET definition or task; a posting's body weighs 1."""
 FINETUNE_ONET_TITLES = 20
-"""Per category: the encoder learns from the postings first of all."""
+"""O*NET titles per category in fine-tuning: the encoder is to learn from the postings first of all."""
 
 
-def collect_title_texts(postings: Titles, inputs: FitInputs) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    """Return the texts that token vectors learn from, O*NET's last, with labels and weights `(texts,)`."""
-    half, onet = postings.rows.weights / 2, inputs.onet.rows
+def collect_title_texts(titles: Titles, inputs: FitInputs) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """Return texts, labels and weights, both `(texts,)`, of titles as posted and as cleaned; O*NET's titles come last.
+
+    Each posting counts half as posted and half as cleaned.
+    """
+    half, onet = titles.rows.weights / 2, inputs.onet.rows
     return (
-        [*postings.lines, *postings.clean, *inputs.onet.lines],
-        torch.cat((postings.rows.labels, postings.rows.labels, onet.labels)),
+        [*titles.lines, *titles.clean, *inputs.onet.lines],
+        torch.cat((titles.rows.labels, titles.rows.labels, onet.labels)),
         torch.cat((half, half, onet.weights)),
     )
 
 
-def collect_body_texts(postings: Titles, inputs: FitInputs) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    """Return the bodies that there are and O*NET's descriptions, those last, with labels and weights `(texts,)`."""
-    rows = [row for row, body in enumerate(postings.bodies) if body]
-    more = inputs.descriptions
+def collect_body_texts(titles: Titles, inputs: FitInputs) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """Return texts, labels and weights, both `(texts,)`, of all bodies that are not empty; O*NET's descriptions come last."""
+    rows = [row for row, body in enumerate(titles.bodies) if body]
+    descriptions = inputs.descriptions
     return (
-        [*(postings.bodies[row] for row in rows), *more.texts],
-        torch.cat((postings.rows.labels[rows], torch.tensor(more.labels, dtype=torch.long))),
-        torch.cat((torch.ones(len(rows)), torch.full((len(more.texts),), DESCRIPTION_WEIGHT))),
+        [*(titles.bodies[row] for row in rows), *descriptions.texts],
+        torch.cat((titles.rows.labels[rows], torch.tensor(descriptions.labels, dtype=torch.long))),
+        torch.cat((torch.ones(len(rows)), torch.full((len(descriptions.texts),), DESCRIPTION_WEIGHT))),
     )
 
 
-def collect_finetuning_texts(postings: Titles, inputs: FitInputs) -> tuple[list[str], EmbeddedRows]:
-    """Return the cleaned titles that fine-tuning learns from, those of O*NET last, with their vectors, labels and weights."""
-    some = inputs.onet.select(_mark_first_of_each(inputs.onet.rows.labels, FINETUNE_ONET_TITLES))
-    return [*postings.clean, *some.clean], postings.rows.concatenate(some.rows)
+def collect_finetuning_texts(titles: Titles, inputs: FitInputs) -> tuple[list[str], EmbeddedRows]:
+    """Return cleaned titles with their rows; the first O*NET titles of each category come last."""
+    onet = inputs.onet.select(_mark_first_of_each(inputs.onet.rows.labels, FINETUNE_ONET_TITLES))
+    return [*titles.clean, *onet.clean], titles.rows.concatenate(onet.rows)
 
 
 def _mark_first_of_each(labels: torch.Tensor, count: int) -> torch.Tensor:
-    """Return where a row is among the first `count` of its category, `(n,)`."""
+    """Return for each row whether it is among the first `count` of its label, `(n,)`."""
     seen: Counter[int] = Counter()
-    kept = []
+    is_first = []
     for label in labels.tolist():
-        kept.append(seen[label] < count)
+        is_first.append(seen[label] < count)
         seen[label] += 1
-    return torch.tensor(kept)
+    return torch.tensor(is_first)

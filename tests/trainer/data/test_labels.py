@@ -11,7 +11,7 @@ from tests.support.trainer_data import OCCUPATIONS, write_postings
 from trainer.data.files import LabelledRows, read_postings
 from trainer.data.labels import FROM_OLDER_CODE, FROM_SIX_DIGITS, OUTSIDE_TAXONOMY, SPLIT_CODE, Label, LabelReader, LabelRules
 from trainer.data.onet import read_taxonomy
-from trainer.data.packaged import older_codes
+from trainer.data.packaged import read_older_codes
 
 NAMES = read_taxonomy(None).names
 COLUMNS = ("ID", "TITLE_RAW", "ONET_NAME", "ONET")
@@ -34,7 +34,7 @@ def label(code: str, name: str | None = None, **rules: Any) -> Label:
 
 
 def test_an_older_code_became_codes_that_are_valid_and_is_not_itself() -> None:
-    older = older_codes()
+    older = read_older_codes()
     assert len(older) == 262
     assert not older.keys() & NAMES.keys()
     assert {new for successors in older.values() for new in successors} <= NAMES.keys()
@@ -51,12 +51,12 @@ def test_a_code_of_the_taxonomy_is_taken_as_it_is(code: str) -> None:
 @pytest.mark.parametrize(
     ("code", "name", "meant"),
     [
-        ("29-1062.00", None, Label("29-1215.00", mapped=FROM_OLDER_CODE)),
-        ("29-1062.00", "Family and General Practitioners", Label("29-1215.00", mapped=FROM_OLDER_CODE)),
-        ("29-1062", None, Label("29-1215.00", mapped=FROM_OLDER_CODE)),
-        ("29-1141", None, Label("29-1141.00", mapped=FROM_SIX_DIGITS)),
-        ("15-1134.00", "web developers ", Label("15-1254.00", mapped=FROM_OLDER_CODE)),
-        ("15-1134.00", "Web and Digital Interface Designers", Label("15-1255.00", mapped=FROM_OLDER_CODE)),
+        ("29-1062.00", None, Label("29-1215.00", mapped_from=FROM_OLDER_CODE)),
+        ("29-1062.00", "Family and General Practitioners", Label("29-1215.00", mapped_from=FROM_OLDER_CODE)),
+        ("29-1062", None, Label("29-1215.00", mapped_from=FROM_OLDER_CODE)),
+        ("29-1141", None, Label("29-1141.00", mapped_from=FROM_SIX_DIGITS)),
+        ("15-1134.00", "web developers ", Label("15-1254.00", mapped_from=FROM_OLDER_CODE)),
+        ("15-1134.00", "Web and Digital Interface Designers", Label("15-1255.00", mapped_from=FROM_OLDER_CODE)),
         ("15-1132.00", "Software Developers, Applications", Label(left_out=SPLIT_CODE)),
         ("15-1132.00", None, Label(left_out=SPLIT_CODE)),
         ("15-1132", "", Label(left_out=SPLIT_CODE)),
@@ -107,9 +107,11 @@ def test_a_new_category_takes_all_rows_of_its_code_and_the_name_that_most_of_the
 def test_without_being_asked_for_new_categories_are_reported_and_the_flag_is_named(read: Read) -> None:
     found = read(*NEW)
     assert not found.categories
-    assert list(found.describe()) == [
-        f"left out: 6 rows with {OUTSIDE_TAXONOMY}, first at a.csv, row 2 (15-9999.00); --new-categories keeps those of a code with a name"
-    ]
+    (line,) = found.describe()
+    assert line == (
+        f"left out: 6 rows with {OUTSIDE_TAXONOMY}, first at a.csv, row 2 (15-9999.00); "
+        "--new-categories keeps those of a code with a name"
+    )
 
 
 def test_a_code_that_was_split_makes_no_new_category(read: Read) -> None:
