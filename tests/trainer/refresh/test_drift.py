@@ -2,7 +2,6 @@
 
 import json
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events import EnrichedPosting, JobPosting, ModelInfo, OccupationMatch
+from schemas.events import EnrichedPosting
+from tests.trainer.refresh.conftest import event
 from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, Window, explain_drift, measure_shifts, psi
 from trainer.refresh.drift_reference import read_reference, write_reference
 
 LIMITS = DriftLimits()
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 1_000), min_size=1)
 NURSE, COOK = "29-1141.00", "35-2014.00"
-
-
-def event(
-    code: str = NURSE, *, score: float = 0.8, decision: Any = "accept", version: str = "v1", matches: int = 1
-) -> EnrichedPosting:
-    match = OccupationMatch(rank=1, onet_code=code, onet_title="-", soc_major=code[:2], score=score, probability=0.9)
-    return EnrichedPosting(
-        event_id="t:0:0",
-        posting=JobPosting(posting_id="1", title="x"),
-        occupations=(match,) * matches,
-        decision=decision,
-        model=ModelInfo(version=version, encoder_id="-", taxonomy_version="-", trained_at=datetime(2025, 1, 1, tzinfo=UTC)),
-        enriched_at=datetime(2025, 1, 1, tzinfo=UTC),
-    )
 
 
 def window(*events: EnrichedPosting) -> Any:

@@ -1,7 +1,6 @@
 """The settings of the refresh service: flags beat environment variables, these beat a file, and each mistake is named."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -131,7 +130,6 @@ def test_the_consumer_does_not_take_the_trainers_variables_for_typos(monkeypatch
     assert unknown_variables(ServeSettings) == []
 
 
-@pytest.mark.parametrize("value", [True, 5])
-def test_settings_are_frozen(value: Any) -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load("--state", "s").once = value
+        load("--state", "s").once = True  # type: ignore[misc]
