@@ -91,17 +91,13 @@ def given_settings(service: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(ENV_PREFIX).lower(): environment[name] for name in environment if name.startswith(ENV_PREFIX)}
 
 
-def trainer_options() -> Any:
-    """What the refresh service makes of the command that compose gives it."""
+def trainer_settings() -> ServeSettings:
+    """The settings of the refresh service, by the command and the environment that compose gives it."""
     program, *arguments = SERVICES["trainer"]["command"]
     assert program == "occustream-trainer"
     assert arguments[0] == "serve"
-    return make_trainer_parser().parse_args(arguments)
-
-
-def trainer_settings() -> ServeSettings:
-    """The settings of the refresh service that compose starts."""
-    return load_serve_settings({**vars(trainer_options()), **given_settings(SERVICES["trainer"])})
+    flags = vars(make_trainer_parser().parse_args(arguments))
+    return load_serve_settings({**flags, **given_settings(SERVICES["trainer"])})
 
 
 def bind_mounts() -> list[tuple[str, Path, str]]:
@@ -252,8 +248,8 @@ def test_the_refresh_service_has_the_brokers_and_the_registry_of_the_consumers_a
     trainer, consumer = SERVICES["trainer"], given_settings(SERVICES["consumer"])
     inside = {path: volume for volume, path, *_ in (mount.split(":") for mount in trainer["volumes"])}
     assert given_settings(trainer)["bootstrap_servers"] == consumer["bootstrap_servers"]
-    assert str(trainer_options().registry) == consumer["registry"]
-    assert inside.keys() == {str(trainer_options().registry), str(trainer_settings().state)}
+    assert str(trainer_settings().registry) == consumer["registry"]
+    assert inside.keys() == {str(trainer_settings().registry), str(trainer_settings().state)}
     assert trainer["restart"] == "unless-stopped"
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -31,7 +32,8 @@ def run_command(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    return serve(load_serve_settings(vars(options)), _make_train_options(options))
+    settings = load_serve_settings(vars(options))
+    return serve(settings, replace(_make_train_options(options), registry=settings.registry))
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -90,7 +90,6 @@ def _add_registry(parser: argparse.ArgumentParser) -> None:
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_fit(parser, kind="given", rounds=1)
-    _add_registry(parser)
     add_serve_flags(parser)
     parser.set_defaults(run="serve", kind="given")
 

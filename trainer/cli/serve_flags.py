@@ -22,8 +22,8 @@ Reasons to refresh:
 --postings may name files, folders and globs in quotes ('data/*.csv'). A file is read again when its time or size changes.
 Write new files under another name and rename them: a refresh that reads half a file may fail, and is then tried again.
 
-The settings of the service, the gate, Kafka and drift can also be given as environment variables ({ENV_PREFIX}MIN_NEW
-for --min-new) or in a TOML file (min_new = 500). A flag beats a variable, and a variable beats the file."""
+The settings under the headings below can also be given as environment variables ({ENV_PREFIX}MIN_NEW for --min-new)
+or in a TOML file (min_new = 500). A flag beats a variable, and a variable beats the file."""
 EPILOG = """\
 Exit status of --once: 0 promoted or nothing to do, 1 failed, 2 wrong use, 3 rejected. In a crontab:
   15 3 * * *  occustream-trainer serve --once --postings '/data/*.csv' --registry /models --state /var/lib/occustream
@@ -31,7 +31,18 @@ As a service that also learns from a topic and watches for drift:
   occustream-trainer serve --postings starter --registry /models --state /var/lib/occustream \\
     --bootstrap-servers kafka:9092 --labelled-topic postings.labelled --enriched-topic postings.enriched"""
 GROUPS: dict[str, tuple[str, ...]] = {
-    "the service": ("state", "once", "every_s", "min_new", "min_interval_s", "look_s", "keep", "http_host", "http_port"),
+    "the service": (
+        "registry",
+        "state",
+        "once",
+        "every_s",
+        "min_new",
+        "min_interval_s",
+        "look_s",
+        "keep",
+        "http_host",
+        "http_port",
+    ),
     "the gate": ("gate_ece", "gate_group_fall"),
     "Kafka": ("bootstrap_servers", "labelled_topic", "enriched_topic", "group_id", "kafka"),
     "drift": ("drift_window", "drift_psi", "drift_unsure", "drift_similarity"),

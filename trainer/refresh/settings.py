@@ -1,4 +1,4 @@
-"""The settings of `occustream-trainer serve` itself. How a model is trained is not among them: that is `TrainOptions`.
+"""The settings of the refresh service. How a model is trained is not among them: that is `TrainOptions`.
 
 Flags beat environment variables, and these beat a TOML file; `consumer/settings_loading.py` does that for the consumer, too.
 """
@@ -19,10 +19,11 @@ CONSUMERS_SERVERS = "OCCUSTREAM_BOOTSTRAP_SERVERS"
 
 
 class ServeSettings(LayeredSettings):
-    """What the refresh service needs to know. Units are in the names; every limit is finite."""
+    """The settings of the refresh service. Units are in the names; every limit is finite."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
+    registry: Path = Field(description="folder of model versions")
     state: Path = Field(description="folder where the service keeps rows, embeddings and what it has seen; one service a folder")
     once: bool = Field(default=False, description="look once, refresh if there is a reason to, and end: for cron")
     every_s: int | None = Field(None, ge=1, description="refresh at least this often, in seconds (default: only for a reason)")
@@ -58,7 +59,7 @@ class ServeSettings(LayeredSettings):
     drift_unsure: float = Field(0.1, gt=0, lt=1, description="drift: the share not accepted rises by more than this")
     drift_similarity: float = Field(0.05, gt=0, lt=1, description="drift: the mean similarity falls by more than this")
 
-    @field_validator("state", mode="before")
+    @field_validator("registry", "state", mode="before")
     @classmethod
     def _refuse_empty_name(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         if value == "":

@@ -14,7 +14,7 @@ from trainer.refresh.gate import GateLimits
 from trainer.refresh.service import RefreshPolicy
 from trainer.refresh.settings import ServeSettings, load_serve_settings
 
-NEEDED = ("serve", "--postings", "starter", "--registry", "registry")
+NEEDED = ("serve", "--postings", "starter")
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def _no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(*flags: str) -> ServeSettings:
-    return load_serve_settings(vars(make_parser().parse_args([*NEEDED, *flags])))
+    return load_serve_settings(vars(make_parser().parse_args([*NEEDED, "--registry", "registry", *flags])))
 
 
 def write(path: Path, text: str) -> str:
@@ -92,6 +92,7 @@ def test_a_wrong_value_names_its_setting(flag: str, value: str) -> None:
     ("flags", "said"),
     [
         ((), "state: is required: give --state, OCCUSTREAM_TRAINER_STATE, or state in the file"),
+        (("--state", "s", "--registry", ""), "registry: an empty name; is a variable unset?"),
         (("--state", ""), "state: an empty name; is a variable unset?"),
         (("--state", "s", "--labelled-topic", "t"), "a topic needs --bootstrap-servers"),
         (("--state", "s", "--enriched-topic", "t"), "a topic needs --bootstrap-servers"),
@@ -103,6 +104,15 @@ def test_what_is_missing_or_does_not_fit_is_named(flags: tuple[str, ...], said: 
     with pytest.raises(ConfigError) as raised:
         load(*flags)
     assert said in str(raised.value)
+
+
+def test_the_registry_may_be_set_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCCUSTREAM_TRAINER_REGISTRY", "models")
+    flags = vars(make_parser().parse_args([*NEEDED, "--state", "s"]))
+    assert load_serve_settings(flags).registry == Path("models")
+    monkeypatch.delenv("OCCUSTREAM_TRAINER_REGISTRY")
+    with pytest.raises(ConfigError, match="registry: is required: give --registry, OCCUSTREAM_TRAINER_REGISTRY"):
+        load_serve_settings(flags)
 
 
 def test_a_missing_setting_shows_no_other_one() -> None:
