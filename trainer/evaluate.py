@@ -11,7 +11,7 @@ from typing import Any
 
 from consumer.errors import ConfigError
 from schemas.text import plain_text
-from trainer.measure.figures import compute_figures, intervals
+from trainer.measure.figures import bootstrap_intervals, compute_figures
 from trainer.measure.holdout import Trial, explain_no_holdout, measure
 from trainer.measure.predict import predict, predict_from_body
 from trainer.measure.split import SplitKind
@@ -112,7 +112,7 @@ def _make_row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[s
         "method": name,
         "split": kind,
         **run.summary(fit.accept_precision),
-        "intervals": intervals(run.predictions, fit.seed),
+        "intervals": bootstrap_intervals(run.predictions, fit.seed),
         "train_seconds": round(run.fit_seconds, 1),
         "score_seconds": round(run.score_seconds, 2),
     }

@@ -22,8 +22,8 @@ Reasons to refresh:
 --postings may name files, folders and globs in quotes ('data/*.csv'). A file is read again when its time or size changes.
 Write new files under another name and rename them: a refresh that reads half a file may fail, and is then tried again.
 
-The settings under the headings below can also be given as environment variables ({ENV_PREFIX}MIN_NEW for --min-new)
-or in a TOML file (min_new = 500). A flag beats a variable, and a variable beats the file."""
+Settings of the service, the gate, Kafka and drift can also be environment variables ({ENV_PREFIX}MIN_NEW for --min-new)
+or stand in a TOML file (min_new = 500). A flag beats a variable, and a variable beats the file."""
 EPILOG = """\
 Exit status of --once: 0 promoted or nothing to do, 1 failed, 2 wrong use, 3 rejected. In a crontab:
   15 3 * * *  occustream-trainer serve --once --postings '/data/*.csv' --registry /models --state /var/lib/occustream

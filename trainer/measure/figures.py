@@ -30,7 +30,7 @@ def compute_figures(p: Predictions, *, seed: int, precision: float = 0.9) -> Fig
     """Return all figures of one split: what `report.Report.splits` holds of it."""
     return {
         "summary": summary(p, precision),
-        "intervals": intervals(p, seed),
+        "intervals": bootstrap_intervals(p, seed),
         "samples": pick_samples(p, seed),
         "by_bucket": bucket_figures(p),
         "by_major_group": group_figures(p),
@@ -38,7 +38,7 @@ def compute_figures(p: Predictions, *, seed: int, precision: float = 0.9) -> Fig
         "worst_pairs": worst_pairs(p),
         "reliability": reliability(p),
         "risk_coverage": risk_coverage(p),
-        "rollup": rollup(p),
+        "rollup": level_figures(p),
     }
 
 
@@ -72,7 +72,7 @@ def summary(p: Predictions, precision: float = 0.9) -> Figures:
     return figures | {name: round(value, 4) for name, value in values.items()}
 
 
-def intervals(p: Predictions, seed: int, rounds: int = 1_000) -> dict[str, list[float]]:
+def bootstrap_intervals(p: Predictions, seed: int, rounds: int = 1_000) -> dict[str, list[float]]:
     """Return 95 % bootstrap percentile intervals `[low, high]` over rows (Efron 1979); {} without rows.
 
     A resample lacks some categories; its `macro_top_1` is the mean over those it has. A resample also adds noise, and noise
@@ -145,7 +145,7 @@ def worst_pairs(p: Predictions, limit: int = 20) -> list[Figures]:
     ]
 
 
-def rollup(p: Predictions) -> list[Figures]:
+def level_figures(p: Predictions) -> list[Figures]:
     """Return accuracy at each level of the SOC. A group's probability is the sum over its codes.
 
     For each level: `level` (its name), `characters` of a code that name a group, number of `groups`, share `right`.

@@ -14,7 +14,7 @@ MAX_TRIED = 20
 """How many titles of a SOC major group the whole model is asked at most, those with the widest margins first."""
 
 
-def golden_titles(model: Model, titles: Titles) -> tuple[GoldenTitle, ...]:
+def choose_golden_titles(model: Model, titles: Titles) -> tuple[GoldenTitle, ...]:
     """Return, for each SOC major group, the title that the model gets right by the widest margin of cosines.
 
     A title counts as right when both the category embeddings alone and all parts together answer its code. Raises ValueError

@@ -11,7 +11,7 @@ from trainer.fit.category_embeddings import Observe
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model, calibrate_model, fit_model
 from trainer.measure.figures import reject_figures, summary
-from trainer.measure.predict import decide, predict, title_queries
+from trainer.measure.predict import decide, make_title_queries, predict
 from trainer.measure.predictions import Predictions
 from trainer.measure.split import split_three_ways
 from trainer.options import TrainOptions
@@ -94,7 +94,7 @@ def _calibrate_in_rounds(
         titles = data.titles.select(~masks.tested & ~part)
         model = fit_model(titles, data.inputs, options.fit, what, observe=observe if number == 1 else lambda *_: None)
         asked = data.titles.select(part).concatenate(data.reject_titles.select(reject_part))
-        held.append(compute_held_out_parts(model.mixture(), title_queries(model, asked), asked.rows.labels))
+        held.append(compute_held_out_parts(model.mixture(), make_title_queries(model, asked), asked.rows.labels))
         first = first or model
     if first is None:
         raise ValueError("a calibration takes at least one round")

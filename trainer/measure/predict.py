@@ -18,7 +18,7 @@ CHUNK = 1_024
 def predict(model: Model, titles: Titles) -> Predictions:
     """Return the serving scorer's predictions for titles, and for their bodies if the model looks at bodies."""
     scorer = make_scorer(model)
-    judged = [scorer.judge(some) for some in _chunks(title_queries(model, titles))]
+    judged = [scorer.judge(some) for some in _chunks(make_title_queries(model, titles))]
     return make_predictions(
         model, titles, torch.cat([probabilities for probabilities, _ in judged]), [d for _, ds in judged for d in ds]
     )
@@ -27,13 +27,13 @@ def predict(model: Model, titles: Titles) -> Predictions:
 def decide(model: Model, titles: Titles) -> list[Decision]:
     """Return the serving scorer's decisions on titles, which need not have a category."""
     scorer = make_scorer(model)
-    return [decision for some in _chunks(title_queries(model, titles)) for decision in scorer.judge(some)[1]]
+    return [decision for some in _chunks(make_title_queries(model, titles)) for decision in scorer.judge(some)[1]]
 
 
 def predict_from_body(model: Model, titles: Titles) -> Predictions:
     """Return the predictions of the body part alone, uncalibrated and all for review. Raises ValueError if there is none."""
     mixture = model.mixture()
-    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(title_queries(model, titles))]
+    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(make_title_queries(model, titles))]
     if any(part is None for part in parts):
         raise ValueError("the model has no part that looks at bodies")
     cosines = torch.cat([part for part in parts if part is not None])
@@ -54,7 +54,7 @@ def make_predictions(model: Model, titles: Titles, probabilities: torch.Tensor, 
     )
 
 
-def title_queries(model: Model, titles: Titles) -> Queries:
+def make_title_queries(model: Model, titles: Titles) -> Queries:
     """Return the scorer's queries for titles, made with the vectors that are already computed."""
     encoders = QueryEncoders(model.encoders.title, model.encoders.line, model.encoders.body)
     return make_queries(encoders, titles.clean, titles.lines, titles.bodies, title=embed_titles(model, titles))

@@ -18,6 +18,7 @@ BETTER: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("ece", "train_seconds", "score_seconds"), min),
 }
 """Which value of a figure is best. Share and precision of what is accepted are a trade-off: neither has a best value."""
+TOPS = range(1, 11)
 COLUMNS = {
     "top_1": "top-1",
     "top_3": "top-3",
@@ -99,31 +100,33 @@ def _render_cell(row: Figures, name: str, methods: Sequence[Figures]) -> str:
 
 def render_top_n(splits: Splits) -> str:
     """Return how often the right code is among the first N suggestions."""
-    tops = range(1, 11)
     series = {
-        name: [(top, figures["summary"][f"top_{top}"]) for top in tops if f"top_{top}" in figures["summary"]]
+        name: [(top, figures["summary"][f"top_{top}"]) for top in TOPS if f"top_{top}" in figures["summary"]]
         for name, figures in list_splits_with(splits, "summary")
     }
     found = {name: points for name, points in series.items() if points}
     if not found:
         return section("Right among the first N", "", "", missing=NO_FIGURES)
-    low = min(y for points in found.values() for _, y in points)
-    picture = plots.draw_lines(
-        found,
-        x="N best codes looked at",
-        y="share right",
-        y_range=(min(int(low * 10) / 10, 0.9), 1),
-        y_label=plots.format_percent,
-        x_ticks=tops,
-    )
-    rows = [[str(top), *(format_share(dict(points).get(top)) for points in found.values())] for top in tops]
+    rows = [[str(top), *(format_share(dict(points).get(top)) for points in found.values())] for top in TOPS]
     values = table(["N", *found], rows, numbers=1)
-    body = side_by_side([f"<figure>{picture}</figure>", f"<figure>{values}</figure>"])
+    body = side_by_side([f"<figure>{_draw_top_n(found)}</figure>", f"<figure>{values}</figure>"])
     return section(
         "Right among the first N",
         "How often a person who looks at the first N suggestions finds the right code among them.",
         body,
         missing=NO_FIGURES,
+    )
+
+
+def _draw_top_n(series: Mapping[str, Sequence[plots.Point]]) -> str:
+    low = min(y for points in series.values() for _, y in points)
+    return plots.draw_lines(
+        series,
+        x="N best codes looked at",
+        y="share right",
+        y_range=(min(int(low * 10) / 10, 0.9), 1),
+        y_label=plots.format_percent,
+        x_ticks=TOPS,
     )
 
 
@@ -166,70 +169,6 @@ def _render_groups(rows: Sequence[Figures]) -> str:
         f'<i class="one" style="width:{100 * row["top_1"]:.1f}%"></i></div>'
         for row in rows[:60]
     )
-
-
-def render_reliability(splits: Splits) -> str:
-    """Return reliability diagrams with counts."""
-    cards = []
-    for name, figures in list_splits_with(splits, "reliability"):
-        bins = [(b["low"], b["high"], b["count"], b.get("right", 0.0)) for b in figures["reliability"]]
-        if any(count for _, _, count, _ in bins):
-            cards.append(figure(f"Split: {name}", plots.draw_reliability(bins)))
-    intro = (
-        "Where a bar ends on the dashed line, the model is right as often as it states. Above the line it is too modest, below "
-        "it too sure."
-    )
-    return section("Are the probabilities honest?", intro, side_by_side(cards), missing=NO_FIGURES)
-
-
-def render_risk(splits: Splits) -> str:
-    """Return the error among the most confident rows by their share, and the shares of the decisions."""
-    found = dict(list_splits_with(splits, "risk_coverage"))
-    series = {name: [(row["coverage"], row["error"]) for row in figures["risk_coverage"]] for name, figures in found.items()}
-    summaries = {name: figures.get("summary", {}) for name, figures in found.items()}
-    marks = {
-        name: (it["accept_share"], 1 - it["accept_precision"])
-        for name, it in summaries.items()
-        if it.get("accept_precision") is not None
-    }
-    promised = {1 - it["precision"] for it in summaries.values() if "precision" in it}
-    if not series:
-        return section("Fewer answers, fewer errors", "", "", missing=NO_FIGURES)
-    level = promised.pop() if len(promised) == 1 else None
-    most = max([y for curve in series.values() for _, y in curve] + [y for _, y in marks.values()] + [level or 0, 0.02])
-    picture = plots.draw_lines(
-        series,
-        x="share answered, most confident first",
-        y="share wrong of these",
-        x_range=(0, 1),
-        y_range=(0, most * 1.08),
-        x_label=plots.format_percent,
-        y_label=plots.format_percent,
-        marks=marks,
-        level=level,
-    )
-    intro = (
-        "How many answers are wrong if only the most confident are given. Ring: the accepted ones. Dashed: the promised share of "
-        "errors."
-    )
-    body = side_by_side([f"<figure>{picture}</figure>", _render_decisions(summaries)])
-    return section("Fewer answers, fewer errors", intro, body, missing=NO_FIGURES)
-
-
-def _render_decisions(summaries: Mapping[str, Figures]) -> str:
-    names = {
-        "accept_share": "accepted",
-        "accept_precision": "right of the accepted",
-        "precision": "promised",
-        "reachable_share": "could be accepted at that precision, with hindsight",
-        "review_share": "for review",
-        "unclassified_share": "unclassified",
-    }
-    if any(it.get("reject_rows") for it in summaries.values()):
-        names |= {"reject_accept_share": "reject examples accepted", "reject_unclassified_share": "reject examples unclassified"}
-    rows = [[words, *(format_share(it.get(name)) for it in summaries.values())] for name, words in names.items()]
-    note = "" if all("accept_precision" in it for it in summaries.values()) else "There is no ring where nothing is accepted."
-    return figure("Decisions", table(["", *summaries], rows, numbers=1), note)
 
 
 def list_splits_with(splits: Splits, part: str) -> list[tuple[str, Figures]]:

@@ -53,7 +53,7 @@ class Frame:
     top: int = 12
     bottom: int = 44
 
-    def at(self, x: float, y: float) -> Point:
+    def locate(self, x: float, y: float) -> Point:
         """Return the place of a point in the picture."""
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
@@ -62,29 +62,29 @@ class Frame:
             round(self.height - self.bottom - up * (self.height - self.top - self.bottom), 1),
         )
 
-    def grid(self, y_ticks: Sequence[float], y_label: Label) -> str:
+    def draw_grid(self, y_ticks: Sequence[float], y_label: Label) -> str:
         """Draw a grid line and a number at each tick of the y axis."""
         found = []
         for value in y_ticks:
-            (x0, y), (x1, _) = self.at(self.x[0], value), self.at(self.x[1], value)
+            (x0, y), (x1, _) = self.locate(self.x[0], value), self.locate(self.x[1], value)
             found.append(
-                f'<line class="grid" x1="{x0}" y1="{y}" x2="{x1}" y2="{y}"/>{text(x0 - 6, y + 4, y_label(value), "end")}'
+                f'<line class="grid" x1="{x0}" y1="{y}" x2="{x1}" y2="{y}"/>{draw_text(x0 - 6, y + 4, y_label(value), "end")}'
             )
         return "".join(found)
 
-    def x_axis(self, x_ticks: Sequence[float], x_label: Label) -> str:
+    def draw_x_axis(self, x_ticks: Sequence[float], x_label: Label) -> str:
         """Draw the numbers below the x axis."""
         base = self.height - self.bottom
-        return "".join(text(self.at(value, self.y[0])[0], base + 16, x_label(value)) for value in x_ticks)
+        return "".join(draw_text(self.locate(value, self.y[0])[0], base + 16, x_label(value)) for value in x_ticks)
 
-    def titles(self, x: str, y: str) -> str:
+    def draw_titles(self, x: str, y: str) -> str:
         """Draw the names of both axes."""
         middle = (self.top + self.height - self.bottom) / 2
         upright = f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">{escape(y)}</text>'
-        return text((self.left + WIDTH - self.right) / 2, self.height - 6, x) + upright
+        return draw_text((self.left + WIDTH - self.right) / 2, self.height - 6, x) + upright
 
 
-def text(x: float, y: float, words: str, anchor: str = "middle") -> str:
+def draw_text(x: float, y: float, words: str, anchor: str = "middle") -> str:
     """Draw words at a place."""
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(words)}</text>'
 
@@ -118,17 +118,17 @@ def draw_lines(
     points = [point for curve in shown.values() for point in curve]
     frame = Frame(x_range or _pad_range([p[0] for p in points]), y_range or _pad_range([p[1] for p in points]))
     parts = [
-        frame.grid(choose_ticks(*frame.y), y_label),
-        frame.x_axis(x_ticks or choose_ticks(*frame.x), x_label),
-        frame.titles(x, y),
+        frame.draw_grid(choose_ticks(*frame.y), y_label),
+        frame.draw_x_axis(x_ticks or choose_ticks(*frame.x), x_label),
+        frame.draw_titles(x, y),
     ]
     if level is not None:
-        (x0, at), (x1, _) = frame.at(frame.x[0], level), frame.at(frame.x[1], level)
+        (x0, at), (x1, _) = frame.locate(frame.x[0], level), frame.locate(frame.x[1], level)
         parts.append(f'<line class="level" x1="{x0}" y1="{at}" x2="{x1}" y2="{at}"/>')
     for i, (name, curve) in enumerate(shown.items()):
-        parts.append(_draw_curve(i, [frame.at(*point) for point in curve]))
+        parts.append(_draw_curve(i, [frame.locate(*point) for point in curve]))
         if marks and name in marks:
-            mx, my = frame.at(*marks[name])
+            mx, my = frame.locate(*marks[name])
             parts.append(f'<circle class="ring s{i}" cx="{mx}" cy="{my}" r="7"/>')
     return render_legend(list(shown)) + _wrap_svg(frame.height, f"{y} by {x}", parts)
 
@@ -139,17 +139,17 @@ def draw_bars(
     """Draw shares as groups of at most COLOURS upright bars. Each group has two lines of label; None leaves a gap."""
     shown = dict(list(series.items())[:COLOURS])
     frame = Frame((0, len(labels)), (0, 1), bottom=58 if x_note else 44)
-    parts = [frame.grid(choose_ticks(0, 1), format_percent), frame.titles(x, y)]
+    parts = [frame.draw_grid(choose_ticks(0, 1), format_percent), frame.draw_titles(x, y)]
     wide = 0.8 / len(shown)
     for i, values in enumerate(shown.values()):
         for at, value in enumerate(values):
             if value is not None:
-                (x0, y0), (x1, y1) = frame.at(at + 0.1 + i * wide, value), frame.at(at + 0.1 + (i + 1) * wide, 0)
+                (x0, y0), (x1, y1) = frame.locate(at + 0.1 + i * wide, value), frame.locate(at + 0.1 + (i + 1) * wide, 0)
                 parts.append(f'<rect class="s{i}" x="{x0}" y="{y0}" width="{max(x1 - x0 - 1.5, 1):.1f}" height="{y1 - y0:.1f}"/>')
-                parts.append(text((x0 + x1) / 2, y0 - 3, f"{100 * value:.0f}"))
+                parts.append(draw_text((x0 + x1) / 2, y0 - 3, f"{100 * value:.0f}"))
     for at, (label, note) in enumerate(labels):
-        middle, base = frame.at(at + 0.5, 0)
-        parts += [text(middle, base + 15, label), text(middle, base + 29, note)]
+        middle, base = frame.locate(at + 0.5, 0)
+        parts += [draw_text(middle, base + 15, label), draw_text(middle, base + 29, note)]
     return render_legend(list(shown)) + _wrap_svg(frame.height, f"{y} by {x}", parts)
 
 
@@ -158,25 +158,25 @@ def draw_reliability(bins: Sequence[tuple[float, float, int, float]]) -> str:
     most = max(count for *_, count, _ in bins)
     frame = Frame((0, 1), (0, 1), height=380, bottom=150)
     low = Frame((0, 1), (0, most), height=380, top=262, bottom=44)
-    (dx0, dy0), (dx1, dy1) = frame.at(0, 0), frame.at(1, 1)
+    (dx0, dy0), (dx1, dy1) = frame.locate(0, 0), frame.locate(1, 1)
     parts = [
-        frame.grid(choose_ticks(0, 1), format_percent),
-        low.x_axis(choose_ticks(0, 1), format_percent),
-        low.titles("probability the model states", ""),
+        frame.draw_grid(choose_ticks(0, 1), format_percent),
+        low.draw_x_axis(choose_ticks(0, 1), format_percent),
+        low.draw_titles("probability the model states", ""),
     ]
     parts.append('<text transform="translate(12 121) rotate(-90)" text-anchor="middle">share right</text>')
     parts.append('<text transform="translate(12 299) rotate(-90)" text-anchor="middle">postings</text>')
     for start, end, count, right in bins:
         if count:
             parts += [_draw_box(frame, start, end, right, 0), _draw_box(low, start, end, count, 1)]
-            top = low.at((start + end) / 2, count)
-            parts.append(text(top[0], top[1] - 3, str(count) if count < 10_000 else f"{count // 1000}k"))  # noqa: PLR2004
+            top = low.locate((start + end) / 2, count)
+            parts.append(draw_text(top[0], top[1] - 3, str(count) if count < 10_000 else f"{count // 1000}k"))  # noqa: PLR2004
     parts.append(f'<line class="level" x1="{dx0}" y1="{dy0}" x2="{dx1}" y2="{dy1}"/>')
     return _wrap_svg(380, "share right by probability the model states", parts)
 
 
 def _draw_box(frame: Frame, start: float, end: float, value: float, colour: int) -> str:
-    (x0, y0), (x1, y1) = frame.at(start, value), frame.at(end, 0)
+    (x0, y0), (x1, y1) = frame.locate(start, value), frame.locate(end, 0)
     return f'<rect class="s{colour}" x="{x0 + 1:g}" y="{y0}" width="{x1 - x0 - 2:.1f}" height="{y1 - y0:.1f}"/>'
 
 

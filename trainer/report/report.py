@@ -18,10 +18,9 @@ from trainer.report.comparisons import (
     render_comparison,
     render_headline,
     render_major_groups,
-    render_reliability,
-    render_risk,
     render_top_n,
 )
+from trainer.report.confidence import render_reliability, render_risk
 from trainer.report.listings import render_categories, render_confusions, render_levels, render_samples
 from trainer.report.page import escape_text, format_seconds, section, side_by_side, table, wrap_page
 

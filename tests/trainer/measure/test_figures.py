@@ -124,7 +124,7 @@ def test_intervals_hold_the_figure_and_narrow_with_more_rows() -> None:
     many = predictions([[0.8, 0.2]] * 4_000, [0] * 3_000 + [1] * 1_000)
     widths = []
     for p in (few, many):
-        low, high = figures.intervals(p, seed=0)["top_1"]
+        low, high = figures.bootstrap_intervals(p, seed=0)["top_1"]
         assert low < 0.75 < high
         widths.append(high - low)
     assert widths[0] == pytest.approx(2 * 1.96 * math.sqrt(0.75 * 0.25 / 40), rel=0.2)
@@ -133,14 +133,14 @@ def test_intervals_hold_the_figure_and_narrow_with_more_rows() -> None:
 
 def test_intervals_are_the_same_for_the_same_seed() -> None:
     p = predictions(FOUR * 5, [0, 2, 2, 0] * 5)
-    assert figures.intervals(p, seed=3) == figures.intervals(p, seed=3)
+    assert figures.bootstrap_intervals(p, seed=3) == figures.bootstrap_intervals(p, seed=3)
 
 
 def test_intervals_do_not_depend_on_how_many_rounds_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     p = predictions(FOUR, [0, 2, 2, 0])
-    whole = figures.intervals(p, seed=3, rounds=50)
+    whole = figures.bootstrap_intervals(p, seed=3, rounds=50)
     monkeypatch.setattr(figures, "RESAMPLED", 28)
-    assert figures.intervals(p, seed=3, rounds=50) == whole
+    assert figures.bootstrap_intervals(p, seed=3, rounds=50) == whole
 
 
 def test_a_category_falls_into_the_bucket_of_its_training_rows() -> None:
@@ -185,7 +185,7 @@ def test_reliability_sets_what_is_said_beside_what_is_right() -> None:
 
 
 def test_probabilities_are_summed_over_the_codes_of_a_group() -> None:
-    found = figures.rollup(predictions([[0.3, 0.3, 0.0, 0.4]], [1]))  # first is 15-1252, but 29-1141 has 0.6 in all
+    found = figures.level_figures(predictions([[0.3, 0.3, 0.0, 0.4]], [1]))  # first is 15-1252, but 29-1141 has 0.6 in all
     assert [level["right"] for level in found] == [0, 1, 1, 1, 1]
     assert [level["groups"] for level in found] == [4, 3, 3, 2, 2]
 
