@@ -70,10 +70,10 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
         again = fit_model(data.titles.select(~masks.tested), data.inputs, options.fit, what, start=model)
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
-    said = predict(model, held)
+    predictions = predict(model, held)
     scored = time.monotonic()
     rejected = reject_figures(decide(model, data.reject_titles.select(reject_masks.tested)))
-    return Trial(model, said, held, curve, rejected, fitted - started, scored - fitted)
+    return Trial(model, predictions, held, curve, rejected, fitted - started, scored - fitted)
 
 
 def explain_no_holdout(options: TrainOptions) -> str:
