@@ -85,7 +85,7 @@ class Mix(BaseModel):
     known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles has no vote.")
 
 
-class Decide(BaseModel):
+class Thresholds(BaseModel):
     """From mixed to calibrated probability, p ** sharpness normalised, and what that permits."""
 
     model_config = ConfigDict(frozen=True)
@@ -102,9 +102,9 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     precision: Finite = Field(0.9, gt=0, lt=1, description="What `accept` promises.")
-    new: Decide
-    known: Decide
-    body: Decide | None = Field(None, description="For postings with a body; None: the model looks at no body.")
+    new: Thresholds
+    known: Thresholds
+    body: Thresholds | None = Field(None, description="For postings with a body; None: the model looks at no body.")
 
 
 class GoldenTitle(BaseModel):

@@ -79,7 +79,7 @@ EXAMPLES: dict[str, BaseModel] = {
 }
 
 
-def documents() -> dict[str, Any]:
+def make_documents() -> dict[str, Any]:
     """Return file name to JSON document: a schema and an example per event."""
     files: dict[str, Any] = {}
     for name, example in EXAMPLES.items():
@@ -93,7 +93,7 @@ def documents() -> dict[str, Any]:
 def write(folder: Path) -> None:
     """Write every document to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, document in documents().items():
+    for name, document in make_documents().items():
         (folder / name).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ class TableError(ValueError):
     """A file that is no table; the message names the file, the row and what is wrong."""
 
 
-def csv_rows(
+def read_csv_rows(
     lines: Iterable[str], name: str, *, delimiter: str = ",", required: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[int, dict[str, str] | TableError]]:
     """Yield `(row, {column: text})` for each row that is not blank, or the error of a row that cannot be read.

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from consumer.errors import REASONS, ArtifactError
 from consumer.metrics import RELOADS, Metrics
 from consumer.model.mixture import Tensors
-from consumer.model.serving_options import Switches
+from consumer.model.serving_options import ServingOptions
 from consumer.registry.artifact import CHECKSUM, MAX_BYTES, checksum
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
@@ -29,7 +29,7 @@ from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTit
 from tests.support.brokers import wait_until
 from tests.support.tiny_model import (
     CALIBRATION,
-    DECIDE,
+    THRESHOLDS,
     BodyEncoder,
     LetterEncoder,
     LineEncoder,
@@ -42,7 +42,7 @@ from tests.support.tiny_model import (
 
 ALL = all_parts()
 ALL |= {"body_encoder": BodyEncoder.ref, "mix": ALL["mix"].model_copy(update={"body_weight": 4.0})}
-ALL |= {"calibration": CALIBRATION.model_copy(update={"body": DECIDE})}
+ALL |= {"calibration": CALIBRATION.model_copy(update={"body": THRESHOLDS})}
 TITLE, LINE, BODY = (kind.ref.model_dump() for kind in (LetterEncoder, LineEncoder, BodyEncoder))
 DEEP = "[" * 200_000
 CATEGORY = '{"onet_code": "%s", "onet_title": "%s"}'
@@ -59,9 +59,9 @@ def good(root: Path, version: str, *, promote: bool = True) -> Path:
     return publish(root, version, promote=promote, tensors=every_tensor(), **ALL)
 
 
-def make_reloader(root: Path, *, serving: str = "v1", switches: Switches | None = None) -> Reloader:
+def make_reloader(root: Path, *, serving: str = "v1", serving_options: ServingOptions | None = None) -> Reloader:
     """Of a consumer that serves a version and has its encoders loaded."""
-    loader = ScorerLoader(FolderRegistry(root), device="cpu", switches=switches or Switches())
+    loader = ScorerLoader(FolderRegistry(root), device="cpu", serving_options=serving_options or ServingOptions())
     loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder, BodyEncoder)}
     return Reloader(loader, serving=serving, metrics=Metrics(), interval_s=0.01)
 
@@ -147,7 +147,7 @@ ATTACKS: dict[str, tuple[str, Damage]] = {
     "a scale beyond all floats": ("manifest", lie(mix=changed("mix", body_scale=1e39))),
     "a sharpness beyond all floats": (
         "manifest",
-        lie(calibration=changed("calibration", body={**DECIDE.model_dump(), "sharpness": 1e39})),
+        lie(calibration=changed("calibration", body={**THRESHOLDS.model_dump(), "sharpness": 1e39})),
     ),
     "a vote that divides by nothing": ("golden", lie(exemplars=changed("exemplars", temperature=1e-60))),
     "more exemplars than there are": ("shape", lie(exemplars=changed("exemplars", count=4))),
@@ -242,7 +242,7 @@ ATTACKS: dict[str, tuple[str, Damage]] = {
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the garbage collection after a reload: beside all that tests import, it takes longer than all the rest."""
-    monkeypatch.setattr("consumer.registry.loader._freeze_for_gc", lambda: None)
+    monkeypatch.setattr("consumer.registry.loader._exempt_from_collection", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -406,6 +406,6 @@ def test_a_running_reloader_outlives_every_attack_and_takes_up_the_next_good_ver
 def test_parts_switched_off_and_a_prior_do_not_let_a_broken_version_in(root: Path) -> None:
     tensor("line", lambda t: t * float("nan"))(root / "versions" / "v2")
     point(root, "v2")
-    reloader = make_reloader(root, switches=Switches(frozenset(("line",)), prior_adjustment=0.5))
+    reloader = make_reloader(root, serving_options=ServingOptions(frozenset(("line",)), prior_adjustment=0.5))
     reloader.look()
     assert (reloader.take(), counted(reloader)) == (None, {("refused", "not_finite"): 1})

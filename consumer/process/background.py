@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from consumer.errors import BackgroundFailed
 
 
-class Background:
+class BackgroundThread:
     """Runs `work` on a daemon thread."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
@@ -46,12 +46,12 @@ class Background:
 BOUNDED = "bounded step"
 
 
-def bounded_steps() -> int:
-    """Return how many steps of `ends_by` have not ended, also such as nobody waits for any more."""
+def count_bounded_steps() -> int:
+    """Return how many steps of `run_with_deadline` have not ended, also such as nobody waits for any more."""
     return sum(thread.name == BOUNDED for thread in threading.enumerate())
 
 
-def ends_by(step: Callable[[], object], until: float) -> bool:
+def run_with_deadline(step: Callable[[], object], until: float) -> bool:
     """Take a step on a thread of its own and raise what it raises; False: it still waits then (monotonic seconds)."""
     outcome: Future[object] = Future()
     threading.Thread(target=_take, args=(step, outcome), name=BOUNDED, daemon=True).start()

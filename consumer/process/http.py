@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from consumer.errors import ConfigError
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 
 Probe = Callable[[], str | None]
 """Returns None when all is well, else what is not."""
@@ -31,7 +31,7 @@ class HttpServer:
                 f"cannot serve metrics on {host}:{port}: {error}; choose another --http-port (0: any free one)"
             ) from error
         self._server.daemon_threads = True
-        self._thread = Background("http", self._server.serve_forever)
+        self._thread = BackgroundThread("http", self._server.serve_forever)
 
     @property
     def address(self) -> str:

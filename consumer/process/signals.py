@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 
 LEAVING_S = 15.0
 """What leaving the group and closing the clients may take beyond the drain timeout."""
@@ -31,5 +31,5 @@ def stop_on_signals(*, within_s: float) -> threading.Event:
         stop.set()
         faulthandler.dump_traceback_later(within_s, exit=True)
 
-    Background("signals", listen).start()
+    BackgroundThread("signals", listen).start()
     return stop

@@ -13,9 +13,9 @@ from consumer.codec import Codec
 from consumer.messages import Headers, Message
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer
-from consumer.model.serving_options import AS_TRAINED, Switches
+from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from consumer.registry.folder import FolderRegistry
-from schemas.artifact import Calibration, Category, Decide, EncoderRef, Exemplars, GoldenTitle, KnownTitle, Manifest, Mix
+from schemas.artifact import Calibration, Category, EncoderRef, Exemplars, GoldenTitle, KnownTitle, Manifest, Mix, Thresholds
 from schemas.text import TEMPLATE_ID
 
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,8 +26,8 @@ CATEGORIES = (
     Category(onet_code="35-2014.00", onet_title="Cooks, Restaurant"),
     Category(onet_code="53-3032.00", onet_title="Heavy Truck Drivers"),
 )
-DECIDE = Decide(accept_at=0.9, review_at=0.5)
-CALIBRATION = Calibration(new=DECIDE, known=DECIDE)
+THRESHOLDS = Thresholds(accept_at=0.9, review_at=0.5)
+CALIBRATION = Calibration(new=THRESHOLDS, known=THRESHOLDS)
 TITLES = (
     KnownTitle(title="Staff Nurse", category=0, weight=2),
     KnownTitle(title="Line Cook", category=1, weight=1),
@@ -143,14 +143,14 @@ def tiny_scorer(
     *,
     encoder: LetterEncoder | None = None,
     tensors: Tensors = TENSORS,
-    switches: Switches = AS_TRAINED,
+    serving_options: ServingOptions = AS_TRAINED,
     top_n: int = 3,
     cache_size: int = 0,
     **changes: Any,
 ) -> Scorer:
     """A scorer over CATEGORIES; `changes` go to its manifest."""
     encoder, told = encoder or LetterEncoder(), manifest(version, **changes)
-    mixture = Mixture(tensors, told.mix, told.exemplars, encoder.device, switches=switches)
+    mixture = Mixture(tensors, told.mix, told.exemplars, encoder.device, serving_options=serving_options)
     return Scorer(
         told,
         encoder,

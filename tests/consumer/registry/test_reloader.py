@@ -97,7 +97,7 @@ def test_a_version_that_has_no_room_on_the_device_is_refused(what: str, tmp_path
 
 
 class RegistryWithAFaultNobodyForesaw(FolderRegistry):
-    def current(self) -> NoReturn:
+    def read_current(self) -> NoReturn:
         raise RuntimeError("no such fault is known")
 
 

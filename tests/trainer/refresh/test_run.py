@@ -64,9 +64,9 @@ def test_once_reads_the_topic_to_its_end_over_librdkafka(folders: ServiceFolders
     assert producer.flush(30) == 0
     topic = ("--bootstrap-servers", servers, "--labelled-topic", "labelled")
     assert main(serve_arguments(folders, "--once", "--min-new", str(len(NEW)), *topic)) == 0
-    newest = folders.registry.versions()[-1]
+    newest = folders.registry.list_versions()[-1]
     assert newest.training["rows"] == len(POSTINGS) + len(NEW)
-    assert folders.registry.current() == newest.version
+    assert folders.registry.read_current() == newest.version
     assert sorted(stored_titles(folders)) == sorted(title for title, _code in NEW)
 
 
@@ -107,14 +107,14 @@ def test_the_running_service_answers_refreshes_and_stops_at_sigterm(folders: Ser
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert time.monotonic() - asked < 10
-    assert folders.registry.versions()[-1].training["triggers"] == ["postings"]
+    assert folders.registry.list_versions()[-1].training["triggers"] == ["postings"]
 
 
 def test_the_running_service_keeps_what_drift_is_measured_against(
     folders: ServiceFolders, mock_cluster: tuple[ck.Producer, str]
 ) -> None:
     producer, servers = mock_cluster
-    version = folders.registry.current() or ""
+    version = folders.registry.read_current() or ""
     value, kept = event(version=version).model_dump_json().encode(), folders.root / "state" / "drift.json"
     producer.produce("enriched", value)
     assert producer.flush(30) == 0

@@ -25,7 +25,7 @@ def test_a_name_that_matches_no_file_is_logged_once(empty_folders: ServiceFolder
 
 
 def test_new_rows_are_trained_on_and_only_their_titles_are_embedded(folders: ServiceFolders) -> None:
-    before = folders.registry.current()
+    before = folders.registry.read_current()
     folders.write(NEW[:4], "new.csv")
     service = folders.service()
     assert service.refresh_if_due() == "nothing"
@@ -35,7 +35,7 @@ def test_new_rows_are_trained_on_and_only_their_titles_are_embedded(folders: Ser
     assert folders.read_metric("embedded_titles") == len(NEW)
     assert folders.read_metric("rows") == len(POSTINGS) + len(NEW)
     assert (folders.read_metric("waiting_rows"), service.ready()) == (0, None)
-    current = folders.registry.load(folders.registry.current() or "").manifest
+    current = folders.registry.load(folders.registry.read_current() or "").manifest
     assert current.training["compared_with"] == before
     assert current.training["triggers"] == ["postings"]
     folders.now += 3_600
@@ -52,7 +52,7 @@ def test_refreshes_keep_the_least_interval_unless_pauses_are_ignored(folders: Se
 def test_a_code_without_posting_is_reason_enough(folders: ServiceFolders) -> None:
     folders.write([TRUCKER], "new.csv")
     assert folders.service().refresh_if_due() == "promoted"
-    assert folders.registry.versions()[-1].training["triggers"] == ["unseen_codes"]
+    assert folders.registry.list_versions()[-1].training["triggers"] == ["unseen_codes"]
 
 
 def test_a_code_of_a_new_category_is_reason_enough_where_those_are_asked_for(folders: ServiceFolders) -> None:
@@ -60,7 +60,7 @@ def test_a_code_of_a_new_category_is_reason_enough_where_those_are_asked_for(fol
     write_postings(folders.root / "data" / "new.csv", [("Prompter", "15-9999.00", "Prompt Engineers")], columns=columns)
     assert folders.service().refresh_if_due() == "nothing"
     assert folders.service(rules=LabelRules(new_categories=True)).refresh_if_due() == "promoted"
-    assert folders.registry.versions()[-1].training["triggers"] == ["unseen_codes"]
+    assert folders.registry.list_versions()[-1].training["triggers"] == ["unseen_codes"]
     assert folders.service(rules=LabelRules(new_categories=True)).refresh_if_due() == "nothing"
 
 
@@ -72,7 +72,7 @@ def test_a_row_outside_the_taxonomy_is_no_reason(folders: ServiceFolders) -> Non
 def test_a_new_release_of_onet_is_reason_enough(folders: ServiceFolders, tmp_path: Path) -> None:
     release = write_release(tmp_path / "release", occupations={**OCCUPATIONS, "11-1011.03": "Chief Sustainability Officers"})
     assert folders.service(onet=release).refresh_if_due() == "promoted"
-    assert folders.registry.versions()[-1].training["triggers"] == ["onet"]
+    assert folders.registry.list_versions()[-1].training["triggers"] == ["onet"]
 
 
 def test_the_schedule_refreshes_without_new_rows(folders: ServiceFolders) -> None:
@@ -87,4 +87,4 @@ def test_drift_refreshes_once_there_is_a_row_to_learn_from(folders: ServiceFolde
     assert caplog.text.count("the mix moved") == 1
     folders.write(NEW[:1], "new.csv")
     assert service.refresh_if_due() == "promoted"
-    assert folders.registry.versions()[-1].training["triggers"] == ["drift"]
+    assert folders.registry.list_versions()[-1].training["triggers"] == ["drift"]
