@@ -62,5 +62,5 @@ def test_a_missing_title_fits_no_schema() -> None:
 
 
 def test_export_writes_what_it_documents(tmp_path: Path) -> None:
-    export.write(tmp_path)
+    export.write_documents(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(export.make_documents())

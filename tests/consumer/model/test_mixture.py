@@ -348,7 +348,7 @@ def test_an_answer_depends_neither_on_its_batch_nor_on_the_cache(batches: list[l
 
 
 @pytest.mark.parametrize("serving_options", [AS_TRAINED, ServingOptions(frozenset({"line"}))])
-def test_lines_of_one_cleaned_title_share_an_answer_only_where_lines_are_not_looked_at(serving_options: ServingOptions) -> None:
+def test_lines_of_one_cleaned_title_share_an_answer_only_without_a_line_part(serving_options: ServingOptions) -> None:
     encoder = LetterEncoder()
     scorer = full_scorer(encoder=encoder, serving_options=serving_options, cache_size=9)
     first, second = scorer.score(["Line Cook", "Line Cook - $20/hr"])

@@ -1,6 +1,5 @@
 """A scorer is made of a whole version with the very encoders it names, and leaves nothing behind when it is replaced."""
 
-import dataclasses
 import shutil
 import weakref
 from pathlib import Path
@@ -8,38 +7,22 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import EncoderError
-from consumer.model.mixture import Tensors
 from consumer.model.serving_options import AS_TRAINED, Part, ServingOptions
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from faults.tampering import sign
-from tests.support.tiny_model import (
-    CALIBRATION,
-    THRESHOLDS,
-    BodyEncoder,
-    LetterEncoder,
-    LineEncoder,
-    all_parts,
-    all_tensors,
-    category_embeddings,
-    publish,
-)
+from tests.support.tiny_model import LetterEncoder, load_tiny_encoder, parts_with_body, publish, tensors_with_body
 
-ALL = all_parts()
-ALL |= {"body_encoder": BodyEncoder.ref, "mix": ALL["mix"].model_copy(update={"body_weight": 4.0})}
-ALL |= {"calibration": CALIBRATION.model_copy(update={"body": THRESHOLDS})}
 PARTS: tuple[Part, ...] = ("line", "exemplars", "body")
 
 
-def every_tensor() -> Tensors:
-    return dataclasses.replace(all_tensors(), body=category_embeddings())
-
-
-def test_a_version_of_every_part_is_taken_up_with_parts_switched_off_or_not(tmp_path: Path) -> None:
-    publish(tmp_path, "v2", tensors=every_tensor(), **ALL)
+def test_a_version_of_every_part_is_loaded_with_parts_switched_off_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.registry.loader.load_encoder", load_tiny_encoder)
+    publish(tmp_path, "v2", tensors=tensors_with_body(), **parts_with_body())
     for serving_options in (AS_TRAINED, ServingOptions(frozenset(PARTS), prior_adjustment=0.5)):
         loader = ScorerLoader(FolderRegistry(tmp_path), device="cpu", serving_options=serving_options)
-        loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder, BodyEncoder)}
         scorer = loader.load("v2")
         assert scorer.mixture.uses_line == scorer.mixture.uses_body == (serving_options == AS_TRAINED)
         assert bool(scorer.score(["Cook"])[0].evidence.nearest) == (serving_options == AS_TRAINED)
