@@ -31,7 +31,7 @@ from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.inputs import Titles
 from trainer.measure.figures import Figures, summary
 from trainer.measure.holdout import Trial, measure
-from trainer.measure.predict import body_alone, predictions
+from trainer.measure.predict import predict, predict_from_body
 from trainer.options import TrainOptions
 from trainer.prepare import Data, prepare
 
@@ -123,7 +123,7 @@ def views(run: Trial) -> dict[str, Figures]:
     mask = torch.tensor([bool(body) for body in run.tested.bodies])
     asked = run.tested.select(mask)
     without = run.model.drop_body()
-    said = {"title": predictions(without, asked), "body": body_alone(run.model, asked), "both": predictions(run.model, asked)}
+    said = {"title": predict(without, asked), "body": predict_from_body(run.model, asked), "both": predict(run.model, asked)}
     return {view: summary(p) | {"body_weight": run.model.mix.body_weight} for view, p in said.items()}
 
 
@@ -143,7 +143,7 @@ def on_real_bodies(run: Trial, data: Data, stream: Sequence[dict[str, str]]) -> 
         encoder.ref.sha256,
         [body_text(row["BODY"]) for row, _ in rows],
     )
-    return summary(body_alone(run.model, titles))
+    return summary(predict_from_body(run.model, titles))
 
 
 def means(figures: Sequence[Figures]) -> Figures:

@@ -14,7 +14,8 @@ from consumer.errors import ConfigError, OccustreamError
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.transactions import KafkaTransactions
-from consumer.settings import add_flags, load_settings, make_settings, unknown_variables
+from consumer.settings import Settings
+from consumer.settings_loading import add_flags, load_settings, make_settings, unknown_variables
 
 log = logging.getLogger("occustream")
 
@@ -44,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    settings = load_settings(vars(options))
+    settings = load_settings(Settings, vars(options))
     _start_logging(settings.log_level)
-    for warning in unknown_variables():
+    for warning in unknown_variables(Settings):
         log.warning(warning)
     from consumer import run  # noqa: PLC0415 - PyTorch
 
@@ -55,8 +56,8 @@ def serve(options: argparse.Namespace) -> int:
 
 def check_config(options: argparse.Namespace) -> int:
     """Validate everything that needs no broker, and print it."""
-    settings = load_settings(vars(options))
-    for warning in unknown_variables():
+    settings = load_settings(Settings, vars(options))
+    for warning in unknown_variables(Settings):
         print(f"warning: {warning}", file=sys.stderr)
     KafkaSource(settings.consumer_properties(), topic=settings.input_topic).close()
     if settings.delivery == "exactly-once":
@@ -81,7 +82,7 @@ def score_file(options: argparse.Namespace) -> int:
     from consumer.score_file import ScoreOptions, score  # noqa: PLC0415
 
     settings = make_settings(
-        {"registry": options.registry, "top_n": options.top_n, "device": options.device, "encoder": options.encoder}
+        Settings, {"registry": options.registry, "top_n": options.top_n, "device": options.device, "encoder": options.encoder}
     )
     return score(
         ScoreOptions(input=options.input, output=options.output, format=options.format, version=options.version),
@@ -94,7 +95,7 @@ def score_file(options: argparse.Namespace) -> int:
 def dead_letters(options: argparse.Namespace) -> int:
     """List, show or replay dead letters."""
     _start_logging("WARNING")
-    status: int = options.action(load_settings(vars(options)), options)
+    status: int = options.action(load_settings(Settings, vars(options)), options)
     return status
 
 
@@ -107,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     running = commands.add_parser("run", help="read postings from Kafka, publish them enriched", epilog=parser.epilog)
-    add_flags(running)
+    add_flags(running, Settings)
     running.set_defaults(run=serve)
     check = commands.add_parser("check-config", help="validate and print the settings of 'run', start nothing")
-    add_flags(check)
+    add_flags(check, Settings)
     check.set_defaults(run=check_config)
     letters = commands.add_parser("dead-letters", help="list, show and replay messages that could not be enriched")
     add_commands(letters)

@@ -1,41 +1,27 @@
-"""Every knob of `occustream-consumer run`, in one frozen object: flags beat environment, environment beats file."""
+"""Every knob of `occustream-consumer run`, in one frozen object, and the rules between them. `settings_loading.py` fills it."""
 
-import argparse
-import difflib
 import math
-import os
 import socket
-import tomllib
-from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from consumer.errors import ConfigError
 from consumer.model.serving_options import Part, Precision, ServingOptions
+from consumer.settings_loading import KafkaProperties, LayeredSettings
 from consumer.times import Period, parse_moment
 
 ENV_PREFIX = "OCCUSTREAM_"
-KafkaProperties = dict[str, str | int | float | bool]
 
 
-class Settings(BaseSettings):
+class Settings(LayeredSettings):
     """What a consumer needs to know. Units are in the names; every limit is finite."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
+    foreign_prefixes = ("OCCUSTREAM_TRAINER_",)
 
     bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Kafka brokers, host:port[,host:port...]")
     input_topic: str = Field("postings.raw", min_length=1, description="topic of postings to enrich")
@@ -143,17 +129,6 @@ class Settings(BaseSettings):
                 f"transaction.timeout.ms ({self.transaction_timeout_ms}) and 5000 more, or a dead broker costs the group"
             )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
-        init_settings: PydanticBaseSettingsSource,
-        *_args: PydanticBaseSettingsSource,
-        **_sources: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take nothing from outside by itself: `load_settings` merges flags, environment and file."""
-        return (init_settings,)
-
     def kafka_properties(self) -> KafkaProperties:
         """Return what all Kafka clients are given."""
         return {"bootstrap.servers": self.bootstrap_servers, "client.id": "occustream", **self.kafka}
@@ -208,97 +183,6 @@ OURS = frozenset(
 )
 
 
-def add_flags(parser: argparse.ArgumentParser, names: Collection[str] = Settings.model_fields) -> None:
-    """Give `parser` a flag for every setting, or for those of these names, and `--config`."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of these settings (OCCUSTREAM_CONFIG)")
-    for name, field in Settings.model_fields.items():
-        if name not in names:
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        if name == "kafka":
-            parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
-            continue
-        default = "" if field.default in (None, frozenset()) else f" (default: {field.default})"
-        parser.add_argument(flag, metavar=name.rsplit("_", 1)[-1].upper(), help=f"{field.description}{default}")
-
-
-def load_settings(flags: Mapping[str, Any]) -> Settings:
-    """Return validated settings from parsed flags, the environment and a file. Raises ConfigError with all that is wrong."""
-    given = {name: value for name, value in flags.items() if name in Settings.model_fields and value is not None}
-    if "kafka" in given:
-        given["kafka"] = _pairs(given["kafka"])
-    file = flags.get("config") or os.environ.get(f"{ENV_PREFIX}CONFIG")
-    try:
-        layers = [_read_toml(Path(file)) if file else {}, EnvSettingsSource(Settings)(), given]
-    except SettingsError as error:
-        raise ConfigError(f"the environment is not understood: {error}") from error
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged |= layer
-    return make_settings({**merged, "kafka": _merged_kafka(layers)})
-
-
-def make_settings(values: Mapping[str, Any]) -> Settings:
-    """Return validated settings. Raises ConfigError with all that is wrong."""
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        raise ConfigError(_readable(error)) from error
-
-
-def _merged_kafka(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge the Kafka properties of all layers, name by name; TOML's `sasl.password = ...` is a table in a table."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        properties = layer.get("kafka") or {}
-        if not isinstance(properties, dict):
-            raise ConfigError(f"kafka: a table of librdkafka properties is expected, not {type(properties).__name__}")
-        merged |= _flat(properties)
-    return merged
-
-
-def _flat(properties: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in properties.items():
-        path = f"{prefix}{dotted(name)}"
-        flat |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return flat
-
-
-def dotted(name: str) -> str:
-    """Return a librdkafka property's name; environment variables, which hold no dots, may write underscores."""
-    return name.lower().replace("_", ".")
-
-
-def unknown_variables() -> list[str]:
-    """Return a warning for each OCCUSTREAM_ variable that names no setting, with the nearest one that does."""
-    names = [*(f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields), f"{ENV_PREFIX}CONFIG"]
-    warnings = []
-    for variable in os.environ:
-        if not variable.startswith(ENV_PREFIX) or variable in names or variable.startswith(f"{ENV_PREFIX}KAFKA__"):
-            continue
-        near = difflib.get_close_matches(variable, names, 1)
-        warnings.append(f"{variable} is no setting and is ignored" + (f"; did you mean {near[0]}?" if near else ""))
-    return warnings
-
-
-def _pairs(arguments: Sequence[str]) -> KafkaProperties:
-    pairs: KafkaProperties = {}
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"--kafka takes NAME=VALUE, not {argument!r}")
-        pairs[dotted(name)] = value
-    return pairs
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"--config {path} cannot be read: {error}") from error
-
-
 def _milliseconds(properties: KafkaProperties, name: str, default: int) -> float:
     try:
         value = float(properties.get(name, default))
@@ -307,18 +191,3 @@ def _milliseconds(properties: KafkaProperties, name: str, default: int) -> float
     if not math.isfinite(value):
         raise ValueError(f"kafka: {name} must be a number of milliseconds, not {properties[name]!r}")
     return value
-
-
-def _readable(error: ValidationError) -> str:
-    """Return everything that is wrong, a line each, in the words of the settings."""
-    lines = []
-    for fault in error.errors(include_url=False):
-        name = ".".join(map(str, fault["loc"]))
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, Settings.model_fields, 1)
-            message = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
-        silent = not name or name.startswith("kafka") or fault["type"] == "extra_forbidden"  # kafka's may be secret
-        shown = "" if silent else f" (got {fault['input']!r})"
-        lines.append(f"{name}: {message}{shown}" if name else message)
-    return "wrong settings: " + "; ".join(lines)

@@ -142,7 +142,7 @@ class Manifest(BaseModel):
     metrics: dict[str, float] = Field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = Field(
         default_factory=dict,
-        description="Curves of held-out postings: `reliability` and `risk_coverage`, see `trainer.measure.figures`.",
+        description="Curves of held-out postings: `reliability` and `risk_coverage`, see `trainer.measure.calibration_figures`.",
     )
     files: dict[str, str] = Field(description="File name to sha256.")
 

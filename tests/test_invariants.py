@@ -60,7 +60,7 @@ from trainer.fit.encoders import Encoders
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
 from trainer.fit.title_embeddings import TitleEmbeddings
-from trainer.measure.predict import predictions
+from trainer.measure.predict import predict
 
 SEEDS = range(12)
 
@@ -379,7 +379,7 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
     encoder, texts = TinyEncoder(), [clean_title(title) for title in ODD_TITLES]
     model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), Encoders(encoder), Mix(scale=10.0), None)
     rows = EmbeddedRows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
-    said = predictions(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
+    said = predict(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
     served = [scored.occupations[0] for scored in tiny_scorer().score(ODD_TITLES)]
     assert asked == [text.casefold() for text in texts]
     assert [said.codes[i] for i in said.probabilities.argmax(dim=1)] == [match.onet_code for match in served]

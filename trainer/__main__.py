@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 from consumer.errors import ConfigError, OccustreamError
 from schemas.tables import TableError
-from trainer.cli.parser import parser
+from trainer.cli.parser import make_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 2 wrong use, 3 candidate rejected (`serve --once`)."""
-    options = parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     options.command = shlex.join(["occustream-trainer", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         from trainer.cli import commands  # noqa: PLC0415 - it imports PyTorch
 
-        return commands.run(options)
+        return commands.run_command(options)
     except ConfigError as error:
         print(f"occustream-trainer: {error}", file=sys.stderr)
         return 2

@@ -11,9 +11,9 @@ from typing import Any
 
 from consumer.errors import ConfigError
 from schemas.text import plain_text
-from trainer.measure.figures import everything, intervals
-from trainer.measure.holdout import Trial, measure, none_held_out
-from trainer.measure.predict import body_alone, predictions
+from trainer.measure.figures import bootstrap_intervals, compute_figures
+from trainer.measure.holdout import Trial, explain_no_holdout, measure
+from trainer.measure.predict import predict, predict_from_body
 from trainer.measure.split import SplitKind
 from trainer.options import EncoderKind, FitOptions, Say, TrainOptions
 from trainer.prepare import Data, prepare
@@ -70,7 +70,7 @@ def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Say, *, co
 def _measure_split(data: Data, options: TrainOptions, say: Say) -> Trial | None:
     run = measure(data, options, refit=True)
     if run is None:
-        say(f"{options.split} split: no rows can be held out: {none_held_out(options)}; left out")
+        say(f"{options.split} split: no rows can be held out: {explain_no_holdout(options)}; left out")
     return run
 
 
@@ -82,7 +82,7 @@ def _make_rows(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[st
     yield _make_row(OWN_NAME[fit.kind], kind, run, fit)
     if run.model.encoders.body is not None:
         without_body = run.model.drop_body()
-        for view, answers in (("title", predictions(without_body, run.tested)), ("body", body_alone(run.model, run.tested))):
+        for view, answers in (("title", predict(without_body, run.tested)), ("body", predict_from_body(run.model, run.tested))):
             yield _make_row(f"{OWN_NAME[fit.kind]}, {view} alone", kind, replace(run, predictions=answers, rejected={}), fit)
 
 
@@ -104,7 +104,7 @@ def _compare_methods(
 
 
 def _list_figures(run: Trial, *, seed: int, precision: float) -> dict[str, Any]:
-    return {**everything(run.predictions, seed=seed, precision=precision), "summary": run.summary(precision)}
+    return {**compute_figures(run.predictions, seed=seed, precision=precision), "summary": run.summary(precision)}
 
 
 def _make_row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _make_row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[s
         "method": name,
         "split": kind,
         **run.summary(fit.accept_precision),
-        "intervals": intervals(run.predictions, fit.seed),
+        "intervals": bootstrap_intervals(run.predictions, fit.seed),
         "train_seconds": round(run.fit_seconds, 1),
         "score_seconds": round(run.score_seconds, 2),
     }

@@ -7,7 +7,7 @@ import torch
 from schemas.artifact import GoldenTitle
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model, fit_model
-from trainer.measure.golden_titles import golden_titles
+from trainer.measure.golden_titles import choose_golden_titles
 from trainer.options import TrainOptions
 from trainer.prepare import Data
 
@@ -26,7 +26,7 @@ def fit_final_model(data: Data, options: TrainOptions, trial_model: Model | None
         start = trial_model if trial_model.mix.body_weight else trial_model.drop_body()
         model = fit_model(data.titles, data.inputs, options.fit, "fitting on all rows", start=start)
         model = replace(model, mix=trial_model.mix, calibration=trial_model.calibration)
-    return model, golden_titles(model, _list_golden_candidates(data))
+    return model, choose_golden_titles(model, _list_golden_candidates(data))
 
 
 def _list_golden_candidates(data: Data) -> Titles:

@@ -7,8 +7,8 @@ from typing import Any
 
 from consumer.registry.folder import FolderRegistry
 from trainer.final_fit import fit_final_model
-from trainer.measure.figures import curves
-from trainer.measure.holdout import measure, none_held_out
+from trainer.measure.calibration_figures import confidence_curves
+from trainer.measure.holdout import explain_no_holdout, measure
 from trainer.options import Say, TrainOptions, describe_options
 from trainer.prepare import Data, prepare
 from trainer.publish import make_manifest, publish
@@ -31,10 +31,10 @@ def train(options: TrainOptions, say: Say) -> dict[str, Any]:
         trial = measure(data, options)
         figures = trial.summary(options.fit.accept_precision) if trial else {}
         main = ", ".join(f"{name} {figures[name]:.3f}" for name in MAIN_FIGURES if name in figures)
-        say(f"held-out figures: {main or f'none, {none_held_out(options)}'}")
+        say(f"held-out figures: {main or f'none, {explain_no_holdout(options)}'}")
         kept = registry.read_current() if trial is None and options.promote else None
         model, golden = fit_final_model(data, options, trial.model if trial else None)
-        shapes = curves(trial.predictions) if trial else {}
+        shapes = confidence_curves(trial.predictions) if trial else {}
         training = describe_training(options, data)
         manifest = make_manifest(model, golden=golden, training=training, metrics=figures, curves=shapes)
         promote = options.promote and kept is None

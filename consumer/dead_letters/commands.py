@@ -16,7 +16,8 @@ from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.topic_reader import TopicReader
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message
-from consumer.settings import Settings, add_flags
+from consumer.settings import Settings
+from consumer.settings_loading import add_flags
 
 SETTINGS = ("bootstrap_servers", "dead_letter_topic", "kafka")
 REPORT_EVERY_S = 1.0
@@ -87,7 +88,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     for each in (listing, sending):
         each.add_argument("--filter", action="append", default=[], metavar="NAME=VALUE", help=FILTER_HELP)
     for each in (listing, showing, sending):
-        add_flags(each, SETTINGS)
+        add_flags(each, Settings, SETTINGS)
 
 
 def list_letters(settings: Settings, options: argparse.Namespace) -> int:

@@ -7,7 +7,8 @@ import pytest
 
 from consumer.errors import ConfigError
 from consumer.model.serving_options import ServingOptions
-from consumer.settings import Settings, load_settings, unknown_variables
+from consumer.settings import Settings
+from consumer.settings_loading import load_settings, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,7 @@ def load(file: str | None = None, *, folder: Path | None = None, **flags: Any) -
     if file is not None and folder is not None:
         (folder / "settings.toml").write_text(file, encoding="utf-8")
         flags["config"] = folder / "settings.toml"
-    return load_settings(flags)
+    return load_settings(Settings, flags)
 
 
 def complaint(*arguments: Any, **flags: Any) -> str:
@@ -150,7 +151,9 @@ def test_kafka_properties_may_be_written_in_toml_as_they_are_called(tmp_path: Pa
 def test_a_misspelt_variable_is_warned_about_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCCUSTREAM_INPUT_TOPICS", "x")
     monkeypatch.setenv("OCCUSTREAM_KAFKA__ANY_THING", "x")
-    assert unknown_variables() == ["OCCUSTREAM_INPUT_TOPICS is no setting and is ignored; did you mean OCCUSTREAM_INPUT_TOPIC?"]
+    assert unknown_variables(Settings) == [
+        "OCCUSTREAM_INPUT_TOPICS is no setting and is ignored; did you mean OCCUSTREAM_INPUT_TOPIC?"
+    ]
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

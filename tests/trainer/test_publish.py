@@ -17,7 +17,7 @@ from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.encoders import Encoders
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
-from trainer.measure.golden_titles import golden_titles
+from trainer.measure.golden_titles import choose_golden_titles
 from trainer.publish import make_manifest, make_scorer, publish
 
 GOLDEN = tuple(GoldenTitle(title=c.onet_title, onet_code=c.onet_code, score=1.0) for c in CATEGORIES)
@@ -33,7 +33,7 @@ MODEL = make_model(TENSORS)
 
 def choose_golden(titles: list[str], labels: list[int], model: Model = MODEL) -> list[tuple[str, str]]:
     rows = EmbeddedRows(ENCODER.encode(titles), torch.tensor(labels), torch.ones(len(titles)))
-    golden = golden_titles(model, Titles(titles, titles, rows, ENCODER.ref.sha256))
+    golden = choose_golden_titles(model, Titles(titles, titles, rows, ENCODER.ref.sha256))
     return [(g.onet_code, g.title) for g in golden]
 
 

@@ -28,7 +28,7 @@ from trainer.fit.calibration import (
     compute_held_out_parts,
     join_held_out_parts,
 )
-from trainer.measure.rejects import reject_figures
+from trainer.measure.figures import reject_figures
 
 COSINES = st.sampled_from([0.99, 0.9, 0.8, 0.75, 0.72])
 REJECTS = [(f"Great job {word}", "Unclassified") for word in "abcdefghijklmnopqrstuvwxyz"]

@@ -2,7 +2,6 @@
 
 import json
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events import EnrichedPosting, JobPosting, ModelInfo, OccupationMatch
-from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, Window, drifted, psi, shifts
+from schemas.events import EnrichedPosting
+from tests.trainer.refresh.conftest import event
+from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, Window, explain_drift, measure_shifts, psi
 from trainer.refresh.drift_reference import read_reference, write_reference
 
 LIMITS = DriftLimits()
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 1_000), min_size=1)
 NURSE, COOK = "29-1141.00", "35-2014.00"
-
-
-def event(
-    code: str = NURSE, *, score: float = 0.8, decision: Any = "accept", version: str = "v1", matches: int = 1
-) -> EnrichedPosting:
-    match = OccupationMatch(rank=1, onet_code=code, onet_title="-", soc_major=code[:2], score=score, probability=0.9)
-    return EnrichedPosting(
-        event_id="t:0:0",
-        posting=JobPosting(posting_id="1", title="x"),
-        occupations=(match,) * matches,
-        decision=decision,
-        model=ModelInfo(version=version, encoder_id="-", taxonomy_version="-", trained_at=datetime(2025, 1, 1, tzinfo=UTC)),
-        enriched_at=datetime(2025, 1, 1, tzinfo=UTC),
-    )
 
 
 def window(*events: EnrichedPosting) -> Any:
@@ -82,9 +68,9 @@ def test_an_event_without_occupations_is_passed_over_and_nothing_has_no_figures(
 
 def test_each_way_of_drifting_has_its_sentence() -> None:
     usual = window(*[event()] * 5, *[event(COOK)] * 5)
-    assert drifted(usual, usual, LIMITS) == []
+    assert explain_drift(usual, usual, LIMITS) == []
     moved = window(*[event(COOK, score=0.5, decision="review")] * 10)
-    reasons = drifted(moved, usual, LIMITS)
+    reasons = explain_drift(moved, usual, LIMITS)
     assert [reason.split(":")[0].split(" rose")[0].split(" fell")[0] for reason in reasons] == [
         "the mix by group moved",
         "the mix by code moved",
@@ -97,13 +83,13 @@ def test_each_way_of_drifting_has_its_sentence() -> None:
 
 def test_better_is_no_drift() -> None:
     weak, strong = window(*[event(score=0.3, decision="review")] * 4), window(*[event(score=0.9)] * 4)
-    assert drifted(strong, weak, LIMITS) == []
+    assert explain_drift(strong, weak, LIMITS) == []
 
 
 def test_many_rare_codes_are_one_bin() -> None:
     reference = window(*[event()] * 800, *[event(f"35-{i:04d}.00") for i in range(200)])
     others = window(*[event()] * 800, *[event(f"35-{i:04d}.00") for i in range(1000, 1200)])
-    assert shifts(others, reference) == {"group": 0.0, "code": pytest.approx(0.0)}
+    assert measure_shifts(others, reference) == {"group": 0.0, "code": pytest.approx(0.0)}
 
 
 def test_the_first_full_window_of_a_version_is_what_later_ones_are_compared_with() -> None:

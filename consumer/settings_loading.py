@@ -1,0 +1,196 @@
+"""Fills a settings class: flags beat the environment, the environment beats a TOML file. What each setting means is not here.
+
+The same code loads any subclass of `LayeredSettings`; the start of its variables' names is its `env_prefix`.
+"""
+
+import argparse
+import difflib
+import os
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from consumer.errors import ConfigError
+
+KafkaProperties = dict[str, str | int | float | bool]
+KAFKA = "kafka"
+"""The one setting that is a table: librdkafka properties by name. A class need not have it."""
+
+
+class LayeredSettings(BaseSettings):
+    """A settings class for `load_settings`. A subclass must set `env_prefix` in its `model_config`."""
+
+    foreign_prefixes: ClassVar[tuple[str, ...]] = ()
+    """Variables that start so belong to another program, though they have this class's prefix."""
+
+    model_config = SettingsConfigDict(env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        *_args: PydanticBaseSettingsSource,
+        **_sources: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read neither environment nor file when an object is made: `load_settings` merges them."""
+        return (init_settings,)
+
+
+AnySettings = TypeVar("AnySettings", bound=LayeredSettings)
+
+
+def add_flags(
+    parser: argparse.ArgumentParser, settings_class: type[LayeredSettings], names: Collection[str] | None = None
+) -> None:
+    """Give `parser` a flag for each setting of the class, or only for `names`, and `--config`."""
+    add_config_flag(parser, settings_class)
+    for name in settings_class.model_fields:
+        if names is None or name in names:
+            add_flag(parser, settings_class, name)
+
+
+def add_config_flag(parser: argparse.ArgumentParser, settings_class: type[LayeredSettings]) -> None:
+    """Give `parser` the flag `--config`, which names a file of settings."""
+    variable = _variable(settings_class, "config")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"a TOML file of these settings ({variable})")
+
+
+def add_flag(
+    parser: "argparse.ArgumentParser | argparse._ArgumentGroup", settings_class: type[LayeredSettings], name: str
+) -> None:
+    """Give `parser`, or a group of it, the flag of one setting."""
+    field = settings_class.model_fields[name]
+    flag = _flag(name)
+    if name == KAFKA:
+        parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
+    elif field.annotation is bool:
+        parser.add_argument(flag, action="store_true", default=None, help=field.description)
+    else:
+        default = "" if field.is_required() or field.default in (None, frozenset()) else f" (default: {field.default})"
+        parser.add_argument(flag, metavar=name.rsplit("_", 1)[-1].upper(), help=f"{field.description}{default}")
+
+
+def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -> AnySettings:
+    """Return validated settings from parsed flags, the environment and a file.
+
+    `flags` holds text by the names of settings, and the path of the file as `config`. A flag that is None was not given.
+    Other entries are ignored. Raises ConfigError, which names everything that is wrong.
+    """
+    given = {name: value for name, value in flags.items() if name in settings_class.model_fields and value is not None}
+    if KAFKA in given:
+        given[KAFKA] = _parse_kafka_flags(given[KAFKA])
+    file = flags.get("config") or os.environ.get(_variable(settings_class, "config"))
+    try:
+        layers = [_read_toml(Path(file)) if file else {}, EnvSettingsSource(settings_class)(), given]
+    except SettingsError as error:
+        raise ConfigError(f"the environment is not understood: {error}") from error
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    if KAFKA in merged:
+        merged[KAFKA] = _merge_kafka(layers)
+    return make_settings(settings_class, merged)
+
+
+def make_settings(settings_class: type[AnySettings], values: Mapping[str, Any]) -> AnySettings:
+    """Return validated settings. Raises ConfigError, which names everything that is wrong."""
+    try:
+        return settings_class(**values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, settings_class)) from error
+
+
+def unknown_variables(settings_class: type[LayeredSettings]) -> list[str]:
+    """Return a warning for each variable that has the prefix but names no setting, with the nearest name that does."""
+    known = [_variable(settings_class, name) for name in (*settings_class.model_fields, "config")]
+    table = f"{_variable(settings_class, KAFKA)}__"
+    warnings = []
+    for variable in os.environ:
+        if not variable.startswith(_variable(settings_class, "")) or variable in known:
+            continue
+        if variable.startswith((table, *settings_class.foreign_prefixes)):
+            continue
+        near = difflib.get_close_matches(variable, known, 1)
+        warnings.append(f"{variable} is no setting and is ignored" + (f"; did you mean {near[0]}?" if near else ""))
+    return warnings
+
+
+def _variable(settings_class: type[LayeredSettings], name: str) -> str:
+    """Return the name of a setting's environment variable."""
+    return f"{settings_class.model_config['env_prefix']}{name.upper()}"
+
+
+def _flag(name: str) -> str:
+    """Return the flag of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _merge_kafka(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the Kafka properties of all layers, name by name. Raises ConfigError."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        properties = layer.get(KAFKA) or {}
+        if not isinstance(properties, dict):
+            raise ConfigError(f"kafka: a table of librdkafka properties is expected, not {type(properties).__name__}")
+        merged |= _flatten(properties)
+    return merged
+
+
+def _flatten(properties: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return properties by their full names: TOML reads `sasl.password = ...` as a table in a table."""
+    flat: dict[str, Any] = {}
+    for name, value in properties.items():
+        path = f"{prefix}{_dotted(name)}"
+        flat |= _flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat
+
+
+def _dotted(name: str) -> str:
+    """Return the name of a librdkafka property; environment variables cannot hold dots and may write underscores."""
+    return name.lower().replace("_", ".")
+
+
+def _parse_kafka_flags(arguments: Sequence[str]) -> KafkaProperties:
+    properties: KafkaProperties = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--kafka takes NAME=VALUE, not {argument!r}")
+        properties[_dotted(name)] = value
+    return properties
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"--config {path} cannot be read: {error}") from error
+
+
+def _explain(error: ValidationError, settings_class: type[LayeredSettings]) -> str:
+    """Return everything that is wrong, in one line and in the words of the settings."""
+    faults = []
+    for fault in error.errors(include_url=False):
+        name = ".".join(map(str, fault["loc"]))
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, settings_class.model_fields, 1)
+            message = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
+        if fault["type"] == "missing":
+            message = f"is required: give {_flag(name)}, {_variable(settings_class, name)}, or {name} in the file"
+        # Kafka properties may be secret; what is missing or unknown has no value of its own.
+        hidden = not name or name.startswith(KAFKA) or fault["type"] in ("extra_forbidden", "missing")
+        value = "" if hidden else f" (got {fault['input']!r})"
+        faults.append(f"{name}: {message}{value}" if name else message)
+    return "wrong settings: " + "; ".join(faults)
