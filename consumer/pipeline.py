@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from consumer.batcher import Batch, Batcher
 from consumer.codec import Codec
-from consumer.delivery.at_least_once import Delivery
+from consumer.delivery.protocol import Delivery
 from consumer.enrich import enrich
 from consumer.errors import DeliveryFailed, OccustreamError
 from consumer.messages import Source, TopicPartition

@@ -5,8 +5,10 @@ import threading
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
-from consumer.delivery.at_least_once import AtLeastOnce, Delivery, ExactlyOnce
-from consumer.delivery.dead_letter_share import BadShare
+from consumer.delivery.at_least_once import AtLeastOnce
+from consumer.delivery.dead_letter_share import DeadLetterShare
+from consumer.delivery.exactly_once import ExactlyOnce
+from consumer.delivery.protocol import Delivery
 from consumer.errors import ConfigError
 from consumer.kafka.range_source import RangeSource, open_replay
 from consumer.kafka.sink import KafkaSink
@@ -35,9 +37,9 @@ def run(settings: Settings) -> int:
         print(replay.summary())
         return 0
     source = replay or KafkaSource(settings.consumer_properties(), topic=settings.input_topic, events=metrics)
-    bad_share = BadShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
-    metrics.bad_share.set_function(lambda: bad_share.share)
-    delivery = _delivery(settings, source, metrics, bad_share)
+    dead_letter_share = DeadLetterShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
+    metrics.bad_share.set_function(lambda: dead_letter_share.share)
+    delivery = _delivery(settings, source, metrics, dead_letter_share)
     loader = make_loader(settings)
     scorer = _first_scorer(loader, settings, stop)
     if scorer is None:
@@ -59,7 +61,7 @@ def run(settings: Settings) -> int:
         metrics=metrics,
         next_scorer=reloader.take,
         check_background=http.check,
-        stop=lambda: stop.is_set() or bad_share.exceeded or (replay is not None and replay.finished()),
+        stop=lambda: stop.is_set() or dead_letter_share.exceeded or (replay is not None and replay.finished()),
         drain_timeout_s=settings.drain_timeout_s,
     )
     http.start()
@@ -70,7 +72,7 @@ def run(settings: Settings) -> int:
     finally:
         reloader.stop()
         http.stop()
-    bad_share.check()
+    dead_letter_share.check()
     log.info("drained; goodbye")
     if replay is not None:
         print(replay.summary())
@@ -122,7 +124,7 @@ def _replay(settings: Settings, metrics: Metrics) -> RangeSource | None:
     return open_replay(settings.consumer_properties(), settings.input_topic, settings.period, events=metrics)
 
 
-def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: BadShare) -> Delivery:
+def _delivery(settings: Settings, source: Source, metrics: Metrics, dead_letter_share: DeadLetterShare) -> Delivery:
     """Return how records leave, the output topics looked up. Raises BrokerError."""
     topics = [settings.output_topic, settings.dead_letter_topic]
     if settings.delivery == "exactly-once":
@@ -133,7 +135,7 @@ def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: B
             open_timeout_s=settings.longest_wait_s,
         )
         transactions.start()
-        return ExactlyOnce(source, transactions, metrics, codec=make_codec(settings), bad_share=bad_share)
+        return ExactlyOnce(source, transactions, metrics, codec=make_codec(settings), dead_letter_share=dead_letter_share)
     sink = KafkaSink(settings.kafka_properties(), topics=topics, full_queue_timeout_s=settings.longest_wait_s)
     sink.start()
     return AtLeastOnce(
@@ -141,7 +143,7 @@ def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: B
         sink,
         metrics,
         codec=make_codec(settings),
-        bad_share=bad_share,
+        dead_letter_share=dead_letter_share,
         max_in_flight_messages=settings.max_in_flight_messages,
         commit_interval_s=settings.commit_interval_s,
     )

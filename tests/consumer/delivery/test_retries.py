@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from consumer.delivery.at_least_once import SILENT_S
-from consumer.delivery.retry_queue import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from consumer.delivery.protocol import RETRY_PAUSES, SILENT_S
 from consumer.errors import DeliveryFailed
 from consumer.memory_broker import MemorySink, MemoryTransactions
 from consumer.messages import Message, OnAck, Record, TopicPartition
@@ -62,7 +61,7 @@ def test_a_refused_record_is_sent_again_until_it_is_taken_and_nothing_more_is_re
     assert committed(broker) == {0: 1}
     assert sink.taken[-1] is sink.taken[1]
     sink.let_through()
-    clock.now_s += LONGEST_PAUSE_S
+    clock.now_s += RETRY_PAUSES.longest_s
     for _ in range(4):
         pipeline.turn()
     assert pipeline.ready() is None
@@ -79,7 +78,7 @@ def test_records_refused_together_are_sent_again_in_reading_order() -> None:
     turns(pipeline, source, 3)
     assert pipeline.ready() == "no room"
     sink.refuses = False
-    clock.now_s += LONGEST_PAUSE_S
+    clock.now_s += RETRY_PAUSES.longest_s
     pipeline.turn()
     pipeline.turn()
     assert order(broker.messages(OUT)) == [f"{IN}:0:{i}" for i in range(6)]
@@ -94,7 +93,7 @@ def test_a_refused_record_of_a_lost_partition_is_another_ones_to_deliver() -> No
     turns(pipeline, source, 2)
     source.revoke({P0}, lost=True)
     taken = len(sink.taken)
-    clock.now_s += LONGEST_PAUSE_S
+    clock.now_s += RETRY_PAUSES.longest_s
     pipeline.turn()
     assert len(sink.taken) == taken
     assert 0 not in committed(broker)
@@ -151,15 +150,15 @@ def test_what_one_transaction_cannot_write_is_read_again_after_ever_longer_pause
     sink.refused = {refused}
     turns(pipeline, source, 1)
     for _ in range(600):
-        clock.now_s += FIRST_PAUSE_S / 2
+        clock.now_s += RETRY_PAUSES.first_s / 2
         pipeline.turn()
     assert pipeline.ready() == "refused"
     assert len(sink.tries) < 15, "pauses grow"
-    assert max(later - earlier for earlier, later in zip(sink.tries, sink.tries[1:], strict=False)) <= LONGEST_PAUSE_S + 1
+    assert max(later - earlier for earlier, later in zip(sink.tries, sink.tries[1:], strict=False)) <= RETRY_PAUSES.longest_s + 1
     assert (committed(broker), broker.messages(OUT), broker.messages(DEAD)) == ({}, [], [])
     sink.refused = set()
     for _ in range(300):
-        clock.now_s += FIRST_PAUSE_S
+        clock.now_s += RETRY_PAUSES.first_s
         pipeline.turn()
     assert order(broker.messages(OUT)) == [f"{IN}:0:{i}" for i in (0, 2, 3)]
     assert order(broker.messages(DEAD)) == [f"{IN}:0:1"]
