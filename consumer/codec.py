@@ -8,27 +8,12 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from consumer.dead_letter_record import Stage, dead_letter
+from consumer.dead_letter_record import Stage, make_dead_letter
 from consumer.errors import InvalidMessage
 from consumer.messages import Message, Record
 from schemas.events import EnrichedPosting, JobPosting
 from schemas.text import plain_text
 
-REASONS = (
-    "invalid_headers",
-    "null_value",
-    "too_large",
-    "not_utf8",
-    "not_json",
-    "not_an_object",
-    "no_title",
-    "empty_title",
-    "title_too_long",
-    "invalid_text",
-    "invalid_field",
-    "not_scored",
-)
-"""Why a message may become a dead letter."""
 MAX_DEPTH = 100
 """How deep a posting's objects and lists may nest, itself included."""
 
@@ -69,7 +54,7 @@ class Codec:
 
     def dead_letter(self, message: Message, error: InvalidMessage, *, stage: Stage, model_version: str) -> Record:
         """Return the dead letter of a message: key, value and headers untouched, the story in further headers."""
-        return dead_letter(message, error, topic=self._dead_letter_topic, stage=stage, model_version=model_version)
+        return make_dead_letter(message, error, topic=self._dead_letter_topic, stage=stage, model_version=model_version)
 
     def _posting(self, message: Message, fields: dict[str, Any]) -> JobPosting:
         known = {name: value for name, value in fields.items() if value is not None or name not in INPUT_NAMES}

@@ -8,15 +8,14 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
 from consumer.batcher import Trigger
-from consumer.codec import REASONS
-from consumer.errors import REASONS as REFUSALS
+from consumer.errors import DEAD_LETTER_REASONS, REFUSAL_REASONS
 from consumer.messages import TopicPartition
 from schemas.events import Decision, ModelInfo
 
 STAGES = ("decode", "score", "encode", "produce")
 RELOADS = (
     ("loaded", "none"),
-    *(("refused", reason) for reason in REFUSALS if reason != "pointer"),
+    *(("refused", reason) for reason in REFUSAL_REASONS if reason != "pointer"),
     ("unavailable", "pointer"),
     ("unavailable", "unreadable"),
 )
@@ -109,7 +108,7 @@ class Metrics:
     def _show_zeros(self) -> None:
         """Export every series from the start: a rate over a series that appears late misses its first increase."""
         for metric, values in (
-            (self.dead_letters, REASONS),
+            (self.dead_letters, DEAD_LETTER_REASONS),
             (self.decisions, get_args(Decision)),
             (self.batches, get_args(Trigger)),
             (self.stage_seconds, STAGES),

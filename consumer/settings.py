@@ -12,7 +12,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from consumer.model.serving_options import Part, Precision, Switches
 from consumer.settings_loading import KafkaProperties, LayeredSettings
-from consumer.times import Period, parse_moment
+from consumer.times import Period, parse_time
 
 ENV_PREFIX = "OCCUSTREAM_"
 
@@ -78,15 +78,15 @@ class Settings(LayeredSettings):
 
     @field_validator("without", mode="before")
     @classmethod
-    def _listed(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    def _split_at_commas(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @field_validator("from_timestamp", "to_timestamp", mode="before")
     @classmethod
-    def _moment(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    def _parse_time(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         if isinstance(value, bool) or not isinstance(value, str | int | date):
             return value
-        return parse_moment(value.isoformat() if isinstance(value, date) else str(value))
+        return parse_time(value.isoformat() if isinstance(value, date) else str(value))
 
     @property
     def period(self) -> Period | None:

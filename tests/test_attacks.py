@@ -15,7 +15,7 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from consumer.errors import REASONS, ArtifactError
+from consumer.errors import REFUSAL_REASONS, ArtifactError
 from consumer.metrics import RELOADS, Metrics
 from consumer.model.mixture import Tensors
 from consumer.model.serving_options import Switches
@@ -279,7 +279,7 @@ def test_an_attacked_version_never_replaces_a_good_one(attack: str, root: Path) 
 
 
 def test_every_reason_is_one_that_an_attack_is_refused_for() -> None:
-    assert {reason for reason, _ in ATTACKS.values()} == set(REASONS) - {"pointer"}
+    assert {reason for reason, _ in ATTACKS.values()} == set(REFUSAL_REASONS) - {"pointer"}
 
 
 @pytest.mark.parametrize("name", ALL_FILES)

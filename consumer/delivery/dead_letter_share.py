@@ -1,8 +1,8 @@
-"""The share of dead letters among the last messages. Above a limit the consumer stops before a whole topic becomes dead letters."""
+"""The share of dead letters among the last messages. Above a limit the consumer ends, lest a whole topic become dead letters."""
 
 from collections import Counter, deque
 
-from consumer.errors import TooManyDeadLetters
+from consumer.errors import DeadLetterReason, TooManyDeadLetters
 
 
 class DeadLetterShare:
@@ -14,8 +14,8 @@ class DeadLetterShare:
     def __init__(self, *, limit: float = 1.0, window: int = 1_000) -> None:
         self._limit = limit
         self._window = window
-        self._last: deque[str | None] = deque()
-        self._reasons: Counter[str] = Counter()
+        self._last: deque[DeadLetterReason | None] = deque()
+        self._reasons: Counter[DeadLetterReason] = Counter()
         self._verdict: str | None = None
 
     @property
@@ -28,7 +28,7 @@ class DeadLetterShare:
         """Whether the share has ever been above the limit."""
         return self._verdict is not None
 
-    def add(self, reason: str | None) -> None:
+    def add(self, reason: DeadLetterReason | None) -> None:
         """Count a delivered message: the reason of a dead letter, None for an enriched posting."""
         self._last.append(reason)
         if reason is not None:

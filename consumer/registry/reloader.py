@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from consumer.errors import ArtifactError, EncoderError, Reason, RegistryError
+from consumer.errors import ArtifactError, EncoderError, RefusalReason, RegistryError
 from consumer.metrics import Metrics
 from consumer.model.encoder import Encoder, load_encoder
 from consumer.model.mixture import Mixture
@@ -183,7 +183,7 @@ class Reloader:
         while not self._stop.wait(self._interval_s):
             self.look()
 
-    def _report(self, outcome: str, reason: Reason, text: str) -> None:
+    def _report(self, outcome: str, reason: RefusalReason, text: str) -> None:
         self._metrics.reloads.labels(outcome, reason).inc()
         log.error(text)
 

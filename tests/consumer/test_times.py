@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.times import Period, parse_moment, show_moment
+from consumer.times import Period, format_time, parse_time
 
 MAY_DAY_MS = 1_777_593_600_000
 
@@ -18,7 +18,7 @@ MAY_DAY_MS = 1_777_593_600_000
     ],
 )
 def test_a_moment_is_read_in_any_usual_form(text: str) -> None:
-    assert parse_moment(text) == MAY_DAY_MS
+    assert parse_time(text) == MAY_DAY_MS
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_a_moment_is_read_in_any_usual_form(text: str) -> None:
 )
 def test_what_could_be_misread_is_refused_with_what_is_expected(text: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        parse_moment(text)
+        parse_time(text)
 
 
 def test_a_period_is_shown_in_utc() -> None:
-    assert show_moment(MAY_DAY_MS + 500) == "2026-05-01T00:00:00.500000Z"
+    assert format_time(MAY_DAY_MS + 500) == "2026-05-01T00:00:00.500000Z"
     assert str(Period(MAY_DAY_MS, None)) == "from 2026-05-01T00:00:00Z to the end"
     assert str(Period(None, MAY_DAY_MS)) == "from the beginning to 2026-05-01T00:00:00Z"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.dead_letter_record import Letter
+from consumer.dead_letter_record import DeadLetter
 from consumer.delivery.protocol import RETRY_PAUSES
 from consumer.delivery.retry_queue import RetryQueue
 from consumer.enrich import Outcome, enrich
@@ -113,7 +113,7 @@ def test_each_message_is_enriched_or_a_dead_letter_whatever_it_was_sent_with(
 def test_its_dead_letter_says_so_and_holds_the_message_as_it_came(kind: Any) -> None:
     broker, metrics = filled([posting("Nurse"), BIG], 1), Metrics()
     run(broker, kind(broker), Clock(tick_s=0.001), metrics=metrics)
-    letter = Letter.of(broker.messages(DEAD)[0])
+    letter = DeadLetter.parse(broker.messages(DEAD)[0])
     assert letter is not None
     assert (letter.reason, letter.stage, letter.model_version, letter.event_id) == ("too_large", "deliver", "v1", f"{IN}:0:1")
     assert (letter.message.value, letter.message.key) == (BIG, b"1")
