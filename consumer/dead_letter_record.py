@@ -1,4 +1,4 @@
-"""The wire format of a dead letter: the message with key, value and headers unchanged, and more headers that say why it failed."""
+"""The wire format of a dead letter: the message with key, value and headers unchanged, and headers that say why it failed."""
 
 import importlib.metadata
 import re

@@ -9,7 +9,7 @@ from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.in_flight import InFlight
 from consumer.delivery.protocol import SILENT_S, count_delivered
 from consumer.delivery.retry_queue import RetryQueue
-from consumer.enrich import Outcome, too_large
+from consumer.enrich import Outcome, reject_as_too_large
 from consumer.errors import DeliveryFailed
 from consumer.messages import Sink, Source, TopicPartition
 from consumer.metrics import Metrics
@@ -50,7 +50,7 @@ class AtLeastOnce:
         self._in_flight = InFlight()
         # Sent and not answered, with those of partitions that are gone: the client still holds them.
         self._unanswered = self._unanswered_bytes = 0
-        self._retry_queue = RetryQueue(partial(too_large, codec=codec), clock=clock)
+        self._retry_queue = RetryQueue(partial(reject_as_too_large, codec=codec), clock=clock)
         self._committed_at = self._answered_at = clock()
 
     @property

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from consumer.codec import Codec
 from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.protocol import RETRY_PAUSES, SILENT_S, count_delivered
-from consumer.enrich import Outcome, too_large
+from consumer.enrich import Outcome, reject_as_too_large
 from consumer.errors import DeliveryFailed, RecordTooLarge
-from consumer.messages import Source, TopicPartition, TransactionalSink
+from consumer.messages import Source, TopicPartition, TransactionalSink, next_offsets
 from consumer.metrics import Metrics
 
 
@@ -66,7 +66,7 @@ class ExactlyOnce:
                 self.deliver(outcomes[:middle])
                 self.deliver(outcomes[middle:])
             elif outcomes[0].error is None:
-                self.deliver([too_large(outcomes[0], self._codec)])
+                self.deliver([reject_as_too_large(outcomes[0], self._codec)])
             else:
                 raise self._note_failure(error, outcomes) from None
         except DeliveryFailed as error:
@@ -84,7 +84,7 @@ class ExactlyOnce:
         self._failing_partitions -= partitions
 
     def _write_transaction(self, outcomes: Sequence[Outcome]) -> None:
-        offsets = {outcome.message.topic_partition: outcome.message.offset + 1 for outcome in outcomes}
+        offsets = next_offsets(outcome.message for outcome in outcomes)
         self._sink.transact([outcome.record for outcome in outcomes], offsets, self._source.group())
         for outcome in outcomes:
             count_delivered(outcome, self._metrics, self._dead_letter_share)

@@ -119,6 +119,13 @@ def test_seconds_are_no_moment_in_any_layer(seconds: str | int, tmp_path: Path) 
     assert "looks like seconds" in complaint(from_timestamp=str(seconds), group_id="g")
 
 
+def test_a_range_may_begin_at_an_age() -> None:
+    settings = load(from_timestamp="24h", to_timestamp="1h", group_id="g")
+    assert settings.from_timestamp is not None
+    assert settings.to_timestamp is not None
+    assert settings.to_timestamp - settings.from_timestamp == pytest.approx(23 * 3_600_000, abs=60_000)
+
+
 @pytest.mark.parametrize(
     ("given", "parts"), [("", set()), ("line", {"line"}), (" line, known ,", {"line", "known"}), ("known,known", {"known"})]
 )

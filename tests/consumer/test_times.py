@@ -1,4 +1,6 @@
-"""Moments as people write them."""
+"""Times as people write them: moments and ages, the same for every command."""
+
+from datetime import UTC
 
 import pytest
 
@@ -14,11 +16,25 @@ MAY_DAY_MS = 1_777_593_600_000
         "2026-05-01T02:00+02:00",
         "2026-04-30 20:00:00-04:00",
         "2026-05-01",
+        "20260501",
         " 1777593600000 ",
     ],
 )
 def test_a_moment_is_read_in_any_usual_form(text: str) -> None:
     assert parse_time(text) == MAY_DAY_MS
+
+
+@pytest.mark.parametrize(("age", "seconds"), [("0s", 0), ("90s", 90), ("45m", 2_700), (" 24h ", 86_400), ("7d", 604_800)])
+def test_an_age_counts_back_from_now(age: str, seconds: int) -> None:
+    assert parse_time(age, now_ms=MAY_DAY_MS) == MAY_DAY_MS - seconds * 1_000
+
+
+def test_an_age_that_reaches_beyond_1970_means_1970() -> None:
+    assert parse_time("999999d", now_ms=MAY_DAY_MS) == 0
+
+
+def test_a_time_of_day_without_a_zone_is_in_the_default_zone_if_there_is_one() -> None:
+    assert parse_time("2026-05-01T00:00:00", default_zone=UTC) == MAY_DAY_MS
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_filter_that_is_not_understood_says_how_to_write_one(wrong: str) -> No
 # ---- sending back ---------------------------------------------------------------------------------------------------
 
 
-def test_a_letter_goes_back_as_the_message_it_was_to_its_partition_with_two_headers_that_say_so() -> None:
+def test_a_replay_sends_the_message_as_it_was_to_its_partition_with_two_more_headers() -> None:
     broker = broker_with(7)
     assert send(broker) == 7
     for partition in range(3):
@@ -296,9 +296,8 @@ def test_a_huge_value_is_cut_with_a_note_and_a_missing_one_is_named() -> None:
     told = format_details(letter(message=Message(DEAD, 0, 0, None, b"x" * (MAX_VALUE_CHARS + 1_234), (), 1)), replayed=False)
     assert len(told) < MAX_VALUE_CHARS + 1_000
     assert told.endswith("... 1,234 more characters; --raw writes all bytes")
-    assert "value:        none (a tombstone)" in format_details(
-        letter(message=Message(DEAD, 0, 0, None, None, (), 1)), replayed=False
-    )
+    tombstone = letter(message=Message(DEAD, 0, 0, None, None, (), 1))
+    assert "value:        none (a tombstone)" in format_details(tombstone, replayed=False)
 
 
 def test_bytes_that_are_no_text_are_base64_in_json() -> None:
