@@ -34,8 +34,7 @@ class Settings(LayeredSettings):
         "and its transactions; without one, exactly-once delivery takes the name of the host",
     )
     delivery: Literal["at-least-once", "exactly-once"] = Field(
-        "at-least-once",
-        description="at-least-once, or exactly-once: in Kafka transactions, for readers with isolation.level read_committed",
+        "at-least-once", description="exactly-once: in Kafka transactions, for readers that are read_committed"
     )
     registry: Path = Field(Path("registry"), description="folder of model versions, as occustream-trainer writes it")
     encoder: str | None = Field(None, description="where the encoder is, if not where the artifact says")
@@ -58,27 +57,20 @@ class Settings(LayeredSettings):
         0.5, gt=0, le=1, description="share of dead letters above which the consumer ends; 1: no limit"
     )
     bad_share_window: int = Field(1_000, ge=1, le=1_000_000, description="how many of the last messages that share is taken of")
-    title_cache_size: int = Field(
-        50_000, ge=0, description="distinct titles whose answers are cached, per model version; 0: none"
-    )
+    title_cache_size: int = Field(50_000, ge=0, description="distinct titles whose answers are cached per model version; 0: none")
     commit_interval_s: float = Field(1.0, gt=0, le=60, description="seconds between commits of finished offsets")
     reload_interval_s: float = Field(1.0, gt=0, le=5, description="seconds between looks for a new version in the registry")
     drain_timeout_s: float = Field(
-        20.0,
-        gt=0,
-        le=280,
-        description="seconds that may pass to finish messages already read, after SIGTERM or when partitions are taken away",
+        20.0, gt=0, le=280, description="seconds to finish what was read, after SIGTERM or a revoke of partitions"
     )
     registry_timeout_s: float = Field(0.0, ge=0, description="seconds to wait at start for a first model version")
     http_host: str = Field("0.0.0.0", description="address of /metrics, /livez, /readyz")  # noqa: S104 - scraped from outside
     http_port: int = Field(9108, ge=0, le=65_535, description="port of the same; 0: any free one")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="the least severe lines to log: DEBUG, INFO, WARNING or ERROR"
-    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe lines to log")
     from_timestamp: int | None = Field(
         None,
-        description="replay from this time on, and end: 2026-05-01T08:30:00Z, 2026-05-01, milliseconds since 1970, or 24h: so long before "
-        "the start; to share or resume a replay, give a fixed time",
+        description="replay from this time on, and end: 2026-05-01T08:30:00Z, 2026-05-01, milliseconds since 1970, or 24h before the "
+        "start; only a replay from a fixed time can be shared or resumed",
     )
     to_timestamp: int | None = Field(
         None, description="replay up to before this time, and end; either of the two needs a --group-id of its own"
