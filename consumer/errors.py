@@ -34,7 +34,7 @@ RefusalReason = Literal[
     "encoder",
     "golden",
 ]
-"""Why a model version is refused. `occustream_reloads_total` counts by it; docs/operations.md explains each."""
+"""Why a model version is refused. `occustream_reloads_total` counts by it; docs/models.md explains each."""
 REFUSAL_REASONS: tuple[RefusalReason, ...] = get_args(RefusalReason)
 
 # Here rather than beside the dead letter's other headers in `dead_letter_record.py`, which itself imports InvalidMessage.

@@ -105,12 +105,9 @@ def _read_csv(stream: BinaryIO, name: str, *, delimiter: str) -> Iterator[Messag
             if isinstance(fields, TableError):
                 yield fields
             else:
-                given = {
-                    column: text for column, text in fields.items() if text or column in TITLE_NAMES
-                }  # an empty cell is an absent field
-                value = json.dumps(given, ensure_ascii=False).encode(
-                    "utf-8", "surrogateescape"
-                )  # bytes that are not UTF-8 stay so
+                # An empty cell is an absent field. Bytes that are not UTF-8 stay as they are.
+                given = {column: text for column, text in fields.items() if text or column in TITLE_NAMES}
+                value = json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogateescape")
                 yield Message(name, 0, row, None, value)
     except TableError as error:
         raise ConfigError(str(error)) from error

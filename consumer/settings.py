@@ -69,8 +69,8 @@ class Settings(LayeredSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe lines to log")
     from_timestamp: int | None = Field(
         None,
-        description="replay from this time on, and end: 2026-05-01T08:30:00Z, 2026-05-01, milliseconds since 1970, or 24h before the "
-        "start; only a replay from a fixed time can be shared or resumed",
+        description="replay from this time on, and end: 2026-05-01T08:30:00Z, 2026-05-01, milliseconds since 1970, or 24h before "
+        "the start; only a replay from a fixed time can be shared or resumed",
     )
     to_timestamp: int | None = Field(
         None, description="replay up to before this time, and end; either of the two needs a --group-id of its own"
