@@ -69,7 +69,7 @@ class PastRange:
         """See `RunInput`."""
         return self.source.finished()
 
-    def summary(self) -> str | None:
+    def summary(self) -> str:
         """See `RunInput`."""
         return self.source.summary()
 

@@ -71,7 +71,7 @@ def test_each_kind_of_bad_message_is_refused_for_its_reason(value: bytes | None,
     assert outcome(value) == reason
 
 
-def test_a_message_whose_headers_cannot_be_read_becomes_a_dead_letter_with_its_key_and_value() -> None:
+def test_unreadable_headers_make_a_dead_letter_that_keeps_key_and_value() -> None:
     flawed = replace(message(posting_bytes("Cook"), key=b"k"), flaw="the name of a header is not UTF-8")
     with pytest.raises(InvalidMessage, match="invalid_headers: the name of a header") as refused:
         codec().decode(flawed)

@@ -1,4 +1,4 @@
-"""The layers of settings meet under one set of names, and what is wrong is named. See also test_cli_errors.py."""
+"""Settings from all layers are merged, and everything wrong is named. See also test_command_line.py."""
 
 from pathlib import Path
 from typing import Any

@@ -46,7 +46,7 @@ def test_once_exceeded_good_messages_read_while_draining_do_not_hide_it() -> Non
 
 
 @pytest.mark.parametrize("kind", [MemorySink, MemoryTransactions])
-def test_a_stream_that_turns_bad_is_left_with_all_that_was_read_delivered_and_committed(
+def test_a_stream_that_turns_bad_ends_with_all_that_was_read_delivered_and_committed(
     kind: type[MemorySink | MemoryTransactions],
 ) -> None:
     broker = memory_broker(1)

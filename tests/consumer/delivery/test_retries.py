@@ -46,7 +46,7 @@ def order(messages: Sequence[Message]) -> list[str]:
     return [event_id(message) for message in messages]
 
 
-def test_a_refused_record_is_sent_again_until_it_is_taken_and_nothing_more_is_read_meanwhile() -> None:
+def test_a_refused_record_is_sent_again_until_accepted_and_reading_pauses_meanwhile() -> None:
     clock, broker = Clock(), filled(12, partitions=1)
     source, sink, metrics = WatchedSource(broker), HeldSink(clock), Metrics()
     pipeline = make_pipeline(source, sink, clock=clock, metrics=metrics, commit_interval_s=0.0)
@@ -112,7 +112,7 @@ def test_a_silent_broker_is_trouble_that_shows() -> None:
     assert pipeline.ready() is None
 
 
-def test_a_silent_broker_stays_trouble_when_the_group_takes_the_partitions_away_and_gives_them_back() -> None:
+def test_a_silent_broker_stays_trouble_while_partitions_are_revoked_and_given_back() -> None:
     clock, broker = Clock(), filled(4, partitions=1)
     source, sink = WatchedSource(broker), HeldSink()
     pipeline = make_pipeline(source, sink, clock=clock)
@@ -125,7 +125,7 @@ def test_a_silent_broker_stays_trouble_when_the_group_takes_the_partitions_away_
     assert "has acknowledged none of 8 records for 11 s" in str(pipeline.ready())
 
 
-def test_a_batch_in_one_transaction_commits_its_records_dead_letters_and_offsets_together() -> None:
+def test_one_transaction_commits_the_records_dead_letters_and_offsets_of_a_batch() -> None:
     broker = memory_broker(1)
     for value in (GOOD, BAD, GOOD):
         broker.append(P0, value)
@@ -138,7 +138,7 @@ def test_a_batch_in_one_transaction_commits_its_records_dead_letters_and_offsets
 
 
 @pytest.mark.parametrize("refused", [OUT, DEAD])
-def test_what_one_transaction_cannot_write_is_read_again_after_ever_longer_pauses_and_nothing_is_lost_or_doubled(
+def test_a_failed_transaction_is_retried_after_growing_pauses_and_nothing_is_doubled(
     refused: str,
 ) -> None:
     broker = memory_broker(1)
@@ -166,7 +166,7 @@ def test_what_one_transaction_cannot_write_is_read_again_after_ever_longer_pause
     assert pipeline.ready() is None, "though nothing more came"
 
 
-def test_what_a_transaction_could_not_write_is_no_trouble_any_more_once_its_partition_is_gone() -> None:
+def test_a_failed_transaction_is_no_trouble_once_its_partition_is_gone() -> None:
     broker = memory_broker(2)
     broker.append(P0, GOOD)
     source, sink = WatchedSource(broker), RefusingTransactions(broker)
