@@ -131,7 +131,7 @@ def _add_score_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-n", type=_parse_top_n, default=5, metavar="N", help="occupations per posting (5)")
     parser.add_argument("--input", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl (default: standard input)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: standard output)")
-    parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, where its name does not tell (jsonl)")
+    parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, if its name does not say (jsonl)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--encoder", metavar="NAME", help="where the encoder is, if not where the artifact says")
     parser.set_defaults(run=score_file)

@@ -1,4 +1,4 @@
-"""What a run reads, and when that is done: the live stream, or a range of the past. Chosen once, by `open_input`."""
+"""The input of a run: the live stream, or a range of the past that comes to an end. `open_input` chooses once."""
 
 from typing import Protocol
 

@@ -25,7 +25,7 @@ REPORT_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """What to read and where to write. None means standard input, standard output, and the promoted version."""
+    """The files and the model version of `score`. None means standard input, standard output, and the promoted version."""
 
     input: Path | None
     output: Path | None
@@ -87,7 +87,7 @@ def _guess_format(path: Path | None) -> Format:
     if path is None:
         return "jsonl"
     if path.suffix.lower() not in endings:
-        raise ConfigError(f"{path}: the ending tells no format ({', '.join(endings)}); say --format csv, tsv or jsonl")
+        raise ConfigError(f"{path}: the ending names no format ({', '.join(endings)}); say --format csv, tsv or jsonl")
     return endings[path.suffix.lower()]
 
 

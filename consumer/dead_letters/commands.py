@@ -57,7 +57,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = partial(commands.add_parser, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     listing = add("list", help="count them by topic, stage and reason, or list each")
-    showing = add("show", help="tell all about one")
+    showing = add("show", help="print everything about one")
     sending = add("replay", help="send them back to where they came from", description=REPLAY_HELP)
     _add_list_flags(listing)
     _add_show_flags(showing)
@@ -79,7 +79,7 @@ def _add_list_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_show_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "id", metavar="ID", help="TOPIC:PARTITION:OFFSET: the event id of the message, or where its dead letter lies"
+        "id", metavar="ID", help="TOPIC:PARTITION:OFFSET: the event id of the message, or the position of its dead letter"
     )
     parser.add_argument(
         "--raw", nargs="?", const="-", metavar="FILE", help="write the value's bytes to FILE or standard output, nothing else"
@@ -124,7 +124,7 @@ def show_letter(settings: Settings, options: argparse.Namespace) -> int:
     letters = _open_topic(settings)
     found = [letter for letter in letters if options.id in (letter.event_id, letter.position)]
     if not found:
-        hint = "'dead-letters list --long' tells which there are"
+        hint = "'dead-letters list --long' prints which there are"
         print(f"no dead letter of {options.id!r} in {settings.dead_letter_topic!r}; {hint}", file=sys.stderr)
         return 1
     if options.raw is not None:

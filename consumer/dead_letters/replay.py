@@ -24,7 +24,7 @@ MAX_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What to send back, and how: to the topic `to` instead of each one's own, and at most `rate` dead letters a second."""
+    """Options of a replay: which dead letters to send, to topic `to` instead of each one's own, at most `rate` a second."""
 
     dead_letter_topic: str
     filter: Filter
@@ -37,7 +37,7 @@ class ReplayOptions:
         return self.to or letter.topic
 
     def why_kept(self, letter: DeadLetter) -> str | None:
-        """Return why a dead letter is not sent, None where it is sent. What would only become a dead letter again is kept."""
+        """Return why a dead letter is not sent; None where it is sent. One that would only become a dead letter again is kept."""
         if letter.attempt >= self.max_attempts:
             return f"dead letters {self.max_attempts} times or more already (--max-attempts)"
         if self.target(letter) == self.dead_letter_topic:
@@ -47,7 +47,7 @@ class ReplayOptions:
 
 @dataclass
 class ReplayPlan:
-    """What a replay would do: dead letters to send, by topic; kept ones, by the reason why; and those replayed before."""
+    """Counts of a replay: dead letters to send, by topic; kept ones, by the reason why; and those replayed before."""
 
     to_send: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)

@@ -9,7 +9,7 @@ from consumer.messages import Message, Record
 ReadTopic = Callable[[Mapping[int, range] | None], Iterable[Message]]
 """Reads a topic up to its present end: all of it, or only ranges of offsets, by partition."""
 RECEIPT_HEADER = "dead-letter.receipt"
-"""Marks a receipt. A receipt lies in the partition of the dead letters that were replayed, behind them."""
+"""Marks a receipt. Receipts are written to the partition of the replayed dead letters, after them."""
 
 
 class DeadLetterTopic:
