@@ -25,11 +25,12 @@ import torch
 from benchmarks.throughput import machine
 from schemas.text import plain_text
 from trainer.evaluate import METHODS
+from trainer.measure.calibration_figures import draw_chance_errors
 from trainer.measure.figures import summary
 from trainer.measure.holdout import measure
 from trainer.measure.predictions import Predictions
-from trainer.prepare import TrainOptions, prepare
-from trainer.refresh.gate import chance_eces
+from trainer.options import TrainOptions
+from trainer.prepare import prepare
 
 SHOWN = ("top_1", "top_3", "top_5", "top_10", "macro_top_1", "ece", "ece_chance", "accept_share", "accept_precision")
 NAMES = ("direct", "mean", "hinge", "softmax", "+ exemplars, known titles", "+ line", "static")
@@ -67,7 +68,7 @@ def main() -> None:
                         for seed in range(options.first_seed, options.first_seed + options.seeds)
                     ]
                     said = [run.predictions for each in chosen if (run := measure(data, each, refit=True))]
-                    runs = [summary(p) | {"ece_chance": float(chance_eces(p.confidence.numpy()).mean())} for p in said]
+                    runs = [summary(p) | {"ece_chance": float(draw_chance_errors(p.confidence.numpy()).mean())} for p in said]
                     seconds = (time.monotonic() - started) / options.seeds
                     means = {f: round(statistics.mean(run[f] for run in runs if f in run), 4) for f in SHOWN if f in runs[0]}
                     label = f"{kind}/{name}" if cleaned else f"{kind}/raw {name}"

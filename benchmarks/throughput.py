@@ -47,7 +47,7 @@ from consumer.model.scorer import Scorer
 from consumer.model.serving_options import Precision, Switches
 from consumer.pipeline import Pipeline
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from deploy.feed import events
 from deploy.kafka.local_kafka import LocalKafka, missing_tools
 

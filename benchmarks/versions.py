@@ -24,7 +24,7 @@ import torch
 from benchmarks.throughput import machine
 from consumer.model.serving_options import Switches
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 
 BATCH = 256
 

@@ -19,7 +19,8 @@ from consumer.pipeline import Pipeline
 from consumer.process.http import HttpServer
 from consumer.process.signals import LEAVING_S, stop_on_signals
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import Reloader, ScorerLoader, wait_for_version
+from consumer.registry.loader import ScorerLoader
+from consumer.registry.reloader import Reloader, wait_for_version
 from consumer.run_input import RunInput, open_input
 from consumer.settings import Settings
 

@@ -16,7 +16,7 @@ from consumer.enrich import Outcome, enrich
 from consumer.errors import ConfigError
 from consumer.messages import Message
 from consumer.metrics import Metrics
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from schemas.tables import TableError, csv_rows
 
 Format = Literal["csv", "tsv", "jsonl"]

@@ -21,6 +21,7 @@ class Settings(LayeredSettings):
     """The settings of a consumer. Units are in the names; every limit is finite."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
+    foreign_prefixes = ("OCCUSTREAM_TRAINER_",)
 
     bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Kafka brokers, host:port[,host:port...]")
     input_topic: str = Field("postings.raw", min_length=1, description="topic of postings to enrich")

@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -29,6 +29,9 @@ KAFKA = "kafka"
 
 class LayeredSettings(BaseSettings):
     """A settings class for `load_settings`. A subclass must set `env_prefix` in its `model_config`."""
+
+    foreign_prefixes: ClassVar[tuple[str, ...]] = ()
+    """Variables that start so belong to another program, though they have this class's prefix."""
 
     model_config = SettingsConfigDict(env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True)
 
@@ -51,16 +54,30 @@ def add_flags(
     parser: argparse.ArgumentParser, settings_class: type[LayeredSettings], names: Collection[str] | None = None
 ) -> None:
     """Give `parser` a flag for each setting of the class, or only for `names`, and `--config`."""
+    add_config_flag(parser, settings_class)
+    for name in settings_class.model_fields:
+        if names is None or name in names:
+            add_flag(parser, settings_class, name)
+
+
+def add_config_flag(parser: argparse.ArgumentParser, settings_class: type[LayeredSettings]) -> None:
+    """Give `parser` the flag `--config`, which names a file of settings."""
     variable = _variable(settings_class, "config")
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"a TOML file of these settings ({variable})")
-    for name, field in settings_class.model_fields.items():
-        if names is not None and name not in names:
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        if name == KAFKA:
-            parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
-            continue
-        default = "" if field.default in (None, frozenset()) else f" (default: {field.default})"
+
+
+def add_flag(
+    parser: "argparse.ArgumentParser | argparse._ArgumentGroup", settings_class: type[LayeredSettings], name: str
+) -> None:
+    """Give `parser`, or a group of it, the flag of one setting."""
+    field = settings_class.model_fields[name]
+    flag = _flag(name)
+    if name == KAFKA:
+        parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
+    elif field.annotation is bool:
+        parser.add_argument(flag, action="store_true", default=None, help=field.description)
+    else:
+        default = "" if field.is_required() or field.default in (None, frozenset()) else f" (default: {field.default})"
         parser.add_argument(flag, metavar=name.rsplit("_", 1)[-1].upper(), help=f"{field.description}{default}")
 
 
@@ -100,7 +117,9 @@ def unknown_variables(settings_class: type[LayeredSettings]) -> list[str]:
     table = f"{_variable(settings_class, KAFKA)}__"
     warnings = []
     for variable in os.environ:
-        if not variable.startswith(_variable(settings_class, "")) or variable in known or variable.startswith(table):
+        if not variable.startswith(_variable(settings_class, "")) or variable in known:
+            continue
+        if variable.startswith((table, *settings_class.foreign_prefixes)):
             continue
         near = difflib.get_close_matches(variable, known, 1)
         warnings.append(f"{variable} is no setting and is ignored" + (f"; did you mean {near[0]}?" if near else ""))
@@ -110,6 +129,11 @@ def unknown_variables(settings_class: type[LayeredSettings]) -> list[str]:
 def _variable(settings_class: type[LayeredSettings], name: str) -> str:
     """Return the name of a setting's environment variable."""
     return f"{settings_class.model_config['env_prefix']}{name.upper()}"
+
+
+def _flag(name: str) -> str:
+    """Return the flag of a setting."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _merge_kafka(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -163,7 +187,10 @@ def _explain(error: ValidationError, settings_class: type[LayeredSettings]) -> s
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, settings_class.model_fields, 1)
             message = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
-        hidden = not name or name.startswith(KAFKA) or fault["type"] == "extra_forbidden"  # Kafka properties may be secret
+        if fault["type"] == "missing":
+            message = f"is required: give {_flag(name)}, {_variable(settings_class, name)}, or {name} in the file"
+        # Kafka properties may be secret; what is missing or unknown has no value of its own.
+        hidden = not name or name.startswith(KAFKA) or fault["type"] in ("extra_forbidden", "missing")
         value = "" if hidden else f" (got {fault['input']!r})"
         faults.append(f"{name}: {message}{value}" if name else message)
     return "wrong settings: " + "; ".join(faults)

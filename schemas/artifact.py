@@ -138,7 +138,7 @@ class Manifest(BaseModel):
     metrics: dict[str, float] = Field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = Field(
         default_factory=dict,
-        description="Of held-out postings: `reliability` and `risk_coverage`, see `trainer.measure.figures`.",
+        description="Of held-out postings: `reliability` and `risk_coverage`, see `trainer.measure.calibration_figures`.",
     )
     files: dict[str, str] = Field(description="File name to sha256.")
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
+from schemas.soc import Digits
+
 SCHEMA_VERSION = 1
 
 OnetCode = Annotated[str, StringConstraints(pattern=r"^\d{2}-\d{4}\.\d{2}$")]
@@ -72,7 +74,7 @@ class Group(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    digits: Literal[2, 3, 5, 6, 8]
+    digits: Digits
     code: str = Field(description="As in the SOC: `29-0000`, `29-1000`, `29-1140`, `29-1141`; all 8 digits: `29-1141.00`.")
     probability: float = Field(ge=0, le=1, description="Sum over the group's codes.")
 
@@ -139,8 +141,3 @@ class LabelledPosting(BaseModel):
     body: str | None = Field(None, validation_alias=_names("body", "BODY", "description"))
     posted_at: TextOrNumber | None = Field(None, validation_alias=_names("posted_at", "POSTED", "posted", "date_posted"))
     source: str | None = Field(None, validation_alias=_names("source", "SOURCE"))
-
-
-def soc_major(onet_code: str) -> str:
-    """Return the SOC major group of a code: `29` for `29-1141.00`."""
-    return onet_code[:2]

@@ -10,7 +10,7 @@ import unicodedata
 from schemas.cleaning import clean_once, without_employer
 
 TEMPLATE_ID = "title-v2"
-"""Names the rule of `model_text`; stored in every artifact and compared when one is loaded."""
+"""Names the rule of `clean_title`; stored in every artifact and compared when one is loaded."""
 
 MAX_CLEANED_CHARS = 300
 """A longer title is left as it is: real ones end far below, and the rules' cost stays bounded whatever is sent."""
@@ -50,14 +50,9 @@ def clean_title(title: str) -> str:
     return plain  # no rest was found: the plain text is one by definition
 
 
-def model_text(title: str) -> str:
-    """Return the text that the encoder sees for a posting's title."""
-    return clean_title(title)
-
-
-def normalise_title(title: str) -> str:
-    """Return the key under which two spellings of one title meet: `model_text`, case folded."""
-    return model_text(title).casefold()
+def title_key(clean: str) -> str:
+    """Return the key under which two spellings of one cleaned title meet."""
+    return clean.casefold()
 
 
 def body_text(body: str) -> str:

@@ -21,8 +21,9 @@ from consumer.model.mixture import Tensors
 from consumer.model.serving_options import Switches
 from consumer.registry.artifact import CHECKSUM, MAX_BYTES, checksum
 from consumer.registry.folder import FolderRegistry
+from consumer.registry.loader import ScorerLoader
 from consumer.registry.pointer import MAX_POINTER_BYTES
-from consumer.registry.reloader import Reloader, ScorerLoader
+from consumer.registry.reloader import Reloader
 from faults.tampering import ALL_FILES, Damage, content, cut, flip, lie, moved_out, point, replaced, sign, sparse, tensor
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTitle
 from tests.support.brokers import wait_until
@@ -241,7 +242,7 @@ ATTACKS: dict[str, tuple[str, Damage]] = {
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the garbage collection after a reload: beside all that tests import, it takes longer than all the rest."""
-    monkeypatch.setattr("consumer.registry.reloader._leave_alone", lambda: None)
+    monkeypatch.setattr("consumer.registry.loader._freeze_for_gc", lambda: None)
 
 
 @pytest.fixture(scope="module")

@@ -21,18 +21,20 @@ from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import RELOADS, Metrics
 from consumer.model.answers import Scored
-from consumer.model.mixture import Queries, Tensors
+from consumer.model.mixture import Tensors
+from consumer.model.queries import Queries
 from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
 from consumer.process.background import Background
 from consumer.process.http import HttpServer
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import Reloader, ScorerLoader
+from consumer.registry.loader import ScorerLoader
+from consumer.registry.reloader import Reloader
 from consumer.settings import Settings
 from faults.tampering import point
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
 from schemas.events import Decision, EnrichedPosting
-from schemas.text import model_text
+from schemas.text import clean_title
 from tests.support.brokers import (
     BAD,
     CATEGORIES,
@@ -53,12 +55,12 @@ from tests.support.brokers import (
     tiny_scorer,
     wait_until,
 )
-from trainer.fit.category_embeddings import Rows
+from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.encoders import Encoders
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
 from trainer.fit.title_embeddings import TitleEmbeddings
-from trainer.measure.predict import predictions
+from trainer.measure.predict import predict
 
 SEEDS = range(12)
 
@@ -359,10 +361,10 @@ ODD_TITLES = ["  Part-time\tRN \u2013 Med/Surg ", "\ufb01ne  dining\u00a0chef", 
 
 def test_6_training_and_serving_give_the_encoder_the_same_text() -> None:
     trained, served = TinyEncoder(), TinyEncoder()
-    TitleEmbeddings(trained, [model_text(title) for title in ODD_TITLES])
+    TitleEmbeddings(trained, [clean_title(title) for title in ODD_TITLES])
     tiny = tiny_scorer()
     Scorer(tiny.manifest, served, tiny.mixture, top_n=1).score(ODD_TITLES)
-    assert sorted(trained.seen) == sorted(served.seen) == sorted(map(model_text, ODD_TITLES))
+    assert sorted(trained.seen) == sorted(served.seen) == sorted(map(clean_title, ODD_TITLES))
 
 
 def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,10 +376,10 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
         return genuine(self, queries)
 
     monkeypatch.setattr(Scorer, "judge", noting)
-    encoder, texts = TinyEncoder(), [model_text(title) for title in ODD_TITLES]
+    encoder, texts = TinyEncoder(), [clean_title(title) for title in ODD_TITLES]
     model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), Encoders(encoder), Mix(scale=10.0), None)
-    rows = Rows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
-    said = predictions(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
+    rows = EmbeddedRows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
+    said = predict(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
     served = [scored.occupations[0] for scored in tiny_scorer().score(ODD_TITLES)]
     assert asked == [text.casefold() for text in texts]
     assert [said.codes[i] for i in said.probabilities.argmax(dim=1)] == [match.onet_code for match in served]

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from consumer.model.mixture import LEVELS
 from schemas.artifact import Calibration, Category, Decide, KnownTitle
-from schemas.events import Decision, Evidence, Group, OccupationMatch, soc_major
+from schemas.events import Decision, Evidence, Group, OccupationMatch
+from schemas.soc import GROUP_LEVELS, group_code, soc_major
 
 
 class Scored(BaseModel):
@@ -56,7 +56,7 @@ class Answers:
             {"onet_code": code, "onet_title": category.onet_title, "soc_major": soc_major(code)}
             for code, category in zip(self._codes, categories, strict=True)
         ]
-        self._group_codes = [[(digits, group_code(code, width)) for digits, width in LEVELS] for code in self._codes]
+        self._group_codes = [[(level.digits, group_code(code, level)) for level in GROUP_LEVELS] for code in self._codes]
 
     def answer(self, row: Row) -> Scored:
         """Return the answer for a row. Raises ValueError where a probability is no number."""
@@ -103,8 +103,3 @@ class Answers:
             {"title": title.title, "onet_code": self._codes[title.category], "similarity": round(cosine, 6)}
             for title, cosine in found
         ]
-
-
-def group_code(onet_code: str, width: int) -> str:
-    """Return how the SOC writes the group of a code's first `width` characters: `29-1000` for 4 of `29-1141.00`."""
-    return f"{onet_code[:width]:0<7}" if width > 2 else f"{onet_code[:2]}-0000"  # noqa: PLR2004 - no dash in two characters

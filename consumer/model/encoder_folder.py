@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import ArtifactError, EncoderError
-from consumer.safe_files import read
+from consumer.safe_files import read_file
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -155,7 +155,7 @@ def _check_loading(path: Path) -> None:
 def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """Return a file's JSON; it may be a link, as in the hub's cache."""
     try:
-        return json.loads(read(path, within=Path(path.anchor or "/"), limit=MAX_CONFIG_BYTES))
+        return json.loads(read_file(path, within=Path(path.anchor or "/"), limit=MAX_CONFIG_BYTES))
     except ArtifactError as error:
         raise EncoderError(str(error)) from error
     except (ValueError, RecursionError) as error:

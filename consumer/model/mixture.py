@@ -6,16 +6,16 @@ One matrix product a part. Serving and calibration both go through here; texts a
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
 
 import torch
 from torch.nn.functional import normalize
 
+from consumer.model.queries import Queries
 from consumer.model.serving_options import AS_TRAINED, Switches
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
+from schemas.soc import GROUP_LEVELS, Level
+from schemas.text import title_key
 
-LEVELS: tuple[tuple[Literal[2, 3, 5, 6], int], ...] = ((2, 2), (3, 4), (5, 6), (6, 7))
-"""Digits of a group's code, and how many characters of an O*NET code they are."""
 NEAREST = 2
 
 
@@ -32,19 +32,6 @@ class Tensors:
     line: torch.Tensor | None = None
     exemplars: torch.Tensor | None = None
     titles: tuple[KnownTitle, ...] = ()
-    body: torch.Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Queries:
-    """A batch to score: unit rows `(n, dim)` of the cleaned titles and, with a line part, of the lines; keys of exact titles.
-
-    `body`, with a body part, holds unit rows too, and rows of zeros for postings without a body.
-    """
-
-    title: torch.Tensor
-    line: torch.Tensor | None
-    keys: Sequence[str]
     body: torch.Tensor | None = None
 
 
@@ -140,7 +127,7 @@ class Mixture:
         self._known = {} if "known" in without else _exact_titles(self.titles)
         adjustment = switches.prior_adjustment
         self._log_prior = adjustment * _log_shares(self.categories).to(device) if adjustment else None
-        self._groups = [tuple(t.to(device) for t in _groups(self.categories, width)) for _digits, width in LEVELS]
+        self._groups = [tuple(t.to(device) for t in _groups(self.categories, level)) for level in GROUP_LEVELS]
         self.device = device
 
     def with_mix(self, mix: Mix) -> "Mixture":
@@ -198,7 +185,7 @@ class Mixture:
         return torch.softmax(logits if self._log_prior is None else logits - self._log_prior, dim=1)
 
     def groups(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return per level of `LEVELS` the likeliest group: a category in it and its probability, both `(n, levels)`."""
+        """Return per level of `GROUP_LEVELS` the likeliest group: a category in it and its probability, both `(n, levels)`."""
         members, sums = [], []
         by_category = probabilities.T.contiguous()  # whole rows are added up: several times faster than columns
         for numbers, firsts in self._groups:
@@ -238,7 +225,7 @@ def _exact_titles(titles: Sequence[KnownTitle]) -> dict[str, dict[int, float]]:
     for title in titles:
         if title.weight < 1:
             continue
-        of_title = votes.setdefault(title.title.casefold(), {})
+        of_title = votes.setdefault(title_key(title.title), {})
         of_title[title.category] = of_title.get(title.category, 0.0) + title.weight
     return votes
 
@@ -248,13 +235,13 @@ def _log_shares(categories: Sequence[Category]) -> torch.Tensor:
     return (counts / counts.sum()).log()
 
 
-def _groups(categories: Sequence[Category], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _groups(categories: Sequence[Category], level: Level) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each category's group at a level, `(categories,)`, and the first category of each group, `(groups,)`."""
     numbers: dict[str, int] = {}
     firsts: list[int] = []
     of_category = []
     for category, row in enumerate(categories):
-        prefix = row.onet_code[:width]
+        prefix = row.onet_code[: level.characters]
         if prefix not in numbers:
             numbers[prefix] = len(firsts)
             firsts.append(category)

@@ -12,10 +12,11 @@ import torch
 from consumer.errors import ArtifactError, ScorerFailed
 from consumer.model.answers import Answers, Row, Scored
 from consumer.model.encoder import Encoder
-from consumer.model.mixture import Mixture, Nearest, Parts, Queries, blend
+from consumer.model.mixture import Mixture, Nearest, Parts, blend
+from consumer.model.queries import Queries, QueryEncoders, make_queries
 from schemas.artifact import Category, Manifest
 from schemas.events import Decision, ModelInfo
-from schemas.text import TEMPLATE_ID, body_text, model_text, plain_text
+from schemas.text import TEMPLATE_ID, body_text, clean_title, plain_text
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,9 @@ class Scorer:
             trained_at=manifest.trained_at,
         )
         self.encoder = encoder
-        self._line_encoder = line_encoder
-        self._body_encoder = body_encoder
+        self._encoders = QueryEncoders(
+            encoder, line_encoder if mixture.uses_line else None, body_encoder if mixture.uses_body else None
+        )
         self.mixture = mixture
         self._top_n = top_n
         self._answers = Answers(
@@ -96,21 +98,6 @@ class Scorer:
         answers = {key: self._answers.answer(row) for key, row in known.items()}
         return [answers[key] for key in keys]
 
-    def queries(self, lines: Sequence[str], bodies: Sequence[str] = ()) -> Queries:
-        """Return the vectors of titles, and of as many bodies; the transformer sees each distinct cleaned title once."""
-        clean = [model_text(line) for line in lines]
-        line_encoder = self._line_encoder if self.mixture.uses_line else None
-        line = body = None
-        if line_encoder is self.encoder:  # a static model reads both spellings, which are often one, in one go
-            both = _encoded(self.encoder, [*clean, *lines])
-            title, line = both[: len(clean)], both[len(clean) :]
-        else:
-            title = _encoded(self.encoder, clean)
-            line = line_encoder.encode(list(lines)) if line_encoder is not None else None
-        if self.mixture.uses_body and self._body_encoder is not None and any(bodies):
-            body = self._body_encoder.encode(list(bodies))  # no token, no body: a row of zeros
-        return Queries(title, line, [text.casefold() for text in clean], body)  # keys as `schemas.text.normalise_title`
-
     def judge(self, queries: Queries) -> tuple[torch.Tensor, list[Decision]]:
         """Return calibrated probabilities `(n, categories)` and what they permit: what evaluation measures."""
         _nearest, parts, probabilities = self._said(queries)
@@ -139,7 +126,7 @@ class Scorer:
 
     def _asked(self, title: str, body: str | None) -> _Asked:
         """Two spellings of one line share an answer; without a line part, so do two lines of one cleaned title."""
-        line = plain_text(title) if self.mixture.uses_line else model_text(title)
+        line = plain_text(title) if self.mixture.uses_line else clean_title(title)
         return _Asked(line, body_text(body) if body and self.mixture.uses_body else "")
 
     def _compute(self, asked: Sequence[_Asked]) -> list[Row]:
@@ -158,7 +145,8 @@ class Scorer:
         return rows
 
     def _computed(self, asked: Sequence[_Asked]) -> list[Row]:
-        mixture, queries = self.mixture, self.queries([a.line for a in asked], [a.body for a in asked])
+        mixture, lines = self.mixture, [posting.line for posting in asked]
+        queries = make_queries(self._encoders, list(map(clean_title, lines)), lines, [posting.body for posting in asked])
         nearest, parts, probabilities = self._said(queries)
         best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
         members, sums = mixture.groups(probabilities)
@@ -177,12 +165,6 @@ class Scorer:
             self._cache.move_to_end(text)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
-
-
-def _encoded(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:
-    """Return the vectors of texts, each distinct one computed once."""
-    place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    return encoder.encode(list(place))[[place[text] for text in texts]]
 
 
 def _on_host(columns: Sequence[torch.Tensor], dtype: torch.dtype) -> list[list[list[Any]]]:

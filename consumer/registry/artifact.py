@@ -5,7 +5,6 @@ Every byte is covered: the manifest holds the other files' digests, and its own 
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from safetensors.torch import load, save_file
 
 from consumer.errors import ArtifactError
 from consumer.model.mixture import Tensors
-from consumer.safe_files import read
+from consumer.safe_files import fsync, read_file
 from schemas.artifact import CATEGORIES, EMBEDDINGS, FORMAT, MANIFEST, TITLES, Category, KnownTitle, Manifest, write_json
 
 MAX_BYTES = {MANIFEST: 16 << 20, CATEGORIES: 16 << 20, TITLES: 128 << 20, EMBEDDINGS: 4 << 30}
@@ -61,7 +60,7 @@ def read_manifest(folder: Path, *, within: Path) -> Manifest:
     """Return the manifest of an artifact folder of the registry `within`. Raises ArtifactError."""
     path = folder / MANIFEST
     try:
-        raw = read(path, within=within, limit=MAX_BYTES[MANIFEST])
+        raw = read_file(path, within=within, limit=MAX_BYTES[MANIFEST])
     except ArtifactError as error:
         if error.reason == "missing":
             found = f"no artifact at {folder}: {MANIFEST} is not there"
@@ -105,15 +104,6 @@ def checksum(fields: Mapping[str, Any]) -> str:
     return _sha256(json.dumps({name: fields[name] for name in fields if name != CHECKSUM}, sort_keys=True).encode())
 
 
-def fsync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _check_whole(path: Path, raw: bytes) -> None:
     """Refuse a manifest of another format, and one in which anything was changed after it was written."""
     try:
@@ -133,7 +123,7 @@ def _check_whole(path: Path, raw: bytes) -> None:
 def _listed(path: Path, expected: str | None, within: Path) -> bytes:
     if expected is None:
         raise ArtifactError("manifest", f"the manifest beside {path} does not list it")
-    raw = read(path, within=within, limit=MAX_BYTES[path.name])
+    raw = read_file(path, within=within, limit=MAX_BYTES[path.name])
     if _sha256(raw) != expected:
         raise ArtifactError("digest", f"{path} is damaged: its sha256 is not the manifest's")
     return raw

@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from consumer.errors import ArtifactError, CurrentMoved, RegistryError
 from consumer.model.encoder_folder import weights_sha256
 from consumer.model.mixture import Tensors
-from consumer.registry.artifact import Artifact, fsync, read_artifact, read_manifest, write_artifact
-from consumer.registry.pointer import CURRENT, POINTING, VERSION, read_pointer, write_pointer
-from consumer.safe_files import inside
+from consumer.registry.artifact import Artifact, read_artifact, read_manifest, write_artifact
+from consumer.registry.pointer import CURRENT, VERSION, read_pointer, write_pointer
+from consumer.safe_files import STAGED_PREFIX, fsync, resolve_within
 from schemas.artifact import Manifest
 
 STAGING, REMOVED = ".staging-", ".removed-"
@@ -90,7 +90,7 @@ class FolderRegistry:
         folder = self.root / "encoders" / sha256
         if not SHA256.fullmatch(sha256) or not folder.is_dir():
             return None
-        inside(folder, self.root)
+        resolve_within(folder, self.root)
         for path in folder.rglob("*"):
             if path.is_symlink():  # `add_encoder` stores none
                 raise ArtifactError("path", f"{path} is a link; an encoder in a registry is a folder of files")
@@ -251,5 +251,5 @@ class FolderRegistry:
         for prefix in (STAGING, REMOVED):
             for left in self.root.glob(f"{prefix}*"):
                 shutil.rmtree(left, ignore_errors=True)
-        for left in self.root.glob(f"{POINTING}*"):
+        for left in self.root.glob(f"{STAGED_PREFIX}*"):
             left.unlink(missing_ok=True)

@@ -1,19 +1,15 @@
 """The pointer of a registry: which version is in service, and which were before it. Replaced by one rename."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from consumer.errors import ArtifactError, RegistryError
-from consumer.registry.artifact import fsync
-from consumer.safe_files import read
+from consumer.safe_files import read_file, replace_file
 from schemas.artifact import VERSION_PATTERN
 
 CURRENT = "CURRENT"
-POINTING = ".current-"
 VERSION = re.compile(VERSION_PATTERN)
 MAX_POINTER_BYTES = 1 << 16
 KEPT_PROMOTIONS = 20
@@ -27,7 +23,7 @@ def read_pointer(root: Path) -> tuple[str, ...]:
     """
     path = root / CURRENT
     try:
-        return _versions(read(path, within=root, limit=MAX_POINTER_BYTES))
+        return _versions(read_file(path, within=root, limit=MAX_POINTER_BYTES))
     except ArtifactError as error:
         if error.reason == "missing":
             return ()
@@ -39,13 +35,10 @@ def read_pointer(root: Path) -> tuple[str, ...]:
 
 def write_pointer(root: Path, versions: Sequence[str]) -> None:
     """Replace the pointer; `versions` as `read_pointer` returns them. Raises OSError."""
-    with tempfile.NamedTemporaryFile("w", dir=root, prefix=POINTING, delete=False, encoding="utf-8") as file:
-        json.dump({"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(root / CURRENT)
-    fsync(root)
+    with replace_file(root / CURRENT) as staged:
+        pointer = {"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}
+        staged.write_text(json.dumps(pointer), encoding="utf-8")
+        staged.chmod(0o644)  # a consumer is often another user
 
 
 def _versions(raw: bytes) -> tuple[str, ...]:

@@ -22,10 +22,11 @@ from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
 from consumer.process.http import HttpServer
 from consumer.settings import ENV_PREFIX, Settings
-from trainer.cli.parser import parser as trainer_parser
+from trainer.cli.parser import make_parser as make_trainer_parser
 from trainer.refresh import metrics as trainer_metrics
 from trainer.refresh.drift import DriftLimits, WindowFigures
 from trainer.refresh.service import RefreshPolicy
+from trainer.refresh.settings import ServeSettings, load_serve_settings
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -94,9 +95,13 @@ def trainer_options() -> Any:
     """What the refresh service makes of the command that compose gives it."""
     program, *arguments = SERVICES["trainer"]["command"]
     assert program == "occustream-trainer"
-    options = trainer_parser().parse_args(arguments)
     assert arguments[0] == "serve"
-    return options
+    return make_trainer_parser().parse_args(arguments)
+
+
+def trainer_settings() -> ServeSettings:
+    """The settings of the refresh service that compose starts."""
+    return load_serve_settings({**vars(trainer_options()), **given_settings(SERVICES["trainer"])})
 
 
 def bind_mounts() -> list[tuple[str, Path, str]]:
@@ -200,7 +205,7 @@ def test_all_jobs_are_those_of_consumers_so_that_a_refresh_service_is_not_counte
 
 def test_a_line_on_a_panel_of_the_refresh_service_is_the_default_that_it_stands_for() -> None:
     lines = {panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] for panel in PANELS}
-    service = trainer_options()
+    service = trainer_settings()
     assert lines["Drift: stability index"] == service.drift_psi == DriftLimits().psi
     assert lines["Calibration error of the last candidate"] == service.gate_ece
     assert lines["Rows waiting"] == service.min_new == RefreshPolicy().min_new
@@ -236,8 +241,8 @@ def test_every_variable_that_compose_sets_is_a_setting_with_a_value_it_accepts()
 def test_the_topics_that_compose_creates_are_those_the_services_use() -> None:
     used = {value for name, value in given_settings(SERVICES["consumer"]).items() if name.endswith("_topic")}
     assert used == {Settings.model_fields[f"{name}_topic"].default for name in ("input", "output", "dead_letter")}
-    assert trainer_options().enriched_topic == given_settings(SERVICES["consumer"])["output_topic"]
-    used.add(trainer_options().labelled_topic)
+    assert trainer_settings().enriched_topic == given_settings(SERVICES["consumer"])["output_topic"]
+    used.add(trainer_settings().labelled_topic)
     created = re.search(r"for topic in (.+);", SERVICES["topics"]["command"][0])
     assert created
     assert set(created[1].split()) == used
@@ -248,13 +253,13 @@ def test_the_refresh_service_has_the_brokers_and_the_registry_of_the_consumers_a
     inside = {path: volume for volume, path, *_ in (mount.split(":") for mount in trainer["volumes"])}
     assert given_settings(trainer)["bootstrap_servers"] == consumer["bootstrap_servers"]
     assert str(trainer_options().registry) == consumer["registry"]
-    assert inside.keys() == {str(trainer_options().registry), str(trainer_options().state)}
+    assert inside.keys() == {str(trainer_options().registry), str(trainer_settings().state)}
     assert trainer["restart"] == "unless-stopped"
 
 
 def test_the_refresh_service_is_healthy_once_it_says_that_a_version_is_in_service() -> None:
     check = SERVICES["trainer"]["healthcheck"]
-    assert f"http://127.0.0.1:{trainer_options().http_port}/readyz" in check["test"][-1]
+    assert f"http://127.0.0.1:{trainer_settings().http_port}/readyz" in check["test"][-1]
     assert int(check["start_period"].removesuffix("s")) >= given_settings(SERVICES["consumer"])["registry_timeout_s"] > 0
 
 
@@ -313,8 +318,8 @@ def test_prometheus_finds_its_configuration_the_consumers_and_the_refresh_servic
     assert set(discovered["names"]) <= SERVICES.keys()
     assert discovered["port"] == given_settings(SERVICES["consumer"])["http_port"]
     (named,) = jobs["trainer"]["static_configs"]
-    assert named["targets"] == [f"trainer:{trainer_options().http_port}"]
-    assert SERVICES["trainer"]["expose"] == [str(trainer_options().http_port)]
+    assert named["targets"] == [f"trainer:{trainer_settings().http_port}"]
+    assert SERVICES["trainer"]["expose"] == [str(trainer_settings().http_port)]
 
 
 def test_the_console_scripts_that_compose_and_the_image_call_are_installed_by_the_distribution() -> None:
@@ -404,9 +409,9 @@ def make_traffic(metrics: Metrics, stopped: threading.Event) -> None:
 def scraped_trainer() -> Iterator[str]:
     """The address of a refresh service's /metrics whose every series has a value."""
     metrics = trainer_metrics.Metrics()
-    metrics.in_service("v1")
-    metrics.judged({"top_1": 0.8, "macro_top_1": 0.75, "ece": 0.03})
-    metrics.window(WindowFigures(1, 0.2, 0.7, {"29": 1.0}, {"29-1141.00": 1.0}), {"group": 0.05, "code": 0.1})
+    metrics.show_version("v1")
+    metrics.show_figures({"top_1": 0.8, "macro_top_1": 0.75, "ece": 0.03})
+    metrics.show_window(WindowFigures(1, 0.2, 0.7, {"29": 1.0}, {"29-1141.00": 1.0}), {"group": 0.05, "code": 0.1})
     server = HttpServer(host="127.0.0.1", port=0, metrics=metrics.registry, live=lambda: None, ready=lambda: None)
     server.start()
     stopped = threading.Event()

@@ -10,7 +10,7 @@ import pytest
 
 from consumer.metrics import Metrics
 from consumer.settings import Settings
-from trainer.cli.parser import parser
+from trainer.cli.parser import make_parser
 from trainer.refresh.metrics import Metrics as TrainerMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def anchors(page: Path) -> set[str]:
 def flags_of(command: str) -> set[str]:
     """Return the flags that a command of the trainer shows in its help."""
     with contextlib.redirect_stdout(io.StringIO()) as shown, pytest.raises(SystemExit):
-        parser().parse_args([command, "--help"])
+        make_parser().parse_args([command, "--help"])
     return set(re.findall(r"^  (--[a-z-]+)", shown.getvalue(), re.MULTILINE))
 
 

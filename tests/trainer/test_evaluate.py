@@ -13,13 +13,14 @@ from schemas.text import plain_text
 from tests.conftest import ROOT
 from tests.support.trainer_data import POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
-from trainer.cli.parser import parser
-from trainer.data.cleaned_titles import cleaned
+from trainer.cli.parser import make_parser
+from trainer.data.cleaned_titles import cached_clean_title
 from trainer.evaluate import METHODS
 from trainer.measure.holdout import measure
-from trainer.measure.split import held_out
-from trainer.prepare import TrainOptions, prepare
-from trainer.report.report import load
+from trainer.measure.split import hold_out
+from trainer.options import TrainOptions
+from trainer.prepare import prepare
+from trainer.report.report import read_json
 
 DOCS = ROOT / "docs" / "accuracy.md"
 
@@ -41,7 +42,7 @@ def test_every_kind_of_split_is_measured_and_told_as_json_and_as_a_page(
     assert main(["evaluate", *tiny, "--json", str(figures), "--html", str(page)]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert set(printed["splits"]) == {"random split", "title split", "time split"}
-    report = load(figures)
+    report = read_json(figures)
     for name, split in report.splits.items():
         assert printed["splits"][name]["top_1"] == split["summary"]["top_1"]
         assert len(report.curves[name]) == 6, "an entry per epoch"
@@ -74,7 +75,7 @@ def test_without_cleaning_the_same_rows_are_held_out(tmp_path: Path) -> None:
         fit=METHODS["mean: class means, shrunk"],
     )
     as_posted, clean = (
-        measure(prepare(options, tmp_path, lambda _: None, clean_text=text), options) for text in (plain_text, cleaned)
+        measure(prepare(options, tmp_path, lambda _: None, clean_text=text), options) for text in (plain_text, cached_clean_title)
     )
     assert as_posted
     assert clean
@@ -91,7 +92,7 @@ def test_another_encoder_is_measured_from_its_folder_and_the_report_names_it(tmp
     shutil.rmtree(tmp_path / "transformer")
     given = ["--encoder", str(folder), "--postings", "starter", "--splits", "random", "--device", "cpu", "--epochs", "1"]
     assert main(["evaluate", *given, "--json", str(figures), "--html", str(page)]) == 0
-    report = load(figures)
+    report = read_json(figures)
     assert report.data["encoder"] == str(folder)
     assert report.command == shlex.join(["occustream-trainer", "evaluate", *given, "--json", str(figures), "--html", str(page)])
     assert str(folder) in page.read_text(encoding="utf-8")
@@ -109,7 +110,7 @@ def test_help_says_how_to_compare_encoders(capsys: pytest.CaptureFixture[str]) -
     commands = re.findall(r"^ +(occustream-trainer evaluate .*)$", shown.replace(" \\\n", ""), re.MULTILINE)
     assert len(commands) == 4
     for command in commands:
-        assert parser().parse_args(shlex.split(command)[1:]).json
+        assert make_parser().parse_args(shlex.split(command)[1:]).json
         assert re.sub(r"\s+", " ", command) in re.sub(r" \\\n\s+", " ", DOCS.read_text(encoding="utf-8")), (
             "the same as in the docs"
         )
@@ -142,5 +143,5 @@ def test_a_figure_file_that_cannot_be_written_is_refused_before_any_work(
 
 def test_the_latest_days_are_held_out_whole_and_undated_rows_train() -> None:
     dates = ["2025-01-01", "2025-03-01", None, "2025-03-01T08:00", "soon", "2025-02-01"]
-    held = held_out("abcdef", list("abcdef"), share=0.25, seed=0, kind="time", dates=dates)
+    held = hold_out("abcdef", list("abcdef"), share=0.25, seed=0, kind="time", dates=dates)
     assert held == [False, True, False, True, False, False]

@@ -13,7 +13,7 @@ from consumer.model.mixture import Tensors
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Category, GoldenTitle, KnownTitle, Mix
 from tests.support.tiny_model import CALIBRATION, CATEGORIES, TENSORS, LetterEncoder, LineEncoder, all_parts, all_tensors
-from trainer.fit.category_embeddings import Rows
+from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.encoders import Encoders
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
@@ -32,7 +32,7 @@ MODEL = model_of(TENSORS)
 
 
 def chosen(titles: list[str], labels: list[int], model: Model = MODEL) -> list[tuple[str, str]]:
-    rows = Rows(ENCODER.encode(titles), torch.tensor(labels), torch.ones(len(titles)))
+    rows = EmbeddedRows(ENCODER.encode(titles), torch.tensor(labels), torch.ones(len(titles)))
     golden = golden_titles(model, Titles(titles, titles, rows, ENCODER.ref.sha256))
     return [(g.onet_code, g.title) for g in golden]
 

@@ -11,13 +11,12 @@ import pytest
 import torch
 
 from consumer.model.encoder import SentenceEncoder
-from schemas.text import normalise_title
+from schemas.text import clean_title, title_key
 from tests.conftest import SHARED, needs_shared
 from tests.support.trainer_data import write_postings
 from trainer.data.files import read_postings
 from trainer.data.onet import read_taxonomy
-from trainer.options import FitOptions, Method
-from trainer.prepare import TrainOptions
+from trainer.options import FitOptions, Method, TrainOptions
 from trainer.train import train
 
 RELEASE, LABELLED = SHARED / "onet_29_3", SHARED / "postings_labelled.csv"
@@ -69,11 +68,11 @@ def test_the_whole_release_is_read_and_is_the_packaged_taxonomy() -> None:
     taxonomy = read_taxonomy(RELEASE)
     assert taxonomy.categories == read_taxonomy(None).categories
     assert set(taxonomy.titles) == set(taxonomy.numbers)
-    known = {code: {normalise_title(title) for title in titles} for code, titles in taxonomy.titles.items()}
+    known = {code: {title_key(clean_title(title)) for title in titles} for code, titles in taxonomy.titles.items()}
     for name, rows in (("Alternate Titles.txt", 56_560), ("Sample of Reported Titles.txt", 7_796)):
         lines = (RELEASE / name).read_text(encoding="utf-8").splitlines()[1:]
         assert len(lines) == rows
-        assert all(normalise_title(title) in known[code] for code, title in (line.split("\t")[:2] for line in lines))
+        assert all(title_key(clean_title(title)) in known[code] for code, title in (line.split("\t")[:2] for line in lines))
 
 
 def test_the_four_methods_come_out_in_the_known_order(

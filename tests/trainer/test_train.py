@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from consumer.model.encoder_folder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
 from consumer.registry.artifact import Artifact
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from schemas.artifact import Category
 from tests.conftest import Cli
 from tests.support.tiny_model import LetterEncoder
@@ -22,12 +22,10 @@ from tests.support.trainer_data import ALTERNATE, OCCUPATIONS, POSTINGS, write_e
 from trainer.__main__ import main
 from trainer.data.onet import read_taxonomy
 from trainer.fit.calibration import NEVER
-from trainer.fit.category_embeddings import Rows
-from trainer.fit.inputs import Source, Titles
-from trainer.fit.model import fit
-from trainer.options import FitOptions
-from trainer.prepare import TrainOptions
-from trainer.train import _plain
+from trainer.fit.category_embeddings import EmbeddedRows
+from trainer.fit.inputs import FitInputs, Titles
+from trainer.fit.model import fit_model
+from trainer.options import Finetuning, FitOptions, TrainOptions, describe_options
 
 METHODS = ("direct", "mean", "hinge", "softmax")
 Train = Callable[..., dict[str, Any]]
@@ -137,11 +135,11 @@ def test_a_category_without_postings_takes_none_from_those_that_have_them(method
     titles = normalize(centres[labels] + 0.7 * directions[81:], dim=1)
     categories = tuple(Category(onet_code=f"11-{i:04d}.00", onet_title=f"{i}") for i in range(80))
     names = [category.onet_title for category in categories]
-    onet = Titles(names, names, Rows(centres, torch.arange(80), torch.full((80,), 0.3)), LetterEncoder.ref.sha256)
-    source = Source("", categories, onet, LetterEncoder(), "letters", None, Path())
+    onet = Titles(names, names, EmbeddedRows(centres, torch.arange(80), torch.full((80,), 0.3)), LetterEncoder.ref.sha256)
+    inputs = FitInputs("", categories, onet, LetterEncoder(), "letters", None, Path())
     texts = [f"title {i}" for i in range(240)]
-    postings = Titles(texts, texts, Rows(titles, labels, torch.ones(240)), LetterEncoder.ref.sha256)
-    model = fit(postings, source, FitOptions(method=method), "")
+    postings = Titles(texts, texts, EmbeddedRows(titles, labels, torch.ones(240)), LetterEncoder.ref.sha256)
+    model = fit_model(postings, inputs, FitOptions(method=method), "")
     made = model.tensors.title
     assert ((titles @ made.T).argmax(dim=1) == labels).float().mean() > 0.95
 
@@ -241,8 +239,9 @@ def test_a_bound_on_exemplars_leaves_the_table_of_titles_whole(train: Train, tmp
 
 
 def test_an_option_within_an_option_need_not_be_utf_8_either() -> None:
-    plain = _plain({"finetune": {"folder": Path(os.fsdecode(b"f\xff")), "epochs": 2}})
-    assert plain == {"finetune": {"folder": "f\ufffd", "epochs": 2}}
+    fit = FitOptions(finetune=Finetuning(Path(os.fsdecode(b"f\xff"))))
+    described = describe_options(TrainOptions(postings=[], onet=None, registry=Path(), fit=fit))
+    assert described["finetune"] == {"folder": "f\ufffd", "epochs": 2}
 
 
 def test_a_file_name_need_not_be_utf_8(train: Train, tiny: list[str], tmp_path: Path) -> None:

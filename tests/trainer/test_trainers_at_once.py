@@ -105,7 +105,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) ->
     for name in (".staging-x", ".removed-x"):
         (tmp_path / name / "inner").mkdir(parents=True)
         (tmp_path / name / "inner" / "file").write_text("half")
-    (tmp_path / ".current-x").write_text("{")
+    (tmp_path / ".new-CURRENT-x").write_text("{")
     FolderRegistry(tmp_path).promote("v1")
     assert not leftovers(tmp_path)
 

@@ -1,7 +1,6 @@
-"""What may be given on the command line: a text becomes a value, or argparse.ArgumentTypeError says what is expected."""
+"""Parsers of arguments: a text becomes a value, or ArgumentTypeError says what is expected."""
 
 import argparse
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,70 +8,54 @@ from typing import TypeVar
 Number = TypeVar("Number", int, float)
 MAX_ROUNDS = 20
 MAX_SEED = 2**63
-"""What a generator of torch's can be seeded with is less."""
+"""The seed of a generator of PyTorch must be less."""
 
 
-def positive(text: str) -> int:
+def parse_positive(text: str) -> int:
     """Return a whole number of at least 1."""
-    number = _parsed(int, text)
+    number = _convert(int, text)
     if number is None or number < 1:
         raise argparse.ArgumentTypeError(f"a whole number, at least 1, not {text}")
     return number
 
 
-def rounds(text: str) -> int:
-    """Return how many fits to calibrate on."""
-    number = positive(text)
+def parse_rounds(text: str) -> int:
+    """Return a number of fits to calibrate on."""
+    number = parse_positive(text)
     if number > MAX_ROUNDS:
         raise argparse.ArgumentTypeError(f"at most {MAX_ROUNDS}, not {text}: each is a fit, and they share the rows")
     return number
 
 
-def seed(text: str) -> int:
-    """Return what random choices start from."""
-    number = _parsed(int, text)
+def parse_seed(text: str) -> int:
+    """Return the seed of random choices."""
+    number = _convert(int, text)
     if number is None or not 0 <= number < MAX_SEED:
         raise argparse.ArgumentTypeError(f"a whole number from 0 to 2^63 - 1, not {text}")
     return number
 
 
-def share(text: str) -> float:
-    """Return a part of a whole, neither nothing nor all."""
-    number = _parsed(float, text)
+def parse_share(text: str) -> float:
+    """Return a number between 0 and 1; neither of these two is allowed."""
+    number = _convert(float, text)
     if number is None or not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"a number between 0 and 1, not {text}")
     return number
 
 
-def amount(text: str) -> float:
-    """Return a finite number above 0."""
-    number = _parsed(float, text)
-    if number is None or not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"a number above 0, not {text}")
-    return number
-
-
-def name(text: str) -> str:
+def parse_name(text: str) -> str:
     """Return a name that is not empty."""
     if not text:
         raise argparse.ArgumentTypeError("an empty name; is a variable unset?")
     return text
 
 
-def path(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """Return the path of a file or folder."""
-    return Path(name(text))
+    return Path(parse_name(text))
 
 
-def kafka_property(text: str) -> tuple[str, str]:
-    """Return name and value of a librdkafka property."""
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise argparse.ArgumentTypeError(f"NAME=VALUE is expected, not {text}")
-    return key, value
-
-
-def _parsed(kind: Callable[[str], Number], text: str) -> Number | None:
+def _convert(kind: Callable[[str], Number], text: str) -> Number | None:
     try:
         return kind(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What `occustream-trainer`'s commands do with what was parsed of their flags."""
+"""Runs the commands of `occustream-trainer` with their parsed options."""
 
 import argparse
 import json
@@ -18,27 +18,27 @@ from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Manifest
 from trainer.evaluate import evaluate
 from trainer.export_vectors import export
-from trainer.options import Finetuning, FitOptions
-from trainer.prepare import TrainOptions
+from trainer.options import Finetuning, FitOptions, TrainOptions
 from trainer.refresh.run import serve
-from trainer.report.report import dump, load, write_report
+from trainer.refresh.settings import load_serve_settings
+from trainer.report.report import read_json, write_json, write_report
 from trainer.train import train
 
 
-def run(options: argparse.Namespace) -> int:
-    """Do what the command says; returns the exit status. Raises OccustreamError, TableError."""
+def run_command(options: argparse.Namespace) -> int:
+    """Run the command that was parsed; return the exit status. Raises OccustreamError, TableError."""
     return COMMANDS[options.run](options) or 0
 
 
 def _serve(options: argparse.Namespace) -> int:
-    return serve(options, _train_options(options))
+    return serve(load_serve_settings(vars(options)), _make_train_options(options))
 
 
 def _train(options: argparse.Namespace) -> None:
-    print(json.dumps(train(_train_options(options), _say)))
+    print(json.dumps(train(_make_train_options(options), _say)))
 
 
-def _train_options(options: argparse.Namespace) -> TrainOptions:
+def _make_train_options(options: argparse.Namespace) -> TrainOptions:
     given = vars(options)
     parts = frozenset(get_args(Part)) - frozenset(options.without or ()) if options.method == "softmax" else frozenset[Part]()
     if options.finetune_encoder and options.finetune_encoder.exists() and not options.finetune_encoder.is_dir():
@@ -51,22 +51,22 @@ def _train_options(options: argparse.Namespace) -> TrainOptions:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    outputs = {path: write for path, write in ((options.json, dump), (options.html, write_report)) if path}
+    outputs = {path: write for path, write in ((options.json, write_json), (options.html, write_report)) if path}
     for path in outputs:
         _check_output(path)
-    chosen = _train_options(options)
-    content = evaluate(chosen, options.splits, _say, compare=options.compare, command=options.command)
-    shown = {name: {**figures["summary"], "intervals": figures["intervals"]} for name, figures in content.splits.items()}
-    print(json.dumps({"splits": shown, "methods": content.methods}))
+    chosen = _make_train_options(options)
+    report = evaluate(chosen, options.splits, _say, compare=options.compare, command=options.command)
+    printed = {name: {**figures["summary"], "intervals": figures["intervals"]} for name, figures in report.splits.items()}
+    print(json.dumps({"splits": printed, "methods": report.methods}))
     for path, write in outputs.items():
         try:
-            write(path, content)
+            write(path, report)
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _check_output(path: Path) -> None:
-    """Raise ConfigError if nothing can be written to this name: asked before minutes of work, not after."""
+    """Raise ConfigError if this file cannot be written. Asked before minutes of work, not after."""
     if not path.parent.is_dir():
         raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir():
@@ -77,34 +77,34 @@ def _check_output(path: Path) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     try:
-        write_report(options.output, load(options.figures))
+        write_report(options.output, read_json(options.figures))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ConfigError(
-            f"no report of {options.figures}: it is none that 'evaluate --json' wrote: {place}: {first['msg']}"
+            f"no report of {options.figures}: 'evaluate --json' did not write this file: {place}: {first['msg']}"
         ) from error
     except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise ConfigError(f"no report of {options.figures}: {str(error).splitlines()[0]}") from error
 
 
 def _export(options: argparse.Namespace) -> None:
-    registry = _existing(options)
+    registry = _open_registry(options)
     version = options.version or registry.current()
     if version is None:
         raise ConfigError(f"{options.registry} has no version in service; name one with --version, or train")
     export(registry.load(version), options.output, _say)
 
 
-def _existing(options: argparse.Namespace) -> FolderRegistry:
-    """Return the registry; only training makes a new one. Raises RegistryError."""
+def _open_registry(options: argparse.Namespace) -> FolderRegistry:
+    """Return the registry, which must exist: only training makes a new one. Raises RegistryError."""
     if not options.registry.is_dir():
         raise RegistryError(f"there is no folder {options.registry}; 'occustream-trainer train' makes a registry")
     return FolderRegistry(options.registry)
 
 
 def _list(options: argparse.Namespace) -> int:
-    registry = _existing(options)
+    registry = _open_registry(options)
     current, versions, unreadable = registry.current(), registry.versions(), registry.unreadable()
     for version, why in unreadable.items():
         _say(f"version {version}{' is in service and' if version == current else ''} cannot be read: {why}")
@@ -137,16 +137,16 @@ def _print_versions(versions: Sequence[Manifest], current: str | None) -> None:
 
 
 def _promote(options: argparse.Namespace) -> None:
-    _existing(options).promote(options.version)
+    _open_registry(options).promote(options.version)
     print(f"version {options.version} is in service")
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    print(f"version {_existing(options).rollback()} is in service again")
+    print(f"version {_open_registry(options).rollback()} is in service again")
 
 
 def _say(line: str) -> None:
-    """Report progress where it does not mix with what a command puts out."""
+    """Report progress on standard error, so that it does not mix with the output of a command."""
     print(line, file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""What a model is worth: which rows are held out, what it predicts for them, and the figures of that. Start at `holdout.py`.
+"""Measuring a model: which rows are held out, what it predicts for them, and the figures. Start at `holdout.py`.
 
 The pages and plots that show the figures are in `report/`.
 """

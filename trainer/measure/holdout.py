@@ -1,4 +1,4 @@
-"""What a model is worth: fitted without some rows, calibrated on some of them and measured on the others; then the final fit."""
+"""Measuring a model on rows it never saw: it is fitted without some rows, calibrated on a part of them, measured on the rest."""
 
 import time
 from dataclasses import dataclass, replace
@@ -6,24 +6,21 @@ from typing import Any
 
 import torch
 
-from schemas.artifact import GoldenTitle
-from trainer.fit import calibration as calibrate
-from trainer.fit.calibration import HeldOut
+from trainer.fit.calibration import HeldOutParts, compute_held_out_parts, join_held_out_parts
 from trainer.fit.category_embeddings import Observe
 from trainer.fit.inputs import Titles
-from trainer.fit.model import Model, calibrated, fit
-from trainer.measure.figures import summary
-from trainer.measure.golden_titles import golden_titles
-from trainer.measure.predict import decisions, predictions, queries
+from trainer.fit.model import Model, calibrate_model, fit_model
+from trainer.measure.figures import reject_figures, summary
+from trainer.measure.predict import decide, predict, title_queries
 from trainer.measure.predictions import Predictions
-from trainer.measure.rejects import RejectFigures, reject_figures
-from trainer.measure.split import three_ways
-from trainer.prepare import Data, TrainOptions
+from trainer.measure.split import split_three_ways
+from trainer.options import TrainOptions
+from trainer.prepare import Data
 
 
 @dataclass(frozen=True, slots=True)
-class Masks:
-    """Which rows to measure on, and for each round which to calibrate on; no row is in two of them."""
+class SplitMasks:
+    """Masks `(rows,)` of the rows to measure on, and for each round of those to calibrate on. No row is in two of them."""
 
     tested: torch.Tensor
     calibrating: tuple[torch.Tensor, ...]
@@ -31,7 +28,7 @@ class Masks:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A calibrated model that never saw the rows it is measured on, and what it says of them.
+    """A calibrated model, and its predictions for rows that it never saw.
 
     `curve` holds (epoch, loss, held-out top-1) of the title part.
     """
@@ -40,90 +37,77 @@ class Trial:
     predictions: Predictions
     tested: Titles
     curve: list[tuple[int, float, float]]
-    rejected: RejectFigures
-    """What was decided of the reject examples held out."""
+    rejected: dict[str, float]
+    """The figures of the held-out reject examples, see `reject_figures`."""
     fit_seconds: float
     score_seconds: float
 
     def summary(self, precision: float = 0.9) -> dict[str, Any]:
-        """Return the main figures, those of the reject examples beside them where there are any."""
+        """Return the main figures, and those of the reject examples where there are any."""
         return summary(self.predictions, precision) | self.rejected
 
 
 def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial | None:
-    """Fit without the held-out rows, calibrate on one part of them, measure on the other through the serving scorer.
+    """Fit without the held-out rows, calibrate on one part of them, and measure on the other through the serving scorer.
 
-    Each round fits without a part of its own to calibrate on. With `refit` all but the rows to measure on are trained on
-    before measuring, as they are in what is published. None where there are too few rows to hold any out.
+    Each round fits without a part of its own, which it calibrates on. With `refit` the model is then fitted again on all rows
+    but those to measure on, as a published model is fitted on all rows. Returns None if there are too few rows to hold out.
     """
-    masks, reject_masks = _masks(data, options)
+    masks, reject_masks = _draw_masks(data, options)
     if not all(bool(mask.any()) for mask in (masks.tested, *masks.calibrating)):
         return None
-    held, curve = data.titles.where(masks.tested), list[tuple[int, float, float]]()
+    held, curve = data.titles.select(masks.tested), list[tuple[int, float, float]]()
 
     def observe(epoch: int, loss: float, embeddings: torch.Tensor) -> None:
-        if options.fit.kind == "given":  # the cached vectors are of no other encoder
+        if options.fit.kind == "given":  # the cached vectors were made by this encoder only
             hits = (held.rows.embeddings @ embeddings.T).argmax(dim=1) == held.rows.labels
             curve.append((epoch, round(loss, 4), round(float(hits.double().mean()), 4)))
 
     started = time.monotonic()
-    model = _calibrated(data, options, masks, reject_masks, observe)
+    model = _calibrate_in_rounds(data, options, masks, reject_masks, observe)
     if refit:
         what = "fitting without the rows to measure on"
-        again = fit(data.titles.where(~masks.tested), data.source, options.fit, what, start=model)
+        again = fit_model(data.titles.select(~masks.tested), data.inputs, options.fit, what, start=model)
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
-    said = predictions(model, held)
+    said = predict(model, held)
     scored = time.monotonic()
-    rejected = reject_figures(decisions(model, data.reject_titles.where(reject_masks.tested)))
+    rejected = reject_figures(decide(model, data.reject_titles.select(reject_masks.tested)))
     return Trial(model, said, held, curve, rejected, fitted - started, scored - fitted)
 
 
-def none_held_out(options: TrainOptions) -> str:
-    """Return why `measure` found no rows to hold out."""
+def explain_no_holdout(options: TrainOptions) -> str:
+    """Return why `measure` could not hold out any rows."""
     dates = "a time split needs dates such as 2025-06-30 in POSTED, or " if options.split == "time" else ""
     return f"{dates}too few rows to measure on some and calibrate on others; see --split, --holdout, --rounds"
 
 
-def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: Masks, observe: Observe) -> Model:
-    """Return the model of the first round, calibrated on what the models of all rounds say of the rows held out from each."""
+def _calibrate_in_rounds(
+    data: Data, options: TrainOptions, masks: SplitMasks, reject_masks: SplitMasks, observe: Observe
+) -> Model:
+    """Return the model of the first round. It is calibrated on the answers of each round's model to that round's rows."""
     first: Model | None = None
-    held: list[HeldOut] = []
+    held: list[HeldOutParts] = []
     rounds = list(zip(masks.calibrating, reject_masks.calibrating, strict=True))
     for number, (part, reject_part) in enumerate(rounds, start=1):
         what = f"fitting without held-out rows, {number} of {len(rounds)}"
-        titles = data.titles.where(~masks.tested & ~part)
-        model = fit(titles, data.source, options.fit, what, observe=observe if number == 1 else lambda *_: None)
-        asked = data.titles.where(part).with_titles(data.reject_titles.where(reject_part))
-        held.append(calibrate.held_out(model.mixture(), queries(model, asked), asked.rows.labels))
+        titles = data.titles.select(~masks.tested & ~part)
+        model = fit_model(titles, data.inputs, options.fit, what, observe=observe if number == 1 else lambda *_: None)
+        asked = data.titles.select(part).concatenate(data.reject_titles.select(reject_part))
+        held.append(compute_held_out_parts(model.mixture(), title_queries(model, asked), asked.rows.labels))
         first = first or model
     if first is None:
-        raise ValueError("a calibration takes one round at least")
-    return calibrated(first, calibrate.together(held), options.fit)
+        raise ValueError("a calibration takes at least one round")
+    return calibrate_model(first, join_held_out_parts(held), options.fit)
 
 
-def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
-    """Fit on all rows, from `measured` on and calibrated as it was; returns the model and its golden titles to publish.
+def _draw_masks(data: Data, options: TrainOptions) -> tuple[SplitMasks, SplitMasks]:
+    """Return the masks of the postings and those of the reject examples.
 
-    A part for bodies that has no weight is left out: serving would look at bodies for nothing.
-    """
-    if measured is None:
-        unused = replace(options.fit, parts=options.fit.parts - {"body"})
-        model = fit(data.titles, data.source, unused, "fitting on all rows")
-    else:
-        start = measured if measured.mix.body_weight else measured.without_body()
-        again = fit(data.titles, data.source, options.fit, "fitting on all rows", start=start)
-        model = replace(again, mix=measured.mix, calibration=measured.calibration)
-    return model, golden_titles(model, _golden_candidates(data))
-
-
-def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
-    """Return the masks of the postings `(rows,)`, and of the reject examples.
-
-    They are drawn together, so that a title which both have is held out of both.
+    Both are drawn together, so that a title that occurs in both is held out of both.
     """
     rows = (*data.postings, *data.rejects)
-    tested, calibrating = three_ways(
+    tested, calibrating = split_three_ways(
         [posting.onet_code for posting in rows],
         [*data.titles.keys, *data.reject_titles.keys],
         [posting.posted_at for posting in rows],
@@ -135,15 +119,6 @@ def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
         kind=options.split,
     )
     count = len(data.postings)
-    every = [torch.tensor(mask, dtype=torch.bool) for mask in (tested, *calibrating)]
-    return Masks(every[0][:count], tuple(m[:count] for m in every[1:])), Masks(
-        every[0][count:], tuple(m[count:] for m in every[1:])
-    )
-
-
-def _golden_candidates(data: Data) -> Titles:
-    """Return postings and category names: golden titles are chosen among them."""
-    names, source = len(data.source.categories), data.source
-    rows = data.titles.rows.with_rows(source.onet.rows.where(torch.arange(len(source.onet.rows)) < names))
-    clean = [*data.titles.clean, *source.onet.clean[:names]]
-    return Titles(clean, [*data.titles.lines, *source.onet.lines[:names]], rows, source.encoder.ref.sha256)
+    test, *rounds = (torch.tensor(mask, dtype=torch.bool) for mask in (tested, *calibrating))
+    of_postings = SplitMasks(test[:count], tuple(mask[:count] for mask in rounds))
+    return of_postings, SplitMasks(test[count:], tuple(mask[count:] for mask in rounds))

@@ -1,10 +1,10 @@
-"""What a model says of titles whose vectors are there already, through the serving scorer."""
+"""Predictions for titles whose vectors are already computed, made by the scorer that serves."""
 
 from collections.abc import Iterator, Sequence
 
 import torch
 
-from consumer.model.mixture import Queries
+from consumer.model.queries import Queries, QueryEncoders, make_queries
 from schemas.events import Decision
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
@@ -12,35 +12,36 @@ from trainer.measure.predictions import Predictions
 from trainer.publish import make_scorer
 
 CHUNK = 1_024
+"""Titles that are scored at a time."""
 
 
-def predictions(model: Model, titles: Titles) -> Predictions:
-    """Return what the serving scorer says of titles, from their vectors on, and of their bodies if it looks at them."""
+def predict(model: Model, titles: Titles) -> Predictions:
+    """Return the serving scorer's predictions for titles, and for their bodies if the model looks at bodies."""
     scorer = make_scorer(model)
-    judged = [scorer.judge(some) for some in _chunks(queries(model, titles))]
-    return described(
+    judged = [scorer.judge(some) for some in _chunks(title_queries(model, titles))]
+    return make_predictions(
         model, titles, torch.cat([probabilities for probabilities, _ in judged]), [d for _, ds in judged for d in ds]
     )
 
 
-def decisions(model: Model, titles: Titles) -> list[Decision]:
-    """Return what the serving scorer decides of titles, which need not have a category."""
+def decide(model: Model, titles: Titles) -> list[Decision]:
+    """Return the serving scorer's decisions on titles, which need not have a category."""
     scorer = make_scorer(model)
-    return [decision for some in _chunks(queries(model, titles)) for decision in scorer.judge(some)[1]]
+    return [decision for some in _chunks(title_queries(model, titles)) for decision in scorer.judge(some)[1]]
 
 
-def body_alone(model: Model, titles: Titles) -> Predictions:
-    """Return what the body's part says by itself, uncalibrated, all for review. Raises ValueError where there is none."""
+def predict_from_body(model: Model, titles: Titles) -> Predictions:
+    """Return the predictions of the body part alone, uncalibrated and all for review. Raises ValueError if there is none."""
     mixture = model.mixture()
-    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(queries(model, titles))]
+    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(title_queries(model, titles))]
     if any(part is None for part in parts):
         raise ValueError("the model has no part that looks at bodies")
     cosines = torch.cat([part for part in parts if part is not None])
-    return described(model, titles, torch.softmax(model.mix.body_scale * cosines, dim=1), ["review"] * len(cosines))
+    return make_predictions(model, titles, torch.softmax(model.mix.body_scale * cosines, dim=1), ["review"] * len(cosines))
 
 
-def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisions: Sequence[Decision]) -> Predictions:
-    """Return probabilities `(n, categories)` of titles with all that figures need."""
+def make_predictions(model: Model, titles: Titles, probabilities: torch.Tensor, decisions: Sequence[Decision]) -> Predictions:
+    """Return the predictions that have these probabilities `(n, categories)` and decisions."""
     categories = model.tensors.categories
     return Predictions(
         probabilities=probabilities.cpu(),
@@ -53,15 +54,13 @@ def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisio
     )
 
 
-def queries(model: Model, titles: Titles) -> Queries:
-    """Return titles as the scorer would ask about them, with the vectors that are there already."""
-    encoders = model.encoders
-    line = encoders.line.encode(titles.lines) if encoders.line else None
-    body = encoders.body.encode(titles.bodies) if encoders.body and any(titles.bodies) else None
-    return Queries(title_vectors(model, titles), line, [text.casefold() for text in titles.clean], body)
+def title_queries(model: Model, titles: Titles) -> Queries:
+    """Return the scorer's queries for titles, made with the vectors that are already computed."""
+    encoders = QueryEncoders(model.encoders.title, model.encoders.line, model.encoders.body)
+    return make_queries(encoders, titles.clean, titles.lines, titles.bodies, title=embed_titles(model, titles))
 
 
-def title_vectors(model: Model, titles: Titles) -> torch.Tensor:
+def embed_titles(model: Model, titles: Titles) -> torch.Tensor:
     """Return `(n, dim)` unit rows of the cleaned titles under the model's encoder, on its device."""
     encoder = model.encoders.title
     if encoder.ref.sha256 != titles.encoder_sha256:

@@ -1,4 +1,4 @@
-"""What a model said of held-out postings, in arrays, with what every figure starts from: ranks and confidence."""
+"""The predictions of a model for held-out postings, as arrays, with the ranks and confidence that all figures start from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said of n held-out postings, and what was true. Raises ValueError where sizes do not fit."""
+    """The predictions of a model for n held-out postings, and the true answers. Raises ValueError where sizes do not fit."""
 
     probabilities: torch.Tensor
     """(n, categories) float32, rows summing to 1"""
@@ -18,9 +18,9 @@ class Predictions:
     decisions: Sequence[str]
     """n of "accept", "review", "unclassified" """
     codes: Sequence[str]
-    """O*NET-SOC codes, one a category"""
+    """O*NET-SOC codes, one per category"""
     names: Sequence[str]
-    """O*NET-SOC titles, one a category"""
+    """O*NET-SOC titles, one per category"""
     titles: Sequence[str]
     """n titles of postings"""
     train_counts: torch.Tensor
@@ -37,12 +37,12 @@ class Predictions:
 
     @property
     def rows(self) -> int:
-        """Held-out postings."""
+        """The number of held-out postings."""
         return len(self.labels)
 
     @cached_property
     def predicted(self) -> torch.Tensor:
-        """(n,) int64: the category of rank 1, of equal ones the first."""
+        """(n,) int64: the category of rank 1; of equal probabilities the first."""
         return self.probabilities.argmax(dim=1)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Whether the market has moved away from the model: enriched events summed up by the window, windows compared. Pure."""
+"""Drift: has the market moved away from the model? Windows of enriched events are summed up and compared."""
 
 import math
 from collections import Counter
@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.events import EnrichedPosting
+from schemas.soc import soc_major
 
 LEAST_SHARE = 1e-4
-"""What an empty bin counts as."""
+"""The share that an empty bin counts as."""
 RARE_SHARE = 0.01
+"""Codes with a smaller share of the reference are merged into one bin."""
 OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftLimits:
-    """What a window may differ from the reference by. An index below 0.1 is usually called stable, above 0.25 a shift."""
+    """How far a window may differ from the reference.
+
+    A stability index below 0.1 is usually called stable, one above 0.25 a shift.
+    """
 
     psi: float = 0.25
     unsure_rise: float = 0.1
@@ -24,7 +29,7 @@ class DriftLimits:
 
 @dataclass(frozen=True, slots=True)
 class WindowFigures:
-    """A window of events: how many, the share not accepted, the mean cosine of rank 1, and shares by group and by code."""
+    """A window summed up: how many events, the share not accepted, the mean cosine of rank 1, and shares by group and code."""
 
     events: int
     unsure_share: float
@@ -35,7 +40,7 @@ class WindowFigures:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the windows of a version are compared with: the figures of its first full one."""
+    """The first full window of a version, with which its later windows are compared."""
 
     version: str
     figures: WindowFigures
@@ -51,7 +56,7 @@ class Window:
         self._similarity = 0.0
 
     def add(self, event: EnrichedPosting) -> None:
-        """Count an event; one without occupations is passed over."""
+        """Count an event; an event without occupations is skipped."""
         if event.occupations:
             best = event.occupations[0]
             self._codes[best.onet_code] += 1
@@ -60,17 +65,17 @@ class Window:
 
     @property
     def full(self) -> bool:
-        """Whether it holds as many events as it may."""
+        """Whether the window holds all its events."""
         return self._codes.total() >= self._size
 
     def figures(self) -> WindowFigures:
-        """Return what was collected. Raises ValueError when that is nothing."""
+        """Return the figures of the events so far. Raises ValueError if there are none."""
         events = self._codes.total()
         if not events:
             raise ValueError("an empty window has no figures")
         groups: Counter[str] = Counter()
         for code, count in self._codes.items():
-            groups[code[:2]] += count
+            groups[soc_major(code)] += count
         return WindowFigures(
             events,
             self._unsure / events,
@@ -83,9 +88,9 @@ class Window:
 def psi(expected: Mapping[str, float], actual: Mapping[str, float]) -> float:
     """Return the population stability index of two distributions, counts or shares, over the bins of both.
 
-    sum over bins of (a - e) * ln(a / e), a and e being shares (Siddiqi, Credit Risk Scorecards, 2006; it is the symmetric
-    divergence of Jeffreys 1946). An empty bin counts as LEAST_SHARE. 0 for equal ones, never negative. Raises ValueError for
-    a distribution without anything in it.
+    It is the sum over bins of (a - e) * ln(a / e), where a and e are shares (Siddiqi, Credit Risk Scorecards, 2006; the
+    symmetric divergence of Jeffreys 1946). An empty bin counts as LEAST_SHARE. The index is 0 for equal distributions and
+    never negative. Raises ValueError for a distribution without anything in it.
     """
     totals = sum(expected.values()), sum(actual.values())
     if min(totals) <= 0:
@@ -97,23 +102,23 @@ def psi(expected: Mapping[str, float], actual: Mapping[str, float]) -> float:
     return index
 
 
-def shifts(window: WindowFigures, reference: WindowFigures) -> dict[str, float]:
-    """Return the stability index by SOC major group and by code.
+def measure_shifts(window: WindowFigures, reference: WindowFigures) -> dict[str, float]:
+    """Return the stability index by SOC major group ("group") and by code ("code").
 
-    Codes below RARE_SHARE of the reference are one bin together: a thousand nearly empty ones would differ by chance alone.
+    Codes with less than RARE_SHARE of the reference share one bin: a thousand nearly empty bins would differ by chance alone.
     """
     common = {code for code, share in reference.codes.items() if share >= RARE_SHARE}
     return {
         "group": psi(reference.groups, window.groups),
-        "code": psi(_binned(reference.codes, common), _binned(window.codes, common)),
+        "code": psi(_merge_rare(reference.codes, common), _merge_rare(window.codes, common)),
     }
 
 
-def drifted(window: WindowFigures, reference: WindowFigures, limits: DriftLimits) -> list[str]:
+def explain_drift(window: WindowFigures, reference: WindowFigures, limits: DriftLimits) -> list[str]:
     """Return a sentence for each way in which the window differs from the reference by more than a limit."""
     reasons = [
         f"the mix by {name} moved: stability index {index:.3f}, limit {limits.psi:.3f}"
-        for name, index in shifts(window, reference).items()
+        for name, index in measure_shifts(window, reference).items()
         if index > limits.psi
     ]
     if window.unsure_share - reference.unsure_share > limits.unsure_rise:
@@ -124,10 +129,10 @@ def drifted(window: WindowFigures, reference: WindowFigures, limits: DriftLimits
 
 
 class DriftMonitor:
-    """Windows of one model version, one after another; its first full one is the reference for those after it."""
+    """Compares the windows of the version in service, one after another, with the first full one."""
 
     def __init__(self, size: int, limits: DriftLimits, reference: Reference | None = None) -> None:
-        """Take the `reference` that an earlier monitor had, if there was one; it counts while its version is in service."""
+        """Take the `reference` of an earlier monitor, if there was one. It is used while its version is in service."""
         self._size = size
         self._limits = limits
         self.reference = reference
@@ -138,9 +143,9 @@ class DriftMonitor:
         self.reasons: list[str] = []
 
     def add(self, event: EnrichedPosting, *, in_service: str | None) -> bool:
-        """Count an event that the version in service made; returns whether that filled a window.
+        """Count an event that the version in service made; return whether that filled a window.
 
-        `in_service` None is "not known yet", as after a start: what is known of the last version stays.
+        `in_service` is None while it is not known, as after a start. Then nothing is counted, and nothing is forgotten.
         """
         if in_service is None:
             return False
@@ -153,11 +158,12 @@ class DriftMonitor:
             return False
         self.latest, self._window = self._window.figures(), Window(self._size)
         self.reference = self.reference or Reference(in_service, self.latest)
-        self.shifts = shifts(self.latest, self.reference.figures)
-        self.reasons = drifted(self.latest, self.reference.figures, self._limits)
+        self.shifts = measure_shifts(self.latest, self.reference.figures)
+        self.reasons = explain_drift(self.latest, self.reference.figures, self._limits)
         return True
 
 
-def _binned(shares: Mapping[str, float], names: set[str]) -> dict[str, float]:
+def _merge_rare(shares: Mapping[str, float], names: set[str]) -> dict[str, float]:
+    """Return the shares of these names, and the sum of all others as OTHER."""
     named = {name: shares.get(name, 0.0) for name in names}
     return named | {OTHER: max(0.0, sum(shares.values()) - sum(named.values()))}

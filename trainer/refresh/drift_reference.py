@@ -1,4 +1,4 @@
-"""The memory of what drift is measured against, so that a restart does not take a market that has moved for the usual one."""
+"""Stores the reference for drift, so that a service that is restarted does not take a market that has moved for the usual one."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from consumer.safe_files import replace_file
 from schemas.events import OnetCode
 from trainer.refresh.drift import Reference, WindowFigures
-from trainer.refresh.watched_files import write_whole
 
 Major = Annotated[str, StringConstraints(pattern=r"^\d{2}$")]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Stored(BaseModel):
-    """The file: a window without a share, or with NaN in it, could be compared with nothing."""
+    """The content of the file. A window that lacks a share, or holds NaN, could not be compared with any other."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -28,7 +28,7 @@ class _Stored(BaseModel):
 
 
 def write_reference(path: Path, reference: Reference) -> None:
-    """Replace what the file remembers. Raises OSError."""
+    """Store a reference in the file. Raises OSError."""
     figures = reference.figures
     stored = _Stored(
         version=reference.version,
@@ -38,13 +38,15 @@ def write_reference(path: Path, reference: Reference) -> None:
         groups=dict(figures.groups),
         codes=dict(figures.codes),
     )
-    write_whole(path, json.dumps(stored.model_dump()))
+    with replace_file(path) as staged:
+        staged.write_text(json.dumps(stored.model_dump()), encoding="utf-8")
 
 
 def read_reference(path: Path, *, events: int) -> Reference | None:
-    """Return what was remembered; None where that cannot be read, or is a window of other than so many events.
+    """Return the stored reference; None if it cannot be read or is not a window of `events` events.
 
-    None costs one window: the next full one becomes the reference. Windows of other sizes differ by chance in other measure.
+    Without a stored reference the next full window becomes the reference. Windows of different sizes are not comparable:
+    chance makes small ones differ more.
     """
     try:
         stored = _Stored.model_validate_json(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Every metric of the refresh service, once, with its help text."""
+"""All metrics of the refresh service, each with its help text."""
 
 import math
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ class Metrics:
         PlatformCollector(registry=registry)
         self.refreshes = Counter(
             "occustream_trainer_refreshes_total",
-            "Refreshes by outcome; skipped: there was a reason, and it was too soon.",
+            "Refreshes by outcome; skipped: there was a reason, but it was too soon.",
             ["outcome"],
             registry=registry,
         )
         self.triggers = Counter(
-            "occustream_trainer_triggers_total", "What refreshes were started by.", ["trigger"], registry=registry
+            "occustream_trainer_triggers_total", "Reasons that refreshes were started for.", ["trigger"], registry=registry
         )
         self.seconds = Histogram(
             "occustream_trainer_refresh_seconds", "Seconds a refresh took.", buckets=REFRESH_SECONDS, registry=registry
@@ -36,10 +36,13 @@ class Metrics:
         self.figure = Gauge("occustream_trainer_figure", "Held-out figures of the last candidate.", ["figure"], registry=registry)
         self.waiting = Gauge("occustream_trainer_waiting_rows", "New labelled postings not trained on yet.", registry=registry)
         self.labelled = Counter(
-            "occustream_trainer_labelled_total", "Messages of the topic of labelled postings.", ["outcome"], registry=registry
+            "occustream_trainer_labelled_total",
+            "Messages read from the topic of labelled postings, by outcome.",
+            ["outcome"],
+            registry=registry,
         )
         self.enriched = Counter(
-            "occustream_trainer_enriched_total", "Enriched events looked at for drift.", ["outcome"], registry=registry
+            "occustream_trainer_enriched_total", "Enriched events read for drift, by outcome.", ["outcome"], registry=registry
         )
         self.drift = Gauge(
             "occustream_trainer_drift_psi", "Stability index of the last window against the reference.", ["by"], registry=registry
@@ -60,32 +63,32 @@ class Metrics:
             for value in values:
                 metric.labels(value)
         self._version: str | None = None
-        self._no_window()
+        self._clear_window()
 
-    def judged(self, figures: Mapping[str, float]) -> None:
+    def show_figures(self, figures: Mapping[str, float]) -> None:
         """Show the figures of a candidate."""
         for name in ("top_1", "macro_top_1", "ece"):
             if name in figures:
                 self.figure.labels(name).set(figures[name])
 
-    def window(self, window: WindowFigures, shifts: Mapping[str, float]) -> None:
+    def show_window(self, window: WindowFigures, shifts: Mapping[str, float]) -> None:
         """Show a full window of enriched events."""
         self.unsure.set(window.unsure_share)
         self.similarity.set(window.similarity)
         for name, index in shifts.items():
             self.drift.labels(name).set(index)
 
-    def in_service(self, version: str | None) -> None:
-        """Show the version in service, and no other; what windows of the one before it showed goes."""
+    def show_version(self, version: str | None) -> None:
+        """Show the version in service. When it changes, the figures of the last version's window are cleared."""
         if version != self._version:
             self._version = version
-            self._no_window()
+            self._clear_window()
         self.version_info.clear()
         if version is not None:
             self.version_info.labels(version).set(1)
 
-    def _no_window(self) -> None:
-        """Show no figure until a window is full: a 0 would look like a measured one, an old one would keep alarms ringing."""
+    def _clear_window(self) -> None:
+        """Show no figures until a window is full: a 0 would look measured, and an old figure would keep an alarm on."""
         self.unsure.set(math.nan)
         self.similarity.set(math.nan)
         self.drift.clear()

@@ -1,13 +1,12 @@
-"""`occustream-trainer serve`: how its flags become a running service."""
+"""`occustream-trainer serve`: makes the refresh service from its settings, and runs it."""
 
-import argparse
 import contextlib
 import fcntl
 import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,122 +14,152 @@ from pathlib import Path
 from consumer.errors import ConfigError
 from consumer.kafka.source import KafkaSource
 from consumer.process.http import HttpServer
-from trainer.prepare import TrainOptions
+from consumer.settings_loading import KafkaProperties, unknown_variables
+from trainer.options import TrainOptions
 from trainer.refresh.drift import DriftLimits, DriftMonitor
 from trainer.refresh.drift_reference import read_reference, write_reference
+from trainer.refresh.enriched_topic import EnrichedTopic
 from trainer.refresh.gate import GateLimits
+from trainer.refresh.labelled_topic import LabelledTopic
 from trainer.refresh.metrics import Metrics
 from trainer.refresh.service import RefreshPolicy, RefreshService
-from trainer.refresh.topic_thread import EnrichedWatch, LabelledIntake, Reading
-from trainer.refresh.watched_files import Watch
+from trainer.refresh.settings import ServeSettings
+from trainer.refresh.topic_thread import TopicThread
+from trainer.refresh.watched_files import WatchedFiles
 
 COLLECTED = "labelled.jsonl"
+"""The file of rows from the topic, in the state folder."""
 REFERENCE = "drift.json"
+"""The file of the reference for drift, in the state folder."""
 REJECTED, FAILED = 3, 1
 
 log = logging.getLogger("occustream")
 
 
-def serve(options: argparse.Namespace, train: TrainOptions) -> int:
-    """Run the service until SIGTERM or SIGINT, or with --once for one refresh at most; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    for noisy in ("httpx", "sentence_transformers", "transformers", "huggingface_hub"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    if (options.labelled_topic or options.enriched_topic) and not options.bootstrap_servers:
-        raise ConfigError("a topic needs --bootstrap-servers")
+def serve(settings: ServeSettings, train: TrainOptions) -> int:
+    """Run the service until SIGTERM or SIGINT, or with `once` for one refresh at most. Return the exit status.
+
+    Raises ConfigError, BrokerError, BackgroundFailed.
+    """
+    _start_logging()
+    for warning in unknown_variables(ServeSettings):
+        log.warning(warning)
     stop, metrics = threading.Event(), Metrics()
-    with _held(options.state), _stopped_by_signals(stop):
-        monitor = _monitor(options)
-        service = RefreshService(
-            replace(train, cache=options.state / "cache"),
-            RefreshPolicy(
-                every_s=options.every_s,
-                min_new=options.min_new,
-                min_interval_s=options.min_interval_s,
-                look_s=options.look_s,
-                keep=options.keep,
-            ),
-            GateLimits(ece=options.gate_ece, group_fall=options.gate_group_fall, seed=train.seed),
-            Watch(train.postings, train.onet, options.state, collected=options.state / COLLECTED, rules=train.rules),
-            metrics=metrics,
-            stop=stop.is_set,
-            drift=lambda: monitor.reasons,
-        )
-        intake = (
-            LabelledIntake(_source(options, "labelled"), options.state / COLLECTED, metrics) if options.labelled_topic else None
-        )
-        if options.once:
-            return _once(service, intake, stop)
-        readings = [Reading("labelled", intake)] if intake else []
-        if options.enriched_topic:
-            readings.append(Reading("enriched", _watch(options, monitor, service, metrics)))
-        _run(options, service, readings, metrics, stop)
+    with _lock_folder(settings.state), _set_on_signals(stop):
+        monitor = _make_monitor(settings)
+        service = _make_service(settings, train, monitor, metrics, stop)
+        labelled = _make_labelled_topic(settings, metrics)
+        if settings.once:
+            return _run_once(service, labelled, stop)
+        enriched = _make_enriched_topic(settings, monitor, service, metrics)
+        threads = [TopicThread("labelled", labelled)] if labelled else []
+        threads += [TopicThread("enriched", enriched)] if enriched else []
+        _run(settings, service, threads, metrics, stop)
     return 0
 
 
-def _once(service: RefreshService, intake: LabelledIntake | None, stop: threading.Event) -> int:
-    if intake:
+def _start_logging() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    for noisy in ("httpx", "sentence_transformers", "transformers", "huggingface_hub"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _run_once(service: RefreshService, labelled: LabelledTopic | None, stop: threading.Event) -> int:
+    """Read the topic of labelled postings to its end, refresh if there is a reason to, and return the exit status."""
+    if labelled:
         try:
-            intake.start()
-            intake.drain(stop.is_set)
+            labelled.start()
+            labelled.read_to_end(stop.is_set)
         finally:
-            intake.close()
-    outcome = service.turn(hold_back=False)
+            labelled.close()
+    outcome = service.refresh_if_due(respect_pauses=False)
     log.info("outcome: %s", outcome)
     return {"rejected": REJECTED, "failed": FAILED}.get(outcome, 0)
 
 
 def _run(
-    options: argparse.Namespace, service: RefreshService, readings: list[Reading], metrics: Metrics, stop: threading.Event
+    settings: ServeSettings, service: RefreshService, threads: Sequence[TopicThread], metrics: Metrics, stop: threading.Event
 ) -> None:
+    """Serve HTTP, read the topics and refresh, until `stop` is set."""
     http = HttpServer(
-        host=options.http_host, port=options.http_port, metrics=metrics.registry, live=service.live, ready=service.ready
+        host=settings.http_host, port=settings.http_port, metrics=metrics.registry, live=service.live, ready=service.ready
     )
 
     def check_background() -> None:
         http.check()
-        for reading in readings:
-            reading.check()
+        for thread in threads:
+            thread.check()
 
-    started: list[Reading] = []
+    started: list[TopicThread] = []
     http.start()
     log.info("watching; metrics at %s/metrics", http.address)
     try:
-        for reading in readings:
-            reading.start()
-            started.append(reading)
+        for thread in threads:
+            thread.start()
+            started.append(thread)
         service.run(stop.wait, check_background)
     finally:
-        for reading in started:
-            reading.stop()
+        for thread in started:
+            thread.stop()
         http.stop()
     log.info("stopped; goodbye")
 
 
-def _monitor(options: argparse.Namespace) -> DriftMonitor:
-    limits = DriftLimits(psi=options.drift_psi, unsure_rise=options.drift_unsure, similarity_fall=options.drift_similarity)
-    return DriftMonitor(options.drift_window, limits, read_reference(options.state / REFERENCE, events=options.drift_window))
+def _make_service(
+    settings: ServeSettings, train: TrainOptions, monitor: DriftMonitor, metrics: Metrics, stop: threading.Event
+) -> RefreshService:
+    policy = RefreshPolicy(
+        every_s=settings.every_s,
+        min_new=settings.min_new,
+        min_interval_s=settings.min_interval_s,
+        look_s=settings.look_s,
+        keep=settings.keep,
+    )
+    return RefreshService(
+        replace(train, cache=settings.state / "cache"),
+        policy,
+        GateLimits(ece=settings.gate_ece, group_fall=settings.gate_group_fall, seed=train.seed),
+        WatchedFiles(train.postings, train.onet, settings.state, collected=settings.state / COLLECTED, rules=train.rules),
+        metrics=metrics,
+        stop=stop.is_set,
+        drift=lambda: monitor.reasons,
+    )
 
 
-def _watch(options: argparse.Namespace, monitor: DriftMonitor, service: RefreshService, metrics: Metrics) -> EnrichedWatch:
-    remember = partial(write_reference, options.state / REFERENCE)
-    return EnrichedWatch(_source(options, "enriched"), monitor, lambda: service.version, metrics, remember=remember)
+def _make_monitor(settings: ServeSettings) -> DriftMonitor:
+    limits = DriftLimits(psi=settings.drift_psi, unsure_rise=settings.drift_unsure, similarity_fall=settings.drift_similarity)
+    return DriftMonitor(settings.drift_window, limits, read_reference(settings.state / REFERENCE, events=settings.drift_window))
 
 
-def _source(options: argparse.Namespace, kind: str) -> KafkaSource:
-    """Return a member of this service's own group for one of its topics; drift is measured on what comes from now on."""
-    properties = dict(options.kafka)
-    properties |= {"bootstrap.servers": options.bootstrap_servers, "group.id": f"{options.group_id}-{kind}"}
-    if kind == "enriched":
-        properties["auto.offset.reset"] = "latest"
-    else:
-        properties["enable.partition.eof"] = True  # --once ends there
-    return KafkaSource({"client.id": "occustream-trainer", **properties}, topic=getattr(options, f"{kind}_topic"))
+def _make_labelled_topic(settings: ServeSettings, metrics: Metrics) -> LabelledTopic | None:
+    """Return the topic of labelled postings, read from its beginning; None if there is none."""
+    if not settings.labelled_topic:
+        return None
+    # `read_to_end` needs to be told where the partitions end.
+    source = _make_source(settings, settings.labelled_topic, "labelled", {"enable.partition.eof": True})
+    return LabelledTopic(source, settings.state / COLLECTED, metrics)
+
+
+def _make_enriched_topic(
+    settings: ServeSettings, monitor: DriftMonitor, service: RefreshService, metrics: Metrics
+) -> EnrichedTopic | None:
+    """Return the topic of enriched events, read from now on; None if there is none."""
+    if not settings.enriched_topic:
+        return None
+    source = _make_source(settings, settings.enriched_topic, "enriched", {"auto.offset.reset": "latest"})
+    store = partial(write_reference, settings.state / REFERENCE)
+    return EnrichedTopic(source, monitor, lambda: service.version, metrics, store_reference=store)
+
+
+def _make_source(settings: ServeSettings, topic: str, group: str, own: KafkaProperties) -> KafkaSource:
+    """Return a member of a consumer group that reads this topic only."""
+    brokers: KafkaProperties = {"bootstrap.servers": settings.bootstrap_servers or "", "group.id": f"{settings.group_id}-{group}"}
+    return KafkaSource({"client.id": "occustream-trainer", **settings.kafka, **brokers, **own}, topic=topic)
 
 
 @contextlib.contextmanager
-def _held(state: Path) -> Iterator[None]:
-    """Keep the state folder to ourselves: two services would store the same rows twice. Raises ConfigError."""
+def _lock_folder(state: Path) -> Iterator[None]:
+    """Lock the state folder, so that no second service stores the same rows again. Raises ConfigError."""
     with contextlib.ExitStack() as stack:
         try:
             state.mkdir(parents=True, exist_ok=True)
@@ -144,8 +173,8 @@ def _held(state: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` on SIGTERM and SIGINT, where signals can be caught: in the main thread."""
+def _set_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Set `stop` on SIGTERM and SIGINT. Only the main thread can catch signals; elsewhere nothing is done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

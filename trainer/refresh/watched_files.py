@@ -1,21 +1,21 @@
-"""What there is to learn from, and what of it is new since the last refresh: files, and the memory of what was seen."""
+"""The files to learn from, and which of their rows are new since the last refresh."""
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
 
+from consumer.safe_files import replace_file
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
-from trainer.data.cleaned_titles import normalised
-from trainer.data.files import AS_USUAL, read_postings
+from trainer.data.cleaned_titles import cached_title_key
+from trainer.data.files import DEFAULT_RULES, read_postings
 from trainer.data.labels import LabelRules
-from trainer.data.onet import read_taxonomy, release_files
-from trainer.options import STARTER
+from trainer.data.onet import list_release_files, read_taxonomy
+from trainer.data.packaged import STARTER
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 Stamp = tuple[int, int]
@@ -23,8 +23,8 @@ Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What the last refresh was made of: how often each row was there, the O*NET release, when (seconds since 1970)."""
+class LastRefresh:
+    """The data of the last refresh: how often each row occurred, the O*NET release, and when it was (seconds since 1970)."""
 
     rows: Mapping[str, int] = field(default_factory=dict)
     onet: str = ""
@@ -32,97 +32,92 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What there is now: the files, their rows, and how many rows of each code are new."""
+class Snapshot:
+    """The data that there is now: the files, their rows, and how many rows of each code are new."""
 
     files: tuple[str, ...]
     rows: Mapping[str, int]
     new_codes: Mapping[str, int]
     onet: str
     unmatched: tuple[str, ...] = ()
-    """Folders and globs in which there is no file."""
+    """Folders and globs that no file matches."""
 
     @property
     def new_rows(self) -> int:
-        """How many rows the last refresh did not have."""
+        """The number of rows that the last refresh did not have."""
         return sum(self.new_codes.values())
 
 
-class Watch:
-    """Looks at the files; reads them again only when a time or size has changed."""
+class WatchedFiles:
+    """Looks for new rows in files. They are read again only when a time or size has changed."""
 
     def __init__(
-        self, postings: Sequence[str], onet: Path | None, state: Path, *, collected: Path, rules: LabelRules = AS_USUAL
+        self, postings: Sequence[str], onet: Path | None, state: Path, *, collected: Path, rules: LabelRules = DEFAULT_RULES
     ) -> None:
-        """Take file names, folders and globs; `collected` is the file of rows from the topic, which need not be there.
+        """Take file names, folders and globs. `collected` is the file of rows from the topic; it need not exist.
 
-        Rows are counted as a refresh by the same `rules` reads them: reject examples too, repeated postings once.
+        Rows are counted as a refresh by the same `rules` reads them: reject examples count, and a repeated posting counts once.
         """
         self._postings = postings
         self._onet = onet
         self._collected = collected
         self._rules = rules
         self._memory = state / "seen.json"
-        self.seen = _read_seen(self._memory)
+        self.last_refresh = _read_last_refresh(self._memory)
         self._stamps: dict[str, Stamp] | None = None
-        self._looked: tuple[Counter[str], dict[str, str], str] = Counter(), {}, ""
+        self._read: tuple[Counter[str], dict[str, str], str] = Counter(), {}, ""
 
-    def look(self) -> Look:
-        """Return what there is. Raises TableError, OSError for what cannot be read; it is read again at the next look."""
-        files, unmatched = self._files()
+    def look(self) -> Snapshot:
+        """Return the data that there is now. Raises TableError and OSError if it cannot be read; the next look reads it again."""
+        files, unmatched = self._find_files()
         if not files:
-            return Look((), {}, {}, "", unmatched)
-        release = release_files(self._onet) if self._onet else []
-        # Taken before reading: a file written to meanwhile is read once more.
+            return Snapshot((), {}, {}, "", unmatched)
+        rows, codes, onet = self._read_if_changed(files)
+        new_codes: Counter[str] = Counter()
+        for row, count in rows.items():
+            if (more := count - self.last_refresh.rows.get(row, 0)) > 0:
+                new_codes[codes[row]] += more
+        return Snapshot(tuple(files), rows, new_codes, onet, unmatched)
+
+    def _read_if_changed(self, files: Sequence[str]) -> tuple[Counter[str], dict[str, str], str]:
+        """Return how often each row occurs, the code of each, and the digest of the O*NET release."""
+        release = list_release_files(self._onet) if self._onet else []
+        # Stamps are taken before reading, so that a file that is written to meanwhile is read once more.
         watched = [*map(Path, (name for name in files if name != STARTER)), *release]
-        stamps = {str(path): _stamp(path) for path in watched}
+        stamps = {str(path): _read_stamp(path) for path in watched}
         if self._stamps != stamps:
             self._stamps = None
-            onet = _digest(release)
+            onet = _hash_files(release)
             labelled = read_postings(files, read_taxonomy(self._onet).names, rules=self._rules)
-            found = (*labelled.postings, *labelled.rejects)
-            names = [_name(posting) for posting in found]
-            codes = {name: posting.onet_code for name, posting in zip(names, found, strict=True)}
-            self._looked, self._stamps = (Counter(names), codes, onet), stamps
-        rows, codes, onet = self._looked
-        new_codes: Counter[str] = Counter()
-        for name, count in rows.items():
-            if (more := count - self.seen.rows.get(name, 0)) > 0:
-                new_codes[codes[name]] += more
-        return Look(tuple(files), rows, new_codes, onet, unmatched)
+            postings = (*labelled.postings, *labelled.rejects)
+            hashes = [_hash_row(posting) for posting in postings]
+            codes = {row: posting.onet_code for row, posting in zip(hashes, postings, strict=True)}
+            self._read, self._stamps = (Counter(hashes), codes, onet), stamps
+        return self._read
 
-    def remember(self, look: Look, *, at: float) -> None:
-        """Keep what a refresh was made of, also for the next process. Raises OSError."""
-        self.seen = Seen(rows=dict(look.rows), onet=look.onet, at=at)
-        write_whole(self._memory, json.dumps({"rows": self.seen.rows, "onet": look.onet, "at": at}))
+    def remember(self, found: Snapshot, *, at: float) -> None:
+        """Store the data of a refresh, also for the next process. Raises OSError."""
+        self.last_refresh = LastRefresh(rows=dict(found.rows), onet=found.onet, at=at)
+        with replace_file(self._memory) as staged:
+            staged.write_text(json.dumps({"rows": self.last_refresh.rows, "onet": found.onet, "at": at}), encoding="utf-8")
 
-    def _files(self) -> tuple[list[str], tuple[str, ...]]:
-        """Return the files there are, and the names given that stand for none."""
-        found = {given: _expanded(given) for given in self._postings}
+    def _find_files(self) -> tuple[list[str], tuple[str, ...]]:
+        """Return the files, and those of the given names that no file matches."""
+        found = {given: _expand_name(given) for given in self._postings}
         names = [name for files in found.values() for name in files]
         if self._collected.is_file() and self._collected.stat().st_size:
             names.append(str(self._collected))
         return list(dict.fromkeys(names)), tuple(given for given, files in found.items() if not files)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a small file; a reader finds the old text or the new one, also after a crash."""
-    staged = path.with_name(f".{path.name}.new")
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
-
-
-def _expanded(given: str) -> list[str]:
-    """Return the files of a name: of a folder those that can be read by their ending, of a glob what it matches."""
+def _expand_name(given: str) -> list[str]:
+    """Return the files of a name: those of a folder whose format is known, or those that a glob matches."""
     if given != STARTER and Path(given).is_dir():
         return sorted(str(path) for path in Path(given).iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
     return sorted(glob(given, recursive=True)) if has_magic(given) and not Path(given).exists() else [given]  # noqa: PTH207
 
 
-def _stamp(path: Path) -> Stamp:
+def _read_stamp(path: Path) -> Stamp:
     try:
         found = path.stat()
     except OSError as error:
@@ -130,8 +125,8 @@ def _stamp(path: Path) -> Stamp:
     return found.st_mtime_ns, found.st_size
 
 
-def _digest(paths: Iterable[Path]) -> str:
-    """Return the sha256 of files one after another; "" for none."""
+def _hash_files(paths: Iterable[Path]) -> str:
+    """Return one sha256 over all files; "" if there are none."""
     digest, read = hashlib.sha256(), False
     for path in paths:
         with path.open("rb") as file:
@@ -140,16 +135,18 @@ def _digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest() if read else ""
 
 
-def _name(posting: LabelledPosting) -> str:
-    """Return what a row is remembered by: its title, however spaced and capitalised, and its code."""
-    row = f"{normalised(posting.title)}\t{posting.onet_code}"
+def _hash_row(posting: LabelledPosting) -> str:
+    """Return the hash by which a row is remembered. It depends on the code and the title, but not on spaces and capitals."""
+    row = f"{cached_title_key(posting.title)}\t{posting.onet_code}"
     return hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _read_seen(path: Path) -> Seen:
-    """Return what was remembered; nothing where that cannot be read: then all rows count as new, which costs one refresh."""
+def _read_last_refresh(path: Path) -> LastRefresh:
+    """Return the stored data of the last refresh; if it cannot be read, none: all rows then count as new."""
     try:
         stored = json.loads(path.read_bytes())
-        return Seen(rows={str(k): int(v) for k, v in stored["rows"].items()}, onet=str(stored["onet"]), at=float(stored["at"]))
+        return LastRefresh(
+            rows={str(k): int(v) for k, v in stored["rows"].items()}, onet=str(stored["onet"]), at=float(stored["at"])
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Seen()
+        return LastRefresh()

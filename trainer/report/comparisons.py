@@ -1,23 +1,23 @@
-"""Sections of a report that compare and draw: figures in, HTML out. The names of splits are HTML already."""
+"""Sections of the report that compare and draw: figures in, HTML out. The names of splits are already HTML."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trainer.report import plots
-from trainer.report.page import figure, seconds, section, share, side, table, text
+from trainer.report.page import escape_text, figure, format_seconds, format_share, section, side_by_side, table
 
 Figures = dict[str, Any]
 Splits = Mapping[str, Figures]
-EACH = "no split has these figures: nothing was held out, or no posting was left to measure on."
-MEANT = {
+NO_FIGURES = "no split has these figures: nothing was held out, or no posting was left to measure on."
+ROWS_OF_SPLIT = {
     "random": "held-out postings",
     "title": "new titles (none of them was in training)",
 }
-BEST: dict[str, Callable[..., float]] = {
+BETTER: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("top_1", "top_3", "top_5", "macro_top_1"), max),
     **dict.fromkeys(("ece", "train_seconds", "score_seconds"), min),
 }
-"""Figures of which the greatest, or least, is best. What is accepted is not: its share and precision are a bargain."""
+"""Which value of a figure is best. Share and precision of what is accepted are a trade-off: neither has a best value."""
 COLUMNS = {
     "top_1": "top-1",
     "top_3": "top-3",
@@ -31,114 +31,136 @@ COLUMNS = {
 }
 
 
-def headline(splits: Splits) -> str:
+def render_headline(splits: Splits) -> str:
     """Return the main figures of each split in plain words."""
-    cards = [_card(name, figures) for name, figures in _with(splits, "summary").items() if "top_1" in figures["summary"]]
-    return section("In short", "", side(cards), missing=EACH)
+    cards = [
+        _render_card(name, figures) for name, figures in list_splits_with(splits, "summary") if "top_1" in figures["summary"]
+    ]
+    return section("In short", "", side_by_side(cards), missing=NO_FIGURES)
 
 
-def _card(name: str, figures: Figures) -> str:
-    it, ranges = figures["summary"], figures.get("intervals", {})
-    lines = [f"Of 100 {MEANT.get(name, 'held-out postings')}, {_of_100(it['top_1'])} get the right code first"]
-    lines[0] += f", {_of_100(it['top_5'])} within the first five."
-    if it.get("accept_share"):
-        said = f"{_of_100(it['accept_share'])} of 100 are accepted without a person; of 100 such, "
-        lines.append(f"{said}{_of_100(it.get('accept_precision', 0))} are right (promised: {_of_100(it.get('precision', 0.9))}).")
-    else:
-        lines.append("None is accepted without a person: no threshold kept the promised precision.")
-    if "macro_top_1" in it:
-        lines.append(
-            f"Where every occupation counts the same, rare ones as much as frequent ones: {_of_100(it['macro_top_1'])} of 100."
-        )
-    if "ece" in it:
-        lines.append(f"A stated probability is off by {100 * it['ece']:.1f} points on average (ECE{_range(ranges.get('ece'))}).")
-    big = f'<b class="big">{share(it["top_1"])}</b>top-1{_range(ranges.get("top_1"))}'
-    big += f'<br><b class="big">{share(it["top_5"])}</b>top-5{_range(ranges.get("top_5"))}'
-    rows = f'<p class="soft">{it["rows"]:,} postings of {it.get("categories", 0):,} categories were measured on.</p>'
+def _render_card(name: str, figures: Figures) -> str:
+    summary, intervals = figures["summary"], figures.get("intervals", {})
+    lines = _explain_summary(name, summary, intervals)
+    big = f'<b class="big">{format_share(summary["top_1"])}</b>top-1{_format_interval(intervals.get("top_1"))}'
+    big += f'<br><b class="big">{format_share(summary["top_5"])}</b>top-5{_format_interval(intervals.get("top_5"))}'
+    rows = f'<p class="soft">Measured on {summary["rows"]:,} postings of {summary.get("categories", 0):,} categories.</p>'
     return f'<div class="card"><h3>Split: {name}</h3>{big}{"".join(f"<p>{line}</p>" for line in lines)}{rows}</div>'
 
 
-def comparison(methods: Sequence[Figures]) -> str:
+def _explain_summary(name: str, summary: Figures, intervals: Figures) -> list[str]:
+    """Return the main figures of a split as sentences."""
+    of_100 = {figure: f"{100 * value:.0f}" for figure, value in summary.items() if isinstance(value, int | float)}
+    rows = ROWS_OF_SPLIT.get(name, "held-out postings")
+    lines = [f"Of 100 {rows}, {of_100['top_1']} get the right code first, {of_100['top_5']} within the first five."]
+    if summary.get("accept_share"):
+        accepted = f"{of_100['accept_share']} of 100 are accepted without a person; of 100 such, "
+        right, promised = of_100.get("accept_precision", "0"), of_100.get("precision", "90")
+        lines.append(f"{accepted}{right} are right (promised: {promised}).")
+    else:
+        lines.append("None is accepted without a person: no threshold kept the promised precision.")
+    if "macro_top_1" in summary:
+        lines.append(f"If every occupation counts the same, rare or frequent: {of_100['macro_top_1']} of 100.")
+    if "ece" in summary:
+        interval = _format_interval(intervals.get("ece"))
+        lines.append(f"A stated probability is off by {100 * summary['ece']:.1f} points on average (ECE{interval}).")
+    return lines
+
+
+def render_comparison(methods: Sequence[Figures]) -> str:
     """Return one table of all methods, the best figure of each split in bold."""
     shown = [name for name in COLUMNS if any(row.get(name) is not None for row in methods)]
     rows = [
-        [text(row.get("method", "-"), 60), text(row.get("split", "-"), 40), *(_cell(row, name, methods) for name in shown)]
+        [
+            escape_text(row.get("method", "-"), 60),
+            escape_text(row.get("split", "-"), 40),
+            *(_render_cell(row, name, methods) for name in shown),
+        ]
         for row in methods
     ]
     intro = (
-        "Shares of held-out postings. Macro: the mean over categories. ECE: how far stated probabilities are off. The best of a "
-        "split is in bold; small figures are 95 % intervals."
+        "Shares of held-out postings. Macro: the mean over categories. ECE: how far stated probabilities are off on average. The "
+        "best figure of each split is in bold. Small figures are 95 % intervals."
     )
     body = table(["method", "split", *(COLUMNS[name] for name in shown)], rows, numbers=2) if rows else ""
-    return section("Methods compared", intro, body, missing="one method was measured alone; nothing to compare it with.")
+    return section(
+        "Methods compared", intro, body, missing="only one method was measured, so there is nothing to compare it with."
+    )
 
 
-def _cell(row: Figures, name: str, methods: Sequence[Figures]) -> str:
+def _render_cell(row: Figures, name: str, methods: Sequence[Figures]) -> str:
     value, interval = row.get(name), (row.get("intervals") or {}).get(name)
-    words = seconds(value) if name.endswith("seconds") else share(value)
+    words = format_seconds(value) if name.endswith("seconds") else format_share(value)
     rivals = [other[name] for other in methods if other.get("split") == row.get("split") and other.get(name) is not None]
-    if len(rivals) > 1 and name in BEST and value == BEST[name](rivals):
+    if len(rivals) > 1 and name in BETTER and value == BETTER[name](rivals):
         words = f"<b>{words}</b>"
     return words + (f"<small>{100 * interval[0]:.1f}-{100 * interval[1]:.1f}</small>" if interval else "")
 
 
-def top_n(splits: Splits) -> str:
-    """Return how often the right code is among the first N."""
+def render_top_n(splits: Splits) -> str:
+    """Return how often the right code is among the first N suggestions."""
     tops = range(1, 11)
     series = {
         name: [(top, figures["summary"][f"top_{top}"]) for top in tops if f"top_{top}" in figures["summary"]]
-        for name, figures in _with(splits, "summary").items()
+        for name, figures in list_splits_with(splits, "summary")
     }
     found = {name: points for name, points in series.items() if points}
     if not found:
-        return section("Right among the first N", "", "", missing=EACH)
+        return section("Right among the first N", "", "", missing=NO_FIGURES)
     low = min(y for points in found.values() for _, y in points)
-    picture = plots.lines(
+    picture = plots.draw_lines(
         found,
         x="N best codes looked at",
         y="share right",
         y_range=(min(int(low * 10) / 10, 0.9), 1),
-        y_label=plots.percent,
+        y_label=plots.format_percent,
         x_ticks=tops,
     )
-    rows = [[str(top), *(share(dict(points).get(top)) for points in found.values())] for top in tops]
+    rows = [[str(top), *(format_share(dict(points).get(top)) for points in found.values())] for top in tops]
     values = table(["N", *found], rows, numbers=1)
-    body = side([f"<figure>{picture}</figure>", f"<figure>{values}</figure>"])
-    return section("Right among the first N", "What a person who looks at the first N suggestions finds.", body, missing=EACH)
+    body = side_by_side([f"<figure>{picture}</figure>", f"<figure>{values}</figure>"])
+    return section(
+        "Right among the first N",
+        "How often a person who looks at the first N suggestions finds the right code among them.",
+        body,
+        missing=NO_FIGURES,
+    )
 
 
-def bucket(splits: Splits) -> str:
-    """Return accuracy by how many training postings a category had."""
-    intro = "Top-1 of postings by how many training postings their occupation had, beside O*NET's own titles."
+def render_buckets(splits: Splits) -> str:
+    """Return accuracy by the number of training postings of a category."""
+    intro = "Accuracy by the number of training postings of the occupation. O*NET's own titles are not counted."
     return section(
         "By size of category",
         intro,
-        side(_bucket(name, f["by_bucket"]) for name, f in filled(splits, "by_bucket")),
-        missing=EACH,
+        side_by_side(_render_bucket(name, f["by_bucket"]) for name, f in list_splits_with(splits, "by_bucket")),
+        missing=NO_FIGURES,
     )
 
 
-def _bucket(name: str, rows: Sequence[Figures]) -> str:
+def _render_bucket(name: str, rows: Sequence[Figures]) -> str:
     if not any(row["rows"] for row in rows):
         return ""
     labels = [(row["train_rows"], f"n = {row['rows']:,}") for row in rows]
     series = {"top-1": [row.get("top_1") for row in rows], "top-5": [row.get("top_5") for row in rows]}
     empty = [row["train_rows"] for row in rows if not row["rows"]]
     note = f"No held-out postings with {', '.join(empty)} training postings." if empty else ""
-    picture = plots.bars(labels, series, x="training postings of the occupation", y="share right")
-    return figure(f"Split: {name}", picture, text(note))
+    picture = plots.draw_bars(labels, series, x="training postings of the occupation", y="share right")
+    return figure(f"Split: {name}", picture, escape_text(note))
 
 
-def major_group(splits: Splits) -> str:
-    """Return accuracy by major group of the SOC, as bars beside names."""
-    cards = [figure(f"Split: {name}", _groups(f["by_major_group"])) for name, f in filled(splits, "by_major_group")]
-    intro = "Dark: the right code first. Light: within the first five. At the right: both in per cent, and postings."
-    return section("By SOC major group", intro, side(cards), missing=EACH)
+def render_major_groups(splits: Splits) -> str:
+    """Return accuracy by SOC major group, as bars beside the groups' names."""
+    cards = [
+        figure(f"Split: {name}", _render_groups(f["by_major_group"])) for name, f in list_splits_with(splits, "by_major_group")
+    ]
+    intro = "Dark: the right code is first. Light: it is within the first five. At the right: both in per cent, and the postings."
+    return section("By SOC major group", intro, side_by_side(cards), missing=NO_FIGURES)
 
 
-def _groups(rows: Sequence[Figures]) -> str:
+def _render_groups(rows: Sequence[Figures]) -> str:
     return "".join(
-        f'<div class="group"><span>{text(row["code"], 12)} {text(row["name"], 60)}</span>'
+        f'<div class="group"><span>{escape_text(row["code"], 12)} {escape_text(row["name"], 60)}</span>'
         f"<span>{100 * row['top_1']:.0f} / {100 * row['top_5']:.0f} &nbsp; n = {row['rows']:,}</span></div>"
         f'<div class="bar"><i class="five" style="width:{100 * row["top_5"]:.1f}%"></i>'
         f'<i class="one" style="width:{100 * row["top_1"]:.1f}%"></i></div>'
@@ -146,20 +168,23 @@ def _groups(rows: Sequence[Figures]) -> str:
     )
 
 
-def calibration(splits: Splits) -> str:
+def render_reliability(splits: Splits) -> str:
     """Return reliability diagrams with counts."""
     cards = []
-    for name, figures in filled(splits, "reliability"):
+    for name, figures in list_splits_with(splits, "reliability"):
         bins = [(b["low"], b["high"], b["count"], b.get("right", 0.0)) for b in figures["reliability"]]
         if any(count for _, _, count, _ in bins):
-            cards.append(figure(f"Split: {name}", plots.reliability(bins)))
-    intro = "Bars on the dashed line: the model is right as often as it says. Above it is too modest, below it too sure."
-    return section("Are the probabilities honest?", intro, side(cards), missing=EACH)
+            cards.append(figure(f"Split: {name}", plots.draw_reliability(bins)))
+    intro = (
+        "Where a bar ends on the dashed line, the model is right as often as it states. Above the line it is too modest, below "
+        "it too sure."
+    )
+    return section("Are the probabilities honest?", intro, side_by_side(cards), missing=NO_FIGURES)
 
 
-def risk(splits: Splits) -> str:
-    """Return the error among the most confident rows against their share, with what is accepted."""
-    found = dict(filled(splits, "risk_coverage"))
+def render_risk(splits: Splits) -> str:
+    """Return the error among the most confident rows by their share, and the shares of the decisions."""
+    found = dict(list_splits_with(splits, "risk_coverage"))
     series = {name: [(row["coverage"], row["error"]) for row in figures["risk_coverage"]] for name, figures in found.items()}
     summaries = {name: figures.get("summary", {}) for name, figures in found.items()}
     marks = {
@@ -169,55 +194,48 @@ def risk(splits: Splits) -> str:
     }
     promised = {1 - it["precision"] for it in summaries.values() if "precision" in it}
     if not series:
-        return section("Fewer answers, fewer errors", "", "", missing=EACH)
+        return section("Fewer answers, fewer errors", "", "", missing=NO_FIGURES)
     level = promised.pop() if len(promised) == 1 else None
     most = max([y for curve in series.values() for _, y in curve] + [y for _, y in marks.values()] + [level or 0, 0.02])
-    picture = plots.lines(
+    picture = plots.draw_lines(
         series,
         x="share answered, most confident first",
         y="share wrong of these",
         x_range=(0, 1),
         y_range=(0, most * 1.08),
-        x_label=plots.percent,
-        y_label=plots.percent,
+        x_label=plots.format_percent,
+        y_label=plots.format_percent,
         marks=marks,
         level=level,
     )
     intro = (
-        "How many answers are wrong if only the surest are given. Ring: what is accepted. Dashed: the promised share of errors."
+        "How many answers are wrong if only the most confident are given. Ring: the accepted ones. Dashed: the promised share of "
+        "errors."
     )
-    body = side([f"<figure>{picture}</figure>", _decisions(summaries)])
-    return section("Fewer answers, fewer errors", intro, body, missing=EACH)
+    body = side_by_side([f"<figure>{picture}</figure>", _render_decisions(summaries)])
+    return section("Fewer answers, fewer errors", intro, body, missing=NO_FIGURES)
 
 
-def _decisions(summaries: Mapping[str, Figures]) -> str:
+def _render_decisions(summaries: Mapping[str, Figures]) -> str:
     names = {
         "accept_share": "accepted",
         "accept_precision": "right of the accepted",
         "precision": "promised",
-        "reachable_share": "could be accepted at that, with hindsight",
+        "reachable_share": "could be accepted at that precision, with hindsight",
         "review_share": "for review",
         "unclassified_share": "unclassified",
     }
     if any(it.get("reject_rows") for it in summaries.values()):
         names |= {"reject_accept_share": "reject examples accepted", "reject_unclassified_share": "reject examples unclassified"}
-    rows = [[words, *(share(it.get(name)) for it in summaries.values())] for name, words in names.items()]
-    note = "" if all("accept_precision" in it for it in summaries.values()) else "No ring where nothing is accepted."
+    rows = [[words, *(format_share(it.get(name)) for it in summaries.values())] for name, words in names.items()]
+    note = "" if all("accept_precision" in it for it in summaries.values()) else "There is no ring where nothing is accepted."
     return figure("Decisions", table(["", *summaries], rows, numbers=1), note)
 
 
-def _with(splits: Splits, part: str) -> dict[str, Figures]:
-    return {name: figures for name, figures in splits.items() if figures.get(part)}
+def list_splits_with(splits: Splits, part: str) -> list[tuple[str, Figures]]:
+    """Return the name and figures of each split that has this part."""
+    return [(name, figures) for name, figures in splits.items() if figures.get(part)]
 
 
-def filled(splits: Splits, part: str) -> list[tuple[str, Figures]]:
-    """Return the splits that have this part, with their names."""
-    return list(_with(splits, part).items())
-
-
-def _of_100(value: float) -> str:
-    return f"{100 * value:.0f}"
-
-
-def _range(interval: Sequence[float] | None) -> str:
+def _format_interval(interval: Sequence[float] | None) -> str:
     return f', <span class="soft">95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}</span>' if interval else ""

@@ -1,4 +1,4 @@
-"""The HTML that a report is put together from. All text goes through `text`: titles come from strangers."""
+"""The HTML elements of a report. All text must go through `escape_text`: titles come from strangers."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -51,53 +51,53 @@ overflow-wrap:anywhere}
 )
 
 
-def text(value: object, longest: int = LONGEST_TEXT) -> str:
-    """Return anything as HTML text of at most `longest` characters, without control characters."""
+def escape_text(value: object, longest: int = LONGEST_TEXT) -> str:
+    """Return a value as HTML text of at most `longest` characters, without control characters."""
     words = UNPRINTABLE.sub(" ", str(value)[: 2 * longest])
     return escape(words if len(words) <= longest else words[: longest - 1] + "…")
 
 
-def seconds(value: float | None) -> str:
-    """Return a time in words; "-" for none."""
+def format_seconds(value: float | None) -> str:
+    """Return a duration in words; "-" for None."""
     if value is None:
         return "-"
     return f"{int(value) // 60} min {int(value) % 60} s" if value >= 60 else f"{value:.3g} s"  # noqa: PLR2004 - a minute
 
 
-def share(value: float | None) -> str:
-    """Return a share as a percentage; "-" for none."""
+def format_share(value: float | None) -> str:
+    """Return a share as a percentage; "-" for None."""
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def page(title: str, body: str) -> str:
-    """Return a whole document that loads nothing and runs nothing."""
+def wrap_page(title: str, body: str) -> str:
+    """Return a whole document. It loads nothing and runs nothing."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
+        f"<title>{escape_text(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
     )
 
 
 def section(heading: str, intro: str, body: str, *, missing: str) -> str:
-    """Return a part of the page; without a body, its heading and why there is none."""
+    """Return a section of the page; if it has no body, its heading and why the body is missing."""
     shown = f"<p>{intro}</p>{body}" if body else f'<p class="missing">Not shown: {missing}</p>'
     return f"<section><h2>{heading}</h2>{shown}</section>"
 
 
-def side(parts: Iterable[str]) -> str:
-    """Return parts beside each other where there is room; nothing for none."""
+def side_by_side(parts: Iterable[str]) -> str:
+    """Return parts that stand beside each other if there is room; "" without parts."""
     found = "".join(parts)
     return f'<div class="side">{found}</div>' if found else ""
 
 
 def figure(caption: str, picture: str, below: str = "") -> str:
-    """Return a picture with its caption; `caption` and `below` are HTML already."""
+    """Return a picture with its caption; `caption` and `below` are already HTML."""
     return f"<figure><h3>{caption}</h3>{picture}{f'<figcaption>{below}</figcaption>' if below else ''}</figure>"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0, limit: int = 100, kind: str = "") -> str:
-    """Return a table of HTML cells, the first `limit` rows of it; columns from `numbers` on are right-aligned."""
+    """Return a table of HTML cells with at most `limit` rows; columns from number `numbers` on are aligned to the right."""
     cell = ["" if i < numbers else ' class="n"' for i in range(len(headings))]
     head = "".join(f"<th{c}>{heading}" for c, heading in zip(cell, headings, strict=True))
     body = "".join("<tr>" + "".join(f"<td{c}>{value}" for c, value in zip(cell, row, strict=True)) for row in rows[:limit])

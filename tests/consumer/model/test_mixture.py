@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from consumer.model.answers import Scored, group_code
-from consumer.model.mixture import LEVELS, Mixture, Parts, Queries, Tensors, blend
+from consumer.model.answers import Scored
+from consumer.model.mixture import Mixture, Parts, Tensors, blend
+from consumer.model.queries import Queries
 from consumer.model.serving_options import AS_TRAINED, Part, Switches
 from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
 from tests.support.tiny_model import (
@@ -307,15 +308,6 @@ def test_what_is_not_accepted_never_backs_off_to_the_whole_code(review_at: float
 def test_a_group_may_win_that_the_first_occupation_is_not_in() -> None:
     groups = family_scorer([0.2, 0.2, 0.2, 0.0001, 0.0001, 0.3998]).score(["any"])[0].groups
     assert [group.code for group in groups] == ["29-0000", "29-1000", "29-1140", "29-1141", "31-1131.00"]
-
-
-@pytest.mark.parametrize("code", ["11-1011.00", "15-1299.09", "53-7199.00"])
-def test_each_level_keeps_so_many_digits_of_a_code(code: str) -> None:
-    for digits, width in LEVELS:
-        group = group_code(code, width)
-        assert len(group) == 7
-        assert group.replace("-", "")[:digits] == code.replace("-", "")[:digits]
-        assert set(group.replace("-", "")[digits:]) <= {"0"}
 
 
 # ---- evidence ----------------------------------------------------------------------------------------------------------

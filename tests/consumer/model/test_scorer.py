@@ -15,7 +15,7 @@ from consumer.model.encoder import SentenceEncoder
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer, check_serveable
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from schemas.artifact import Calibration, Category, Decide, GoldenTitle, Mix
 from tests.support.tiny_model import CATEGORIES, LetterEncoder, manifest, tiny_scorer
 

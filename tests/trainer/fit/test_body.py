@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from schemas.text import MAX_BODY_CHARS, body_text
 from tests.conftest import Cli
 from tests.support.trainer_data import write_encoder, write_postings, write_release

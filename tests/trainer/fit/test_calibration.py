@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.mixture import Mixture, Queries, Tensors
+from consumer.model.mixture import Mixture, Tensors
+from consumer.model.queries import Queries
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 from tests.support.tiny_model import CATEGORIES, manifest, tiny_scorer
 from trainer.fit.calibration import (
@@ -19,15 +20,15 @@ from trainer.fit.calibration import (
     MIN_ROWS,
     NEVER,
     REJECT,
-    HeldOut,
-    best_known_prior,
-    best_mix,
-    best_scale,
+    HeldOutParts,
     calibrate,
-    together,
-    with_best_body,
+    choose_body_weight,
+    choose_known_prior,
+    choose_mix_weights,
+    choose_scale,
+    compute_held_out_parts,
+    join_held_out_parts,
 )
-from trainer.fit.calibration import held_out as of_mixture
 
 CPU = torch.device("cpu")
 MIX = Mix(scale=2.0)
@@ -52,9 +53,9 @@ def queries_of(postings: Postings, keys: Sequence[str] | None = None) -> tuple[Q
     return Queries(rows, None, keys or [f"new {i}" for i in range(len(postings))]), labels
 
 
-def held_out(postings: Postings, keys: Sequence[str] | None = None, mixed: Mixture | None = None) -> HeldOut:
+def held_out(postings: Postings, keys: Sequence[str] | None = None, mixed: Mixture | None = None) -> HeldOutParts:
     """What a mixture, of TWO if no other is given, says of them."""
-    return of_mixture(mixed or mixture(), *queries_of(postings, keys))
+    return compute_held_out_parts(mixed or mixture(), *queries_of(postings, keys))
 
 
 def decided(postings: Postings, calibration: Calibration) -> dict[str, list[bool]]:
@@ -130,19 +131,19 @@ def directions(count: int, dim: int) -> torch.Tensor:
 def test_scale_and_sharpness_are_the_likeliest_ones() -> None:
     rows = directions(20_000, 3)
     mixed = mixture(CATEGORIES, mix=Mix(scale=8.0))
-    data = of_mixture(mixed, Queries(rows, None, [f"new {i}" for i in range(len(rows))]), drawn(rows, 12))
-    assert best_scale(data.parts.title, data) == pytest.approx(12, abs=1)
+    data = compute_held_out_parts(mixed, Queries(rows, None, [f"new {i}" for i in range(len(rows))]), drawn(rows, 12))
+    assert choose_scale(data.parts.title, data) == pytest.approx(12, abs=1)
     assert calibrate(mixed.mix, data, precision=0.9).new.sharpness == pytest.approx(12 / 8, abs=0.1)
 
 
-def with_parts(queries: torch.Tensor, right: str, labels: torch.Tensor) -> tuple[Mixture, HeldOut]:
+def with_parts(queries: torch.Tensor, right: str, labels: torch.Tensor) -> tuple[Mixture, HeldOutParts]:
     """Exemplars and lines beside the titles; `right` knows the labels, the other says category 0, which is never right."""
     line = torch.eye(3)[labels if right == "line_weight" else torch.zeros_like(labels)]
     voters = tuple(KnownTitle(title=str(i), category=i if right == "exemplar_weight" else 0, weight=1) for i in range(3))
     vote = Exemplars(count=3, neighbours=1, temperature=0.1)
     tensors = Tensors(CATEGORIES, torch.eye(3), torch.eye(3), torch.eye(3), voters)
     mixed = Mixture(tensors, Mix(scale=8.0), vote, CPU)
-    return mixed, of_mixture(mixed, Queries(queries, line, ["?"] * len(labels)), labels)
+    return mixed, compute_held_out_parts(mixed, Queries(queries, line, ["?"] * len(labels)), labels)
 
 
 @pytest.mark.parametrize("right", ["exemplar_weight", "line_weight"])
@@ -150,7 +151,7 @@ def test_a_useless_part_gets_no_weight_and_the_one_that_knows_gets_most(right: s
     labels = 1 + torch.arange(90) % 2
     doubtful = torch.nn.functional.normalize(torch.eye(3)[labels] + 0.9 * torch.eye(3)[3 - labels], dim=1)
     mixed, data = with_parts(doubtful, right, labels)
-    mix = best_mix(mixed.mix, data)
+    mix = choose_mix_weights(mixed.mix, data)
     useless = {"exemplar_weight", "line_weight"} - {right}
     assert getattr(mix, useless.pop()) == 0
     assert getattr(mix, right) == 0.7
@@ -158,29 +159,29 @@ def test_a_useless_part_gets_no_weight_and_the_one_that_knows_gets_most(right: s
 
 
 def test_parts_that_are_not_there_get_no_weight() -> None:
-    mix = best_mix(MIX, held_out([(0.99, True)] * 40))
+    mix = choose_mix_weights(MIX, held_out([(0.99, True)] * 40))
     assert (mix.title_weight, mix.exemplar_weight, mix.line_weight) == (1, 0, 0)
 
 
 @pytest.mark.parametrize(("right", "prior"), [(True, min(KNOWN_PRIORS)), (False, max(KNOWN_PRIORS))])
 def test_exact_titles_weigh_as_much_as_they_are_right(right: bool, prior: float) -> None:
     mix = Mix(scale=2.0, known_prior=3.0)
-    assert best_known_prior(mix, held_out([(0.75, right)] * 40, ["met"] * 40)) == prior
-    assert best_known_prior(mix, held_out([(0.75, right)] * 40)) == DEFAULT_KNOWN_PRIOR, "none of them was met"
+    assert choose_known_prior(mix, held_out([(0.75, right)] * 40, ["met"] * 40)) == prior
+    assert choose_known_prior(mix, held_out([(0.75, right)] * 40)) == DEFAULT_KNOWN_PRIOR, "none of them was met"
 
 
-def with_bodies(bodies: torch.Tensor, labels: torch.Tensor) -> HeldOut:
+def with_bodies(bodies: torch.Tensor, labels: torch.Tensor) -> HeldOutParts:
     """Titles that say nothing, and bodies `(n, 3)`."""
     mixed = Mixture(Tensors(CATEGORIES, torch.eye(3), body=torch.eye(3)), Mix(scale=8.0), None, CPU)
     keys = [f"new {i}" for i in range(len(labels))]
-    return of_mixture(mixed, Queries(torch.full((len(labels), 3), 3**-0.5), None, keys, bodies), labels)
+    return compute_held_out_parts(mixed, Queries(torch.full((len(labels), 3), 3**-0.5), None, keys, bodies), labels)
 
 
 def test_a_body_weighs_as_much_as_it_is_right() -> None:
     labels = torch.arange(120) % 3
-    assert with_best_body(Mix(scale=8.0), with_bodies(torch.eye(3)[labels], labels)).body_weight == max(BODY_WEIGHTS)
-    assert with_best_body(Mix(scale=8.0), with_bodies(torch.eye(3)[(labels + 1) % 3], labels)).body_weight == 0
-    assert with_best_body(Mix(scale=8.0), with_bodies(torch.zeros(120, 3), labels)).body_weight == 0, "nobody has one"
+    assert choose_body_weight(Mix(scale=8.0), with_bodies(torch.eye(3)[labels], labels)).body_weight == max(BODY_WEIGHTS)
+    assert choose_body_weight(Mix(scale=8.0), with_bodies(torch.eye(3)[(labels + 1) % 3], labels)).body_weight == 0
+    assert choose_body_weight(Mix(scale=8.0), with_bodies(torch.zeros(120, 3), labels)).body_weight == 0, "nobody has one"
 
 
 def test_postings_with_a_body_are_calibrated_on_their_own_and_titles_as_if_there_were_none() -> None:
@@ -197,7 +198,7 @@ def test_postings_with_a_body_are_calibrated_on_their_own_and_titles_as_if_there
 
 def test_what_several_models_said_is_judged_as_if_one_had() -> None:
     first, second = held_out([(0.99, True)] * 3, ["met", "a", "b"]), held_out([(0.75, False)] * 2, ["c", "d"])
-    both = together([first, second])
+    both = join_held_out_parts([first, second])
     assert torch.equal(both.labels, torch.cat((first.labels, second.labels)))
     assert torch.equal(both.parts.title, torch.cat((first.parts.title, second.parts.title)))
     assert both.parts.known.tolist() == [True, False, False, False, False]
@@ -219,7 +220,7 @@ def test_postings_that_no_category_fits_count_as_wrong_and_have_no_part_in_likel
     assert fitted.new.accept_at <= 1
     assert spoilt.new.accept_at == NEVER
     assert spoilt.new.sharpness == fitted.new.sharpness
-    assert best_mix(MIX, rejected) == best_mix(MIX, held_out(sure))
+    assert choose_mix_weights(MIX, rejected) == choose_mix_weights(MIX, held_out(sure))
 
 
 def test_what_is_fitted_is_what_a_manifest_holds() -> None:

@@ -17,7 +17,7 @@ from tests.conftest import needs_model
 pytest.importorskip("accelerate", reason="fine-tuning needs accelerate and datasets")
 pytest.importorskip("datasets", reason="fine-tuning needs accelerate and datasets")
 
-from trainer.fit.category_embeddings import Rows, weighted_sums
+from trainer.fit.category_embeddings import EmbeddedRows, weighted_sums
 from trainer.fit.category_loss import BATCH, BucketSampler, Task
 from trainer.fit.finetune import finetune
 
@@ -30,7 +30,7 @@ LABELS = torch.arange(len(TITLES)) // 4
 
 @pytest.fixture(scope="module")
 def start(encoder: SentenceEncoder) -> torch.Tensor:
-    rows = Rows(encoder.encode(TITLES), LABELS, torch.ones(len(TITLES)))
+    rows = EmbeddedRows(encoder.encode(TITLES), LABELS, torch.ones(len(TITLES)))
     return torch.nn.functional.normalize(weighted_sums(rows, 5)[0], dim=1)
 
 

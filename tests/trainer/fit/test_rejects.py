@@ -17,19 +17,28 @@ from schemas.artifact import Mix
 from tests.support.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from tests.trainer.fit.test_calibration import MIX, decided, held_out, mixture, queries_of
 from trainer.__main__ import main
-from trainer.fit.calibration import NEVER, REJECT, HeldOut, best_known_prior, best_mix, best_scale, calibrate, together
-from trainer.fit.calibration import held_out as of_mixture
-from trainer.measure.rejects import reject_figures
+from trainer.fit.calibration import (
+    NEVER,
+    REJECT,
+    HeldOutParts,
+    calibrate,
+    choose_known_prior,
+    choose_mix_weights,
+    choose_scale,
+    compute_held_out_parts,
+    join_held_out_parts,
+)
+from trainer.measure.figures import reject_figures
 
 COSINES = st.sampled_from([0.99, 0.9, 0.8, 0.75, 0.72])
 REJECTS = [(f"Great job {word}", "Unclassified") for word in "abcdefghijklmnopqrstuvwxyz"]
 NEW = [(f"Prompt {word}", "15-9999.00", "Prompt Engineers") for word in "abcdefghijklmnopqrstuvwxyz"]
 
 
-def with_rejects(data: HeldOut, cosines: list[float], key: str | None = None) -> HeldOut:
+def with_rejects(data: HeldOutParts, cosines: list[float], key: str | None = None) -> HeldOutParts:
     """The postings, and behind them reject examples of these cosines with category 0."""
     more = held_out([(cosine, False) for cosine in cosines], [key or f"reject {i}" for i in range(len(cosines))])
-    return together([data, replace(more, labels=torch.full_like(more.labels, REJECT))])
+    return join_held_out_parts([data, replace(more, labels=torch.full_like(more.labels, REJECT))])
 
 
 @given(
@@ -49,16 +58,16 @@ def test_a_reject_example_counts_as_wrong_in_the_promise(
 def test_a_reject_example_has_no_part_in_any_likelihood(postings: list[tuple[float, bool]], rejects: list[float]) -> None:
     plain, mix = held_out(postings, ["met"] * len(postings)), Mix(scale=2.0, known_prior=3.0)
     data = with_rejects(plain, rejects, "met")
-    assert best_scale(data.parts.title, data) == best_scale(plain.parts.title, plain)
-    assert best_mix(mix, data) == best_mix(mix, plain)
-    assert best_known_prior(mix, data) == best_known_prior(mix, plain)
+    assert choose_scale(data.parts.title, data) == choose_scale(plain.parts.title, plain)
+    assert choose_mix_weights(mix, data) == choose_mix_weights(mix, plain)
+    assert choose_known_prior(mix, data) == choose_known_prior(mix, plain)
     assert calibrate(mix, data, precision=0.9).known.sharpness == calibrate(mix, plain, precision=0.9).known.sharpness
 
 
 def test_a_reject_example_takes_no_weight_from_the_postings_of_its_title() -> None:
     queries, labels = queries_of([(0.9, True)] * 4, ["new", "new", "new", "other"])
     labels[1:3] = REJECT
-    weights = of_mixture(mixture(), queries, labels).weights
+    weights = compute_held_out_parts(mixture(), queries, labels).weights
     assert weights[labels != REJECT].tolist() == [1, 1]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.soc import MAJOR_GROUPS
-from trainer.measure import figures
+from trainer.measure import calibration_figures, figures
 from trainer.measure.predictions import Predictions
 
 CODES = ("29-1141.00", "29-1141.01", "29-1229.00", "15-1252.00")
@@ -94,7 +94,7 @@ def test_of_equal_probabilities_the_first_category_leads() -> None:
 @settings(max_examples=60, deadline=None)
 @given(p=any_predictions())
 def test_no_input_makes_a_figure_that_json_lacks_or_a_share_beyond_one(p: Predictions) -> None:
-    found = figures.everything(p, seed=1)
+    found = figures.compute_figures(p, seed=1)
     json.dumps(found, allow_nan=False)
     shares = [v for name, v in found["summary"].items() if name.startswith(("top_", "macro", "ece")) or name.endswith("share")]
     assert all(0 <= value <= 1 for value in shares)
@@ -105,7 +105,7 @@ def test_no_input_makes_a_figure_that_json_lacks_or_a_share_beyond_one(p: Predic
 @settings(max_examples=60, deadline=None)
 @given(p=any_predictions())
 def test_coverage_rises_to_all_rows_and_ends_at_the_error_of_all(p: Predictions) -> None:
-    curve = figures.risk_coverage(p, points=7)
+    curve = calibration_figures.risk_coverage(p, points=7)
     coverage = [row["coverage"] for row in curve]
     assert coverage == sorted(set(coverage))
     assert len(curve) <= 7
@@ -115,7 +115,7 @@ def test_coverage_rises_to_all_rows_and_ends_at_the_error_of_all(p: Predictions)
 
 
 def test_rows_of_one_probability_are_covered_together() -> None:
-    curve = figures.risk_coverage(predictions([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4], [0.6, 0.4]], [0, 0, 1, 1]))
+    curve = calibration_figures.risk_coverage(predictions([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4], [0.6, 0.4]], [0, 0, 1, 1]))
     assert [(row["coverage"], row["error"]) for row in curve] == [(0.25, 0.0), (1.0, 0.5)]
 
 
@@ -144,25 +144,25 @@ def test_intervals_do_not_depend_on_how_many_rounds_are_drawn_at_once(monkeypatc
 
 
 def test_a_category_falls_into_the_bucket_of_its_training_rows() -> None:
-    found = figures.by_bucket(predictions(FOUR, [0, 1, 2, 3], train_counts=[0, 4, 5, 50]))
+    found = figures.bucket_figures(predictions(FOUR, [0, 1, 2, 3], train_counts=[0, 4, 5, 50]))
     assert [(b["train_rows"], b["categories"], b["rows"], b.get("top_1")) for b in found] == [
         ("0", 1, 1, 1.0), ("1-4", 1, 1, 1.0), ("5-9", 1, 1, 0.0), ("10-49", 0, 0, None), ("50+", 1, 1, 1.0)
     ]  # fmt: skip
 
 
 def test_a_major_group_is_the_first_two_digits_of_a_code() -> None:
-    found = figures.by_major_group(predictions(FOUR, [0, 1, 2, 3]))
+    found = figures.group_figures(predictions(FOUR, [0, 1, 2, 3]))
     assert [(g["code"], g["rows"], g["top_1"]) for g in found] == [("15", 1, 1.0), ("29", 3, 0.6667)]
     assert found[0]["name"] == "Computer and Mathematical"
     assert found[1]["probability"] == pytest.approx((0.7 + 0.5 + 0.4) / 3, abs=1e-4)
 
 
 def test_a_group_that_soc_lacks_has_no_name() -> None:
-    assert figures.by_major_group(predictions([[1.0]], [0], codes=["99-0000.00"]))[0]["name"] == ""
+    assert figures.group_figures(predictions([[1.0]], [0], codes=["99-0000.00"]))[0]["name"] == ""
 
 
 def test_a_category_without_held_out_rows_is_not_listed() -> None:
-    found = figures.by_category(predictions(FOUR, [0, 2, 2, 0], train_counts=[7, 1, 2, 3]))
+    found = figures.category_figures(predictions(FOUR, [0, 2, 2, 0], train_counts=[7, 1, 2, 3]))
     assert [(c["code"], c["train_rows"], c["rows"], c["top_1"], c["top_5"]) for c in found] == [
         ("29-1141.00", 7, 2, 0.5, 1.0), ("29-1229.00", 2, 2, 0.0, 1.0)
     ]  # fmt: skip
@@ -178,7 +178,7 @@ def test_worst_pairs_come_by_count_with_the_surest_as_the_example() -> None:
 
 
 def test_reliability_sets_what_is_said_beside_what_is_right() -> None:
-    found = figures.reliability(predictions([[0.8, 0.2], [0.9, 0.1], [1.0, 0.0], [0.5, 0.5]], [0, 1, 0, 0]), bins=4)
+    found = calibration_figures.reliability(predictions([[0.8, 0.2], [0.9, 0.1], [1.0, 0.0], [0.5, 0.5]], [0, 1, 0, 0]), bins=4)
     assert found[:2] == [{"low": 0.0, "high": 0.25, "count": 0}, {"low": 0.25, "high": 0.5, "count": 0}]
     assert found[2] == {"low": 0.5, "high": 0.75, "count": 1, "probability": 0.5, "right": 1.0}
     assert found[3] == {"low": 0.75, "high": 1.0, "count": 3, "probability": 0.9, "right": 0.6667}
@@ -193,7 +193,7 @@ def test_probabilities_are_summed_over_the_codes_of_a_group() -> None:
 @settings(max_examples=60, deadline=None)
 @given(p=any_predictions(), count=st.integers(0, 14))
 def test_samples_are_half_right_and_half_wrong_where_there_are_so_many(p: Predictions, count: int) -> None:
-    found = figures.samples(p, 5, count)
+    found = figures.pick_samples(p, 5, count)
     right = int(p.within(1).sum())
     assert sum(s["right"] for s in found) == min(right, count - count // 2)
     wrong = [s["probability"] for s in found if not s["right"]]
@@ -209,7 +209,7 @@ def test_sizes_that_do_not_fit_are_refused(field: str, value: object) -> None:
 
 
 def test_no_rows_have_no_figures() -> None:
-    found = figures.everything(predictions([], []), seed=0)
+    found = figures.compute_figures(predictions([], []), seed=0)
     assert found["summary"] == {"rows": 0, "categories": 0, "precision": 0.9}
     assert found["intervals"] == {}
     assert not any(found[name] for name in ("by_major_group", "by_category", "worst_pairs", "risk_coverage", "rollup", "samples"))

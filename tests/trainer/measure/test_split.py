@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.support.tiny_model  # noqa: F401 - sets the pace of hypothesis
-from trainer.measure.split import held_out, three_ways
+from trainer.measure.split import hold_out, split_three_ways
 
 rows = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("uvwxyz")), max_size=60)
 shares = st.floats(0.01, 0.99)
@@ -17,7 +17,7 @@ seeds = st.integers(0, 2**32)
 @given(rows, shares, seeds, st.sampled_from(["random", "title"]))
 def test_a_split_depends_on_nothing_but_the_seed(drawn: list[tuple[str, str]], share: float, seed: int, kind: str) -> None:
     labels, titles = [label for label, _ in drawn], [title for _, title in drawn]
-    first, second = (held_out(labels, titles, share=share, seed=seed, kind=kind) for _ in range(2))
+    first, second = (hold_out(labels, titles, share=share, seed=seed, kind=kind) for _ in range(2))
     assert first == second
     assert len(first) == len(drawn)
 
@@ -25,7 +25,7 @@ def test_a_split_depends_on_nothing_but_the_seed(drawn: list[tuple[str, str]], s
 @given(rows, shares, seeds)
 def test_a_random_split_leaves_every_label_a_row_to_learn_from(drawn: list[tuple[str, str]], share: float, seed: int) -> None:
     labels = [label for label, _ in drawn]
-    held = held_out(labels, ["" for _ in drawn], share=share, seed=seed)
+    held = hold_out(labels, ["" for _ in drawn], share=share, seed=seed)
     kept = Counter(label for label, out in zip(labels, held, strict=True) if not out)
     assert set(kept) == set(labels)
     for label, count in Counter(labels).items():
@@ -35,7 +35,7 @@ def test_a_random_split_leaves_every_label_a_row_to_learn_from(drawn: list[tuple
 @given(rows, shares, seeds)
 def test_a_title_split_puts_no_title_on_both_sides(drawn: list[tuple[str, str]], share: float, seed: int) -> None:
     titles = [title for _, title in drawn]
-    held = held_out(["" for _ in drawn], titles, share=share, seed=seed, kind="title")
+    held = hold_out(["" for _ in drawn], titles, share=share, seed=seed, kind="title")
     sides = {title: {out for other, out in zip(titles, held, strict=True) if other == title} for title in titles}
     assert all(len(side) == 1 for side in sides.values())
     assert sum(side == {True} for side in sides.values()) == round(share * len(sides))
@@ -44,20 +44,20 @@ def test_a_title_split_puts_no_title_on_both_sides(drawn: list[tuple[str, str]],
 @pytest.mark.parametrize("rows_per_label", [2, 3, 7, 1_000])
 def test_the_share_is_right_on_average_for_small_and_large_labels(rows_per_label: int) -> None:
     labels = [row // rows_per_label for row in range(20_000)]
-    held = held_out(labels, [""] * len(labels), share=0.2, seed=0)
+    held = hold_out(labels, [""] * len(labels), share=0.2, seed=0)
     assert sum(held) / len(held) == pytest.approx(0.2, abs=0.01)
 
 
 def test_another_seed_holds_out_other_rows() -> None:
     labels, titles = ["a"] * 100, [str(row) for row in range(100)]
     for kind in ("random", "title"):
-        assert held_out(labels, titles, share=0.5, seed=0, kind=kind) != held_out(labels, titles, share=0.5, seed=1, kind=kind)
+        assert hold_out(labels, titles, share=0.5, seed=0, kind=kind) != hold_out(labels, titles, share=0.5, seed=1, kind=kind)
 
 
 @given(rows, seeds, st.sampled_from(["random", "title", "digest"]))
 def test_what_is_measured_on_is_not_calibrated_on(drawn: list[tuple[str, str]], seed: int, kind: str) -> None:
     labels, titles = [label for label, _ in drawn], [title for _, title in drawn]
-    tested, calibrating = three_ways(labels, titles, [], holdout=0.3, calibration=0.4, rounds=2, seed=seed, kind=kind)
-    assert tested == held_out(labels, titles, share=0.3, seed=seed, kind=kind)
+    tested, calibrating = split_three_ways(labels, titles, [], holdout=0.3, calibration=0.4, rounds=2, seed=seed, kind=kind)
+    assert tested == hold_out(labels, titles, share=0.3, seed=seed, kind=kind)
     assert len(calibrating) == 2
     assert all(sum(row) <= 1 for row in zip(tested, *calibrating, strict=True))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import EnrichedPosting, JobPosting, ModelInfo, OccupationMatch
-from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, Window, drifted, psi, shifts
+from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, Window, explain_drift, measure_shifts, psi
 from trainer.refresh.drift_reference import read_reference, write_reference
 
 LIMITS = DriftLimits()
@@ -82,9 +82,9 @@ def test_an_event_without_occupations_is_passed_over_and_nothing_has_no_figures(
 
 def test_each_way_of_drifting_has_its_sentence() -> None:
     usual = window(*[event()] * 5, *[event(COOK)] * 5)
-    assert drifted(usual, usual, LIMITS) == []
+    assert explain_drift(usual, usual, LIMITS) == []
     moved = window(*[event(COOK, score=0.5, decision="review")] * 10)
-    reasons = drifted(moved, usual, LIMITS)
+    reasons = explain_drift(moved, usual, LIMITS)
     assert [reason.split(":")[0].split(" rose")[0].split(" fell")[0] for reason in reasons] == [
         "the mix by group moved",
         "the mix by code moved",
@@ -97,13 +97,13 @@ def test_each_way_of_drifting_has_its_sentence() -> None:
 
 def test_better_is_no_drift() -> None:
     weak, strong = window(*[event(score=0.3, decision="review")] * 4), window(*[event(score=0.9)] * 4)
-    assert drifted(strong, weak, LIMITS) == []
+    assert explain_drift(strong, weak, LIMITS) == []
 
 
 def test_many_rare_codes_are_one_bin() -> None:
     reference = window(*[event()] * 800, *[event(f"35-{i:04d}.00") for i in range(200)])
     others = window(*[event()] * 800, *[event(f"35-{i:04d}.00") for i in range(1000, 1200)])
-    assert shifts(others, reference) == {"group": 0.0, "code": pytest.approx(0.0)}
+    assert measure_shifts(others, reference) == {"group": 0.0, "code": pytest.approx(0.0)}
 
 
 def test_the_first_full_window_of_a_version_is_what_later_ones_are_compared_with() -> None:

@@ -9,21 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.measure.predictions import Predictions
-from trainer.measure.split import held_out
-from trainer.refresh.gate import GateLimits, Measured, from_manifest, judge, measured
+from trainer.measure.split import hold_out
+from trainer.refresh.gate import GateLimits, TrialOutcome, judge, make_outcome, read_outcome
 
 LIMITS = GateLimits()
 CODES = ("29-1141.00", "35-2014.00")
 HITS = st.lists(st.tuples(st.sampled_from(["11", "29", "53"]), st.booleans()), min_size=1, max_size=200)
 
 
-def outcome(*hits: bool, group: str = "29", ece: float = 0.01, first: int = 0) -> Measured:
-    return Measured({first + row: (group, hit) for row, hit in enumerate(hits)}, ece)
+def outcome(*hits: bool, group: str = "29", ece: float = 0.01, first: int = 0) -> TrialOutcome:
+    return TrialOutcome({first + row: (group, hit) for row, hit in enumerate(hits)}, ece)
 
 
-def mixed(**groups: Sequence[bool]) -> Measured:
+def mixed(**groups: Sequence[bool]) -> TrialOutcome:
     rows = [(name[1:], hit) for name, hits in groups.items() for hit in hits]
-    return Measured(dict(enumerate(rows)), 0.01)
+    return TrialOutcome(dict(enumerate(rows)), 0.01)
 
 
 def right(count: int, of: int) -> list[bool]:
@@ -47,27 +47,27 @@ def said(labels: Sequence[int], predicted: Sequence[int], confidence: float = 0.
 @settings(deadline=None)
 @given(HITS)
 def test_a_candidate_that_does_the_same_passes(hits: list[tuple[str, bool]]) -> None:
-    same = Measured(dict(enumerate(hits)), 0.01)
+    same = TrialOutcome(dict(enumerate(hits)), 0.01)
     assert judge(same, same, limits=LIMITS).passed
 
 
 @settings(deadline=None)
 @given(HITS)
 def test_with_nothing_in_service_everything_passes_and_the_figures_are_kept(a: list[tuple[str, bool]]) -> None:
-    verdict = judge(Measured(dict(enumerate(a)), 0.7), None, limits=LIMITS, in_service=False, lost=["never mind"])
+    verdict = judge(TrialOutcome(dict(enumerate(a)), 0.7), None, limits=LIMITS, in_service=False, lost=["never mind"])
     assert (verdict.passed, verdict.reasons, verdict.figures["ece"]) == (True, (), 0.7)
 
 
 @settings(deadline=None)
 @given(HITS)
 def test_what_a_manifest_keeps_comes_back_whole(hits: list[tuple[str, bool]]) -> None:
-    made = Measured({2**32 - 1 - row: hit for row, hit in enumerate(hits)}, 0.0123)
-    assert from_manifest({"gate": json.loads(json.dumps(made.stored()))}) == made
+    made = TrialOutcome({2**32 - 1 - row: hit for row, hit in enumerate(hits)}, 0.0123)
+    assert read_outcome({"gate": json.loads(json.dumps(made.to_manifest()))}) == made
 
 
 @pytest.mark.parametrize("training", [{}, {"gate": None}, {"gate": {"names": "?"}}, {"gate": {"names": "AAAA", "hits": 1}}])
 def test_a_manifest_without_a_whole_trial_has_none(training: dict[str, object]) -> None:
-    assert from_manifest(training) is None
+    assert read_outcome(training) is None
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_group_may_fall_as_far_as_its_limit() -> None:
 
 def test_only_rows_that_both_held_out_are_compared() -> None:
     before = outcome(*right(60, 60))
-    now = Measured({**outcome(*right(60, 60)).rows, **outcome(*right(0, 50), first=100).rows}, 0.01)
+    now = TrialOutcome({**outcome(*right(60, 60)).rows, **outcome(*right(0, 50), first=100).rows}, 0.01)
     assert judge(now, before, limits=LIMITS).passed
 
 
@@ -131,7 +131,7 @@ def test_calibration_is_held_to_what_so_few_rows_can_show() -> None:
     few, many = (said(labels * times, ([0] * 24 + [1] * 6) * times) for times in (1, 100))
     verdicts = []
     for p in (few, many):
-        made = measured(p, [str(row) for row in range(p.rows)])
+        made = make_outcome(p, [str(row) for row in range(p.rows)])
         assert made.ece == pytest.approx(0.1, abs=1e-4)  # 0.9 said, 0.8 right
         verdicts.append(judge(made, None, limits=LIMITS).passed)
     assert verdicts == [True, False]
@@ -140,7 +140,7 @@ def test_calibration_is_held_to_what_so_few_rows_can_show() -> None:
 @settings(deadline=None, max_examples=20)
 @given(st.integers(30, 400), st.floats(0.5, 0.99))  # of one row at 0.99 the bound is below the rare miss: no law there
 def test_chance_grows_as_rows_get_fewer(rows: int, confidence: float) -> None:
-    bounds = [measured(said([0] * n, [0] * n, confidence), [str(i) for i in range(n)]).chance_ece for n in (rows, 10 * rows)]
+    bounds = [make_outcome(said([0] * n, [0] * n, confidence), [str(i) for i in range(n)]).chance_ece for n in (rows, 10 * rows)]
     assert 0 <= bounds[1] <= bounds[0] <= 1
 
 
@@ -150,22 +150,22 @@ def test_nothing_held_out_is_no_ground_to_replace_a_version() -> None:
 
 
 def test_a_trial_is_measured_row_by_row() -> None:
-    made = measured(said([0, 0, 1, 1], [0, 1, 1, 1]), ["rn", "rn", "cook", "chef"])
+    made = make_outcome(said([0, 0, 1, 1], [0, 1, 1, 1]), ["rn", "rn", "cook", "chef"])
     assert made.groups() == {"29": [2, 1], "35": [2, 2]}
     assert made.top_1 == 0.75
     assert made.ece == pytest.approx(0.15, abs=1e-4)  # all in one bin: 0.9 said, 0.75 right
-    again = measured(said([1, 0, 1, 0], [1, 0, 1, 1]), ["chef", "rn", "cook", "rn"])
+    again = make_outcome(said([1, 0, 1, 0], [1, 0, 1, 1]), ["chef", "rn", "cook", "rn"])
     assert again.rows.keys() == made.rows.keys()
 
 
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=8), max_size=40), st.integers(0, 9))
 def test_the_digest_split_goes_by_the_title_alone(titles: list[str], seed: int) -> None:
-    held = dict(zip(titles, held_out([0] * len(titles), titles, share=0.2, seed=seed, kind="digest"), strict=True))
-    alone = {title: held_out([1], [title], share=0.2, seed=0, kind="digest")[0] for title in titles}
+    held = dict(zip(titles, hold_out([0] * len(titles), titles, share=0.2, seed=seed, kind="digest"), strict=True))
+    alone = {title: hold_out([1], [title], share=0.2, seed=0, kind="digest")[0] for title in titles}
     assert held == alone
 
 
 def test_the_digest_split_holds_out_about_its_share() -> None:
     titles = [f"title {number}" for number in range(5_000)]
-    assert 900 < sum(held_out(titles, titles, share=0.2, seed=0, kind="digest")) < 1_100
+    assert 900 < sum(hold_out(titles, titles, share=0.2, seed=0, kind="digest")) < 1_100

@@ -32,17 +32,19 @@ from tests.support.brokers import wait_until
 from tests.support.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from tests.trainer.refresh.test_drift import event as enriched_event
 from trainer.__main__ import main
-from trainer.data.files import AS_USUAL
+from trainer.data.files import DEFAULT_RULES
 from trainer.data.labels import LabelRules
-from trainer.prepare import TrainOptions
+from trainer.options import TrainOptions
 from trainer.publish import publish
 from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
 from trainer.refresh.drift_reference import read_reference, write_reference
+from trainer.refresh.enriched_topic import EnrichedTopic
 from trainer.refresh.gate import GateLimits
+from trainer.refresh.labelled_topic import LabelledTopic
 from trainer.refresh.metrics import Metrics
 from trainer.refresh.service import RefreshPolicy, RefreshService
-from trainer.refresh.topic_thread import EnrichedWatch, LabelledIntake, Reading
-from trainer.refresh.watched_files import Look, Watch
+from trainer.refresh.topic_thread import TopicThread
+from trainer.refresh.watched_files import Snapshot, WatchedFiles
 
 NEW = [(f"{title} Two", code) for title, code in POSTINGS[::3]]
 TRUCKER = ("Trucker Z", "53-3032.00")
@@ -61,7 +63,7 @@ class Place:
     stopped: bool = False
 
     def service(
-        self, *, postings: str = "data/*.csv", onet: Path | None = None, rules: LabelRules = AS_USUAL, **policy: Any
+        self, *, postings: str = "data/*.csv", onet: Path | None = None, rules: LabelRules = DEFAULT_RULES, **policy: Any
     ) -> RefreshService:
         """A service as a new process would make it."""
         state = self.root / "state"
@@ -80,7 +82,7 @@ class Place:
             options,
             RefreshPolicy(**{"min_new": 5, "min_interval_s": 60, "retry_s": 30, **policy}),
             GateLimits(ece=0.5),
-            Watch(options.postings, options.onet, state, collected=state / "labelled.jsonl", rules=options.rules),
+            WatchedFiles(options.postings, options.onet, state, collected=state / "labelled.jsonl", rules=options.rules),
             metrics=self.metrics,
             stop=lambda: self.stopped,
             drift=lambda: self.drift,
@@ -112,7 +114,7 @@ def first(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A place where a first version is in service."""
     place = Place(tmp_path_factory.mktemp("first"), tiny)
     place.write(POSTINGS)
-    assert place.service().turn() == "promoted"
+    assert place.service().refresh_if_due() == "promoted"
     return place.root
 
 
@@ -128,7 +130,7 @@ def place(tiny: Path, first: Path, tmp_path: Path) -> Place:
     shutil.copytree(first, tmp_path / "place")
     place = Place(tmp_path / "place", tiny, now=1_003_600.0)
     # A copied file has another name, so nothing may hang on names for what was seen.
-    assert place.service().turn() == "nothing"
+    assert place.service().refresh_if_due() == "nothing"
     return place
 
 
@@ -143,14 +145,14 @@ def test_a_first_version_is_put_in_service_and_says_what_the_next_is_compared_wi
 
 def test_without_a_labelled_row_there_is_nothing_to_do(empty: Place) -> None:
     service = empty.service()
-    assert service.turn() == "nothing"
+    assert service.refresh_if_due() == "nothing"
     assert service.ready() == "no version is in service yet"
     assert service.live() is None
 
 
 def test_a_name_that_stands_for_no_file_is_told_once(empty: Place, caplog: pytest.LogCaptureFixture) -> None:
     service = empty.service(postings="dta/*.csv")
-    assert [service.turn(), service.turn()] == ["nothing", "nothing"]
+    assert [service.refresh_if_due(), service.refresh_if_due()] == ["nothing", "nothing"]
     assert [record.message for record in caplog.records] == [f"no file at: {empty.root / 'dta/*.csv'}"]
 
 
@@ -158,10 +160,10 @@ def test_new_rows_are_trained_on_and_only_their_titles_are_embedded(place: Place
     before = place.registry.current()
     place.write(NEW[:4], "new.csv")
     service = place.service()
-    assert service.turn() == "nothing"
+    assert service.refresh_if_due() == "nothing"
     assert place.shown("waiting_rows") == 4
     place.write(NEW, "new.csv")
-    assert service.turn() == "promoted"
+    assert service.refresh_if_due() == "promoted"
     assert place.shown("embedded_titles") == len(NEW)
     assert place.shown("rows") == len(POSTINGS) + len(NEW)
     assert (place.shown("waiting_rows"), service.ready()) == (0, None)
@@ -169,7 +171,7 @@ def test_new_rows_are_trained_on_and_only_their_titles_are_embedded(place: Place
     assert current.training["compared_with"] == before
     assert current.training["triggers"] == ["postings"]
     place.now += 3_600
-    assert service.turn() == "nothing"
+    assert service.refresh_if_due() == "nothing"
 
 
 def test_a_worse_candidate_is_kept_with_its_reasons_and_never_serves(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -178,7 +180,7 @@ def test_a_worse_candidate_is_kept_with_its_reasons_and_never_serves(place: Plac
     random.Random(0).shuffle(codes)
     place.write([(title, code) for (title, _code), code in zip(POSTINGS, codes, strict=True)])
     service = place.service()
-    assert service.turn() == "rejected"
+    assert service.refresh_if_due() == "rejected"
     assert place.registry.current() == before == service.version
     rejected = place.registry.versions()[-1]
     assert rejected.training["verdict"] == "rejected"
@@ -186,7 +188,7 @@ def test_a_worse_candidate_is_kept_with_its_reasons_and_never_serves(place: Plac
     assert all(reason in caplog.text for reason in rejected.training["reasons"])
     assert place.shown("refreshes_total", outcome="rejected") == 1
     place.now += 3_600
-    assert place.service().turn() == "nothing"  # the same rows would be rejected again
+    assert place.service().refresh_if_due() == "nothing"  # the same rows would be rejected again
     place.registry.promote(rejected.version)  # a person overrules
     assert place.registry.rollback() == before
 
@@ -194,34 +196,34 @@ def test_a_worse_candidate_is_kept_with_its_reasons_and_never_serves(place: Plac
 def test_refreshes_keep_their_distance_and_wait_for_no_one_who_asks_once(place: Place) -> None:
     place.now = 1_000_030.0
     place.write(NEW, "new.csv")
-    assert place.service().turn() == "skipped"
-    assert place.service().turn(hold_back=False) == "promoted"
+    assert place.service().refresh_if_due() == "skipped"
+    assert place.service().refresh_if_due(respect_pauses=False) == "promoted"
 
 
 def test_a_code_without_posting_is_reason_enough(place: Place) -> None:
     place.write([TRUCKER], "new.csv")
-    assert place.service().turn() == "promoted"
+    assert place.service().refresh_if_due() == "promoted"
     assert place.registry.versions()[-1].training["triggers"] == ["unseen_codes"]
 
 
 def test_a_code_of_a_new_category_is_reason_enough_where_those_are_asked_for(place: Place) -> None:
     columns = ("TITLE_RAW", "ONET", "ONET_NAME")
     write_postings(place.root / "data" / "new.csv", [("Prompter", "15-9999.00", "Prompt Engineers")], columns=columns)
-    assert place.service().turn() == "nothing"
-    assert place.service(rules=LabelRules(new_categories=True)).turn() == "promoted"
+    assert place.service().refresh_if_due() == "nothing"
+    assert place.service(rules=LabelRules(new_categories=True)).refresh_if_due() == "promoted"
     assert place.registry.versions()[-1].training["triggers"] == ["unseen_codes"]
-    assert place.service(rules=LabelRules(new_categories=True)).turn() == "nothing"
+    assert place.service(rules=LabelRules(new_categories=True)).refresh_if_due() == "nothing"
 
 
 def test_a_posting_that_comes_again_is_no_new_row_and_one_that_is_labelled_again_is_one(tiny: Path, tmp_path: Path) -> None:
     columns, path = ("ID", "TITLE_RAW", "ONET"), tmp_path / "a.csv"
     rows = [("1", "Nurse", "29-1141.00"), ("2", "Cook", "35-2014.00"), ("3", "Job", "Unclassified"), ("", "Cook", "35-2014.00")]
 
-    def look(*rows: tuple[str, str, str]) -> Look:
+    def look(*rows: tuple[str, str, str]) -> Snapshot:
         write_postings(path, rows, columns=columns)
         return watch.look()
 
-    watch = Watch([str(path)], tiny / "release", tmp_path, collected=tmp_path / "none")
+    watch = WatchedFiles([str(path)], tiny / "release", tmp_path, collected=tmp_path / "none")
     watch.remember(look(*rows), at=0)
     assert watch.look().new_codes == {}
     assert look(*rows, rows[0], rows[2]).new_codes == {}, "the same again"
@@ -232,27 +234,27 @@ def test_a_posting_that_comes_again_is_no_new_row_and_one_that_is_labelled_again
 
 def test_a_row_outside_the_taxonomy_is_no_reason(place: Place) -> None:
     place.write([*POSTINGS, *((f"Astronaut {n}", "99-9999.00") for n in range(20))])
-    assert place.service().turn() == "nothing"
+    assert place.service().refresh_if_due() == "nothing"
 
 
 def test_a_new_release_of_onet_is_reason_enough(place: Place, tmp_path: Path) -> None:
     release = write_release(tmp_path / "release", occupations={**OCCUPATIONS, "11-1011.03": "Chief Sustainability Officers"})
-    assert place.service(onet=release).turn() == "promoted"
+    assert place.service(onet=release).refresh_if_due() == "promoted"
     assert place.registry.versions()[-1].training["triggers"] == ["onet"]
 
 
 def test_the_schedule_refreshes_without_new_rows(place: Place) -> None:
-    assert place.service(every_s=3_700.0).turn() == "nothing"
-    assert place.service(every_s=3_600.0).turn() == "promoted"
+    assert place.service(every_s=3_700.0).refresh_if_due() == "nothing"
+    assert place.service(every_s=3_600.0).refresh_if_due() == "promoted"
 
 
 def test_drift_refreshes_once_there_is_a_row_to_learn_from(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     place.drift = ["the mix moved"]
     service = place.service()
-    assert [service.turn(), service.turn()] == ["nothing", "nothing"]
+    assert [service.refresh_if_due(), service.refresh_if_due()] == ["nothing", "nothing"]
     assert caplog.text.count("the mix moved") == 1
     place.write(NEW[:1], "new.csv")
-    assert service.turn() == "promoted"
+    assert service.refresh_if_due() == "promoted"
     assert place.registry.versions()[-1].training["triggers"] == ["drift"]
 
 
@@ -261,11 +263,11 @@ def test_a_file_caught_half_written_is_tried_again(place: Place) -> None:
     data = place.root / "data"
     (data / "new.jsonl").write_text(lines[:-20])
     service = place.service(postings="data")
-    assert service.turn() == "failed"
-    assert service.turn() == "nothing"  # not again at once
+    assert service.refresh_if_due() == "failed"
+    assert service.refresh_if_due() == "nothing"  # not again at once
     (data / "new.jsonl").write_text(lines)
     place.now += 31
-    assert service.turn() == "promoted"
+    assert service.refresh_if_due() == "promoted"
     assert place.shown("refreshes_total", outcome="failed") == 1
 
 
@@ -278,10 +280,10 @@ def test_a_refresh_that_fails_is_tried_again_with_all_its_rows(place: Place, mon
     before, service = place.registry.current(), place.service()
     with monkeypatch.context() as patched:
         patched.setattr("trainer.refresh.candidate.publish", broken)
-        assert service.turn() == "failed"
+        assert service.refresh_if_due() == "failed"
     assert place.registry.current() == before
     place.now += 31
-    assert service.turn() == "promoted"
+    assert service.refresh_if_due() == "promoted"
     assert place.shown("rows") == len(POSTINGS) + len(NEW)
 
 
@@ -296,27 +298,27 @@ def test_an_error_that_nobody_foresaw_is_a_refresh_that_failed(
     service = place.service()
     with monkeypatch.context() as patched:
         patched.setattr("trainer.refresh.service.refresh", broken)
-        assert service.turn() == "failed"
+        assert service.refresh_if_due() == "failed"
     assert "date value out of range" in caplog.text
-    assert service.turn() == "nothing"  # not again at once
+    assert service.refresh_if_due() == "nothing"  # not again at once
     place.now += 31
-    assert service.turn() == "promoted"
+    assert service.refresh_if_due() == "promoted"
 
 
 def test_told_to_stop_it_breaks_off_between_steps(place: Place) -> None:
     place.write(NEW, "new.csv")
     before, service, place.stopped = place.registry.versions(), place.service(), True
-    assert service.turn() == "nothing"
+    assert service.refresh_if_due() == "nothing"
     assert place.registry.versions() == before
     place.stopped = False
-    assert service.turn() == "promoted"
+    assert service.refresh_if_due() == "promoted"
 
 
 def test_old_versions_go_and_rollback_still_works(place: Place) -> None:
     service = place.service(every_s=1.0, keep=3)
     for _ in range(4):
         place.now += 3_600
-        assert service.turn() == "promoted"
+        assert service.refresh_if_due() == "promoted"
     kept = [manifest.version for manifest in place.registry.versions()]
     assert len(kept) == 3
     assert place.registry.current() == kept[-1]
@@ -340,7 +342,7 @@ def test_a_candidate_is_judged_again_where_another_version_was_promoted_meanwhil
 
     monkeypatch.setattr("trainer.refresh.candidate.publish", another_trainer_comes_first)
     place.write(NEW, "new.csv")
-    assert service.turn() == "promoted"
+    assert service.refresh_if_due() == "promoted"
     promoted = registry.load(registry.current() or "").manifest
     assert promoted.training["compared_with"] == "other"
     assert len(registry.versions()) == 3, "nothing is stored of the judgement that came too late"
@@ -376,10 +378,10 @@ def message(title: Any, code: str = "29-1141.00") -> bytes:
     return json.dumps({"TITLE_RAW": title, "ONET": code, "BODY": "long"}).encode()
 
 
-def intake(broker: MemoryBroker, place: Place, fault: Callable[[str], None] = lambda _: None) -> LabelledIntake:
+def intake(broker: MemoryBroker, place: Place, fault: Callable[[str], None] = lambda _: None) -> LabelledTopic:
     (place.root / "state").mkdir(exist_ok=True)
     source = MemorySource(broker, topic=TOPIC.topic, group_id="g", fault=fault)
-    made = LabelledIntake(source, place.root / "state" / "labelled.jsonl", place.metrics)
+    made = LabelledTopic(source, place.root / "state" / "labelled.jsonl", place.metrics)
     made.start()
     return made
 
@@ -402,7 +404,7 @@ def test_labelled_messages_are_stored_and_what_is_none_is_counted(empty: Place) 
     ):
         broker.append(TOPIC, value)
     reader = intake(broker, empty)
-    reader.drain(lambda: False)
+    reader.read_to_end(lambda: False)
     reader.close()
     assert stored(empty) == ["RN", "Chef"]
     assert broker.committed["g", TOPIC] == 8
@@ -419,12 +421,12 @@ def test_a_row_is_on_the_disk_before_its_offset_is_committed_and_is_stored_once(
             raise BrokerError("gone")
 
     with pytest.raises(BrokerError):
-        intake(broker, empty, crash).take(0.1)
+        intake(broker, empty, crash).read(0.1)
     assert stored(empty) == ["RN", "RN", "CNA"]
     assert broker.committed["g", TOPIC] == 0
     path = empty.root / "state" / "labelled.jsonl"
     path.write_bytes(path.read_bytes()[:-5])  # and the machine lost power
-    intake(broker, empty).take(0.1)
+    intake(broker, empty).read(0.1)
     assert stored(empty) == ["RN", "RN", "CNA"]
     assert broker.committed["g", TOPIC] == 3
     assert empty.shown("labelled_total", outcome="again") == 2
@@ -437,7 +439,7 @@ def test_a_message_is_read_as_a_row_of_a_file_is(empty: Place) -> None:
         {"ID": 7, "title": "RN", "ONET": "29-1141.00", "BODY": None},
     ):
         broker.append(TOPIC, json.dumps(fields).encode())
-    intake(broker, empty).drain(lambda: False)
+    intake(broker, empty).read_to_end(lambda: False)
     rows = [json.loads(line) for line in (empty.root / "state" / "labelled.jsonl").read_bytes().splitlines()]
     assert [(row["title"], row["onet_code"]) for row in rows] == [("Job fair", "Unclassified"), ("RN", "29-1141.00")]
     assert rows[1]["posting_id"] == "7"
@@ -448,8 +450,8 @@ def test_rows_from_the_topic_are_trained_on(place: Place) -> None:
     broker = MemoryBroker({TOPIC.topic: 1})
     for title, code in NEW:
         broker.append(TOPIC, message(title, code))
-    intake(broker, place).drain(lambda: False)
-    assert place.service().turn() == "promoted"
+    intake(broker, place).read_to_end(lambda: False)
+    assert place.service().refresh_if_due() == "promoted"
     assert place.shown("rows") == len(POSTINGS) + len(NEW)
 
 
@@ -458,8 +460,8 @@ def test_a_reading_thread_that_dies_ends_the_service(place: Place) -> None:
         if at == "before:poll":
             raise BrokerError("gone")
 
-    reading = Reading("labelled", intake(MemoryBroker({TOPIC.topic: 1}), place))
-    broken = Reading("labelled", intake(MemoryBroker({TOPIC.topic: 1}), place, crash))
+    reading = TopicThread("labelled", intake(MemoryBroker({TOPIC.topic: 1}), place))
+    broken = TopicThread("labelled", intake(MemoryBroker({TOPIC.topic: 1}), place, crash))
     try:
         reading.start()
         broken.start()
@@ -518,9 +520,9 @@ def test_enriched_events_are_summed_up_and_shown(empty: Place) -> None:
         broker.append(TOPIC, enriched_event(score=score, decision="review").model_dump_json().encode())
     broker.append(TOPIC, b"no event")
     monitor = DriftMonitor(2, DriftLimits())
-    reader = EnrichedWatch(MemorySource(broker, topic=TOPIC.topic, group_id=group), monitor, lambda: "v1", empty.metrics)
+    reader = EnrichedTopic(MemorySource(broker, topic=TOPIC.topic, group_id=group), monitor, lambda: "v1", empty.metrics)
     reader.start()
-    assert reader.take(0.1) == 3
+    assert reader.read(0.1) == 3
     assert (empty.shown("unsure_ratio"), empty.shown("similarity"), empty.shown("drift_psi", by="group")) == (1.0, 0.6, 0.0)
     assert empty.shown("enriched_total", outcome="invalid") == 1
     assert broker.committed[group, TOPIC] == 3
@@ -535,10 +537,10 @@ def test_no_figure_of_a_window_is_shown_before_there_is_one_and_none_of_another_
         return [value("occustream_trainer_unsure_ratio"), value("occustream_trainer_similarity"), drift]
 
     for version in ("v1", "v2"):
-        metrics.in_service(version)
+        metrics.show_version(version)
         assert shown() == [pytest.approx(math.nan, nan_ok=True), pytest.approx(math.nan, nan_ok=True), None]
-        metrics.window(window, {"group": 0.3})
-        metrics.in_service(version)
+        metrics.show_window(window, {"group": 0.3})
+        metrics.show_version(version)
         assert shown() == [0.5, 0.7, 0.3]
 
 
@@ -546,15 +548,15 @@ def test_drift_is_measured_against_the_same_window_before_and_after_a_restart(em
     broker, path = MemoryBroker({TOPIC.topic: 1}), empty.root / "drift.json"
     memory = partial(write_reference, path)
 
-    def read(code: str, *, remember: Callable[[Reference], None] = memory) -> Sequence[str]:
+    def read(code: str, *, store: Callable[[Reference], None] = memory) -> Sequence[str]:
         """What a service that is started, reads one window of `code` and ends says of it."""
         for _ in range(2):
             broker.append(TOPIC, enriched_event(code).model_dump_json().encode())
         monitor = DriftMonitor(2, DriftLimits(), read_reference(path, events=2))
         source = MemorySource(broker, topic=TOPIC.topic, group_id="g")
-        reader = EnrichedWatch(source, monitor, lambda: "v1", empty.metrics, remember=remember)
+        reader = EnrichedTopic(source, monitor, lambda: "v1", empty.metrics, store_reference=store)
         reader.start()
-        reader.take(0.1)
+        reader.read(0.1)
         reader.close()
         return monitor.reasons
 
@@ -562,7 +564,7 @@ def test_drift_is_measured_against_the_same_window_before_and_after_a_restart(em
         raise OSError("no space left on the device")
 
     nurse, cook = "29-1141.00", "35-2014.00"
-    assert read(cook, remember=full) == []  # goes on, and is forgotten
+    assert read(cook, store=full) == []  # goes on, and is forgotten
     assert not path.exists()
     assert [bool(read(code)) for code in (nurse, nurse, cook, nurse)] == [False, False, True, False]
     path.write_text("{")

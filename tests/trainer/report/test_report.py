@@ -15,8 +15,8 @@ from trainer.__main__ import main
 from trainer.measure import figures
 from trainer.measure.predictions import Predictions
 from trainer.report import plots
-from trainer.report.page import LONGEST_TEXT, text
-from trainer.report.report import Report, dump, load, render, write_report
+from trainer.report.page import LONGEST_TEXT, escape_text
+from trainer.report.report import Report, read_json, render_page, write_json, write_report
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -87,7 +87,7 @@ class Page(HTMLParser):
 def split(titles: list[str], *, names: tuple[str, ...] = ("nurse", "clerk")) -> dict[str, Any]:
     """Figures of rows of which the first is right, the others wrong."""
     rows = len(titles)
-    return figures.everything(
+    return figures.compute_figures(
         Predictions(
             probabilities=torch.tensor([[0.8, 0.2]] + [[0.3, 0.7]] * (rows - 1)),
             labels=torch.zeros(rows, dtype=torch.int64),
@@ -117,7 +117,7 @@ def full() -> Report:
 
 
 def test_a_full_report_leaves_nothing_out() -> None:
-    page = render(full())
+    page = render_page(full())
     assert "Not shown" not in page
     seen = Page(page)
     assert seen.tags.count("svg") == 8  # first N, two buckets, two reliabilities, risk, loss, accuracy
@@ -131,32 +131,32 @@ def test_a_full_report_leaves_nothing_out() -> None:
 
 
 def test_the_best_of_a_split_is_in_bold_with_its_interval() -> None:
-    page = render(full())
+    page = render_page(full())
     assert "<b>70.0 %</b><small>65.0-75.0</small>" in page
     assert "<b>60.0 %</b>" not in page
     assert "<b>1 s</b>" in page  # of times the least
 
 
 def test_a_method_alone_is_not_the_best() -> None:
-    assert "<b>70.0 %</b>" not in render(Report("t", "now", methods=full().methods[:1]))
+    assert "<b>70.0 %</b>" not in render_page(Report("t", "now", methods=full().methods[:1]))
 
 
 def test_an_empty_report_says_why_each_part_is_missing() -> None:
-    page = Page(render(Report("Nothing", "now")))
+    page = Page(render_page(Report("Nothing", "now")))
     assert page.words.count("Not shown: ") == page.tags.count("h2")
     assert "svg" not in page.tags
 
 
 def test_one_row_of_one_category_makes_a_page() -> None:
     one = Predictions(torch.ones(1, 1), torch.tensor([0]), ["review"], ("11-1011.00",), ("Chief",), ["ceo"], torch.tensor([0]))
-    words = Page(render(Report("t", "now", splits={"random": figures.everything(one, seed=0)}))).words
+    words = Page(render_page(Report("t", "now", splits={"random": figures.compute_figures(one, seed=0)}))).words
     assert "100.0 %" in words
     assert "None is accepted without a person" in words
 
 
 def test_a_split_without_rows_has_no_pictures() -> None:
     none = Predictions(torch.ones(0, 1), torch.zeros(0).long(), [], ("11-1011.00",), ("Chief",), [], torch.tensor([0]))
-    assert "svg" not in Page(render(Report("t", "now", splits={"random": figures.everything(none, seed=0)}))).tags
+    assert "svg" not in Page(render_page(Report("t", "now", splits={"random": figures.compute_figures(none, seed=0)}))).tags
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
@@ -177,26 +177,26 @@ def test_strangers_text_is_shown_as_text_wherever_it_stands(hostile: str, tmp_pa
     seen = Page(page)
     assert set(seen.tags) <= VOID | TEXT | TABLES
     assert not [name for name, _ in seen.attributes if name.startswith("on") or name in {"src", "href"}]
-    shown = Page(text(hostile)).words
+    shown = Page(escape_text(hostile)).words
     assert shown in seen.words
     assert len(shown) <= LONGEST_TEXT
 
 
 @given(words=st.text(max_size=300))
 def test_text_never_opens_a_tag_and_is_bounded(words: str) -> None:
-    found = text(words)
+    found = escape_text(words)
     assert not re.search("[<>\"']", found)
     assert len(Page(found).words) <= LONGEST_TEXT
 
 
 def test_a_page_loads_and_runs_nothing() -> None:
-    page = render(full())
+    page = render_page(full())
     assert "default-src 'none'" in page
     assert not re.search(r"https?:|url\(|@import|<script|<link", page)
 
 
 def test_every_element_that_must_be_closed_is() -> None:
-    page = render(full())
+    page = render_page(full())
     optional = VOID | {"tr", "td", "th", "thead", "tbody", "dt", "dd"}
     for tag in set(Page(page).tags) - optional:
         assert len(re.findall(f"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag
@@ -224,29 +224,29 @@ def test_a_page_stays_below_3_mb_however_much_it_is_given(tmp_path: Path) -> Non
 
 
 def test_what_is_dumped_loads_as_it_was(tmp_path: Path) -> None:
-    dump(tmp_path / "report.json", full())
-    assert load(tmp_path / "report.json") == full()
+    write_json(tmp_path / "report.json", full())
+    assert read_json(tmp_path / "report.json") == full()
 
 
 def test_a_loss_that_ran_away_is_null_in_json_and_left_out_of_the_picture(tmp_path: Path) -> None:
     report = Report("t", "now", curves={"fit": [(1, 2.0, 0.5), (2, float("nan"), 0.4), (3, float("inf"), 0.3)]})
-    dump(tmp_path / "report.json", report)
+    write_json(tmp_path / "report.json", report)
     assert json.loads((tmp_path / "report.json").read_text())["curves"]["fit"][1] == [2, None, 0.4]
-    assert render(load(tmp_path / "report.json")) == render(report)
-    assert not re.search(r"\b(nan|inf)\b", render(report))
+    assert render_page(read_json(tmp_path / "report.json")) == render_page(report)
+    assert not re.search(r"\b(nan|inf)\b", render_page(report))
 
 
 def test_something_else_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"title": 1}')
     with pytest.raises(ValueError, match="created_at"):
-        load(tmp_path / "report.json")
+        read_json(tmp_path / "report.json")
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ("{", "Expecting property name"),
-        ('{"title": 1}', "it is none that 'evaluate --json' wrote: title: Input should be a valid string"),
+        ('{"title": 1}', "'evaluate --json' did not write this file: title: Input should be a valid string"),
         ('{"title": "t", "created_at": "now", "methods": [{"method": 5, "top_1": "x", "intervals": 7}]}', "no attribute 'get'"),
     ],
 )
@@ -266,7 +266,7 @@ numbers = st.floats(-1e6, 1e6, allow_nan=False)
 @settings(deadline=None)
 @given(low=numbers, span=st.floats(1e-3, 1e6))
 def test_ticks_are_a_few_and_within(low: float, span: float) -> None:
-    found = plots.ticks(low, low + span)
+    found = plots.choose_ticks(low, low + span)
     assert 2 <= len(found) <= 7
     assert all(low - span * 1e-3 <= tick <= low + span * 1.001 for tick in found)
 
@@ -274,7 +274,7 @@ def test_ticks_are_a_few_and_within(low: float, span: float) -> None:
 @settings(deadline=None)
 @given(curve=st.lists(st.tuples(numbers, numbers), min_size=1, max_size=30))
 def test_any_curve_is_drawn_inside_the_picture(curve: list[tuple[float, float]]) -> None:
-    drawn = re.search(r'points="([^"]*)"', plots.lines({"a": curve}, x="x", y="y"))
+    drawn = re.search(r'points="([^"]*)"', plots.draw_lines({"a": curve}, x="x", y="y"))
     assert drawn
     points = [tuple(map(float, pair.split(","))) for pair in drawn[1].split()]
     assert len(points) == len(curve)
@@ -282,5 +282,5 @@ def test_any_curve_is_drawn_inside_the_picture(curve: list[tuple[float, float]])
 
 
 def test_a_gap_among_bars_has_no_bar() -> None:
-    picture = plots.bars([("a", ""), ("b", "")], {"s": [0.5, None]}, x="x", y="y")
+    picture = plots.draw_bars([("a", ""), ("b", "")], {"s": [0.5, None]}, x="x", y="y")
     assert picture.count("<rect") == 1
