@@ -17,6 +17,8 @@ from consumer.model.scorer import Scorer
 log = logging.getLogger(__name__)
 
 IDLE_POLL_S = 0.1
+ACK_POLL_S = 0.005
+"""While records are unacknowledged, polls are this short: acknowledgements are only served between them."""
 LIVE_WITHIN_S = 60.0
 """A loop that has not taken a turn for so long is stuck."""
 LAG_INTERVAL_S = 1.0
@@ -89,7 +91,7 @@ class Pipeline:
         """Take one turn: read, process one batch at most, and commit what has been acknowledged."""
         self._turned_at = self._clock()
         self._check_background()
-        self._take_up_new_model()
+        self._switch_model()
         if self._delivery.full:
             self._delivery.serve(IDLE_POLL_S)
             self._source.heartbeat()
@@ -133,7 +135,7 @@ class Pipeline:
         waiting_s = self._batcher.wait_s(self._clock())
         timeout_s = IDLE_POLL_S if waiting_s is None else min(IDLE_POLL_S, waiting_s)
         if self._delivery.waiting:
-            timeout_s = min(timeout_s, 0.005)  # acknowledgements arrive meanwhile and are only served between polls
+            timeout_s = min(timeout_s, ACK_POLL_S)
         messages = self._source.poll(max(1, self._batcher.room), timeout_s)
         self._metrics.messages.inc(len(messages))
         self._batcher.add(messages, self._clock())
@@ -150,7 +152,7 @@ class Pipeline:
             self._batcher.clear()
             self._source.rewind()
 
-    def _take_up_new_model(self) -> None:
+    def _switch_model(self) -> None:
         scorer = self._next_scorer()
         if scorer is not None:
             log.info("model version %s replaces %s", scorer.version, self._scorer.version)
