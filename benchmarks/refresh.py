@@ -108,7 +108,7 @@ def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 def promoted(registry: FolderRegistry, service: subprocess.Popen[bytes], *, after: str | None) -> str:
     """Wait for another version in service than `after` and return it. Raises RuntimeError when the service ends."""
-    while (version := registry.current()) == after or version is None:
+    while (version := registry.read_current()) == after or version is None:
         if service.poll() is not None:
             raise RuntimeError(f"the service ended with status {service.returncode}")
         time.sleep(LOOK_S)

@@ -9,7 +9,7 @@ from consumer.dead_letter_record import Stage
 from consumer.errors import InvalidMessage
 from consumer.messages import Message, Record
 from consumer.metrics import Metrics
-from consumer.model.answers import Scored
+from consumer.model.answers import Answer
 from consumer.model.scorer import Scorer
 from schemas.events import EnrichedPosting, JobPosting
 
@@ -60,7 +60,7 @@ def _decode(message: Message, codec: Codec) -> JobPosting | InvalidMessage:
         return error
 
 
-def _score(postings: Sequence[JobPosting], scorer: Scorer) -> list[Scored | InvalidMessage]:
+def _score(postings: Sequence[JobPosting], scorer: Scorer) -> list[Answer | InvalidMessage]:
     """Return the answer for each posting. Where the model fails, halves are tried down to the one posting at fault.
 
     Raises ScorerFailed where no posting was at fault.
@@ -76,7 +76,7 @@ def _score(postings: Sequence[JobPosting], scorer: Scorer) -> list[Scored | Inva
 
 
 def _encode(
-    message: Message, posting: JobPosting, answer: Scored | InvalidMessage, scorer: Scorer, codec: Codec, now: datetime
+    message: Message, posting: JobPosting, answer: Answer | InvalidMessage, scorer: Scorer, codec: Codec, now: datetime
 ) -> Outcome:
     if isinstance(answer, InvalidMessage):
         return _reject(message, codec, answer, "score", scorer)

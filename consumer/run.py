@@ -91,7 +91,7 @@ def make_loader(settings: Settings) -> ScorerLoader:
         precision=settings.precision,
         top_n=settings.top_n,
         cache_size=settings.title_cache_size,
-        switches=settings.switches,
+        serving_options=settings.serving_options,
     )
 
 
@@ -107,7 +107,7 @@ def make_codec(settings: Settings) -> Codec:
 
 def _load_first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Event) -> Scorer | None:
     """Load the promoted version; None when asked to stop before there was one. Raises ConfigError after the timeout."""
-    version = wait_for_version(loader.registry.current, timeout_s=settings.registry_timeout_s, stop=stop)
+    version = wait_for_version(loader.registry.read_current, timeout_s=settings.registry_timeout_s, stop=stop)
     if version is not None:
         return loader.load(version)
     if stop.is_set():

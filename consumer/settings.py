@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from consumer.model.serving_options import Part, Precision, Switches
+from consumer.model.serving_options import Part, Precision, ServingOptions
 from consumer.settings_loading import KafkaProperties, LayeredSettings
 from consumer.times import Period, parse_time
 
@@ -100,9 +100,9 @@ class Settings(LayeredSettings):
         return Period(self.from_timestamp, self.to_timestamp)
 
     @property
-    def switches(self) -> Switches:
+    def serving_options(self) -> ServingOptions:
         """What to switch off or adjust in every model that is served."""
-        return Switches(self.without, self.prior_adjustment)
+        return ServingOptions(self.without, self.prior_adjustment)
 
     @model_validator(mode="after")
     def _rules_across_fields(self) -> Self:

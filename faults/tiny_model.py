@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from consumer.model.encoder import load_encoder
 from consumer.model.mixture import Tensors
 from consumer.registry.folder import FolderRegistry
-from schemas.artifact import Calibration, Category, Decide, EncoderRef, GoldenTitle, Manifest, Mix
+from schemas.artifact import Calibration, Category, EncoderRef, GoldenTitle, Manifest, Mix, Thresholds
 from schemas.text import TEMPLATE_ID, clean_title
 
 DIM = 16
@@ -30,7 +30,7 @@ CATEGORIES = tuple(
         ("53-3032.00", "Heavy and Tractor-Trailer Truck Drivers"),
     )
 )
-PLAIN = Decide(accept_at=0.5, review_at=0.1)
+PLAIN = Thresholds(accept_at=0.5, review_at=0.1)
 _ROLES = ("Registered Nurse", "Line Cook", "Software Developer", "Truck Driver", "Accountant", "Electrician")
 _LEVELS = ("Senior", "Junior", "Lead", "Part-time", "Staff")
 _PLACES = ("Boise, ID", "Nampa", "Remote", "Night Shift", "Austin TX", "$22/hr", "Weekend", "Hiring now", "II")
@@ -56,7 +56,7 @@ class Versions:
         folder = root.with_name(f"{root.name}-encoder")
         save_encoder(folder)
         self.registry.add_encoder(folder)
-        self._encoder = load_encoder(str(folder), device="cpu", called="faults-static")
+        self._encoder = load_encoder(str(folder), device="cpu", encoder_id="faults-static")
         self._numbers = itertools.count(1)
 
     @property

@@ -20,12 +20,12 @@ from consumer.errors import BackgroundFailed, DeliveryFailed
 from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import RELOADS, Metrics
-from consumer.model.answers import Scored
+from consumer.model.answers import Answer
 from consumer.model.mixture import Tensors
 from consumer.model.queries import Queries
 from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 from consumer.process.http import HttpServer
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
@@ -188,7 +188,7 @@ def test_4_a_batch_never_mixes_model_versions_and_every_record_names_the_one_tha
     batches: list[set[str]] = []
 
     class Noting(Scorer):
-        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Scored]:
+        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Answer]:
             batches[-1].add(self.version)
             return super().score(titles, bodies)
 
@@ -449,7 +449,7 @@ def test_7_a_reloader_that_dies_takes_the_run_with_it(registry: FolderRegistry, 
     def die() -> str:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(registry, "current", die)
+    monkeypatch.setattr(registry, "read_current", die)
     reloader = Reloader(loader_of(registry), serving="good", metrics=Metrics(), interval_s=0.001)
     broker = memory_broker(1)
     source = MemorySource(broker, topic=IN, group_id="g")
@@ -474,7 +474,7 @@ def test_7_an_http_thread_that_dies_takes_the_run_with_it(monkeypatch: pytest.Mo
 
 
 def test_7_even_an_exit_in_a_thread_is_noticed() -> None:
-    thread = Background("quitter", sys.exit)
+    thread = BackgroundThread("quitter", sys.exit)
     thread.start()
     thread.join(10.0)
     with pytest.raises(BackgroundFailed, match="quitter"):

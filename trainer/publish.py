@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consumer.model.scorer import Scorer, check_serveable
-from consumer.registry.folder import ANY, FolderRegistry
+from consumer.registry.folder import ANY_VERSION, FolderRegistry
 from schemas.artifact import GoldenTitle, Manifest
 from schemas.text import TEMPLATE_ID
 from trainer.fit.model import Model
@@ -53,7 +53,7 @@ def make_manifest(
 
 
 def publish(
-    registry: FolderRegistry, model: Model, manifest: Manifest, *, promote: bool, instead_of: str | None = ANY
+    registry: FolderRegistry, model: Model, manifest: Manifest, *, promote: bool, instead_of: str | None = ANY_VERSION
 ) -> Manifest:
     """Check a version as a consumer will, store it, and with `promote` put it in service.
 

@@ -32,7 +32,7 @@ def train(options: TrainOptions, say: Say) -> dict[str, Any]:
         figures = trial.summary(options.fit.accept_precision) if trial else {}
         main = ", ".join(f"{name} {figures[name]:.3f}" for name in MAIN_FIGURES if name in figures)
         say(f"held-out figures: {main or f'none, {explain_no_holdout(options)}'}")
-        kept = registry.current() if trial is None and options.promote else None
+        kept = registry.read_current() if trial is None and options.promote else None
         model, golden = fit_final_model(data, options, trial.model if trial else None)
         shapes = confidence_curves(trial.predictions) if trial else {}
         training = describe_training(options, data)

@@ -43,8 +43,7 @@ def make_queries(
 ) -> Queries:
     """Return the queries of postings with these cleaned titles, titles as posted and bodies ("" for none).
 
-    `title` holds the vectors `(n, dim)` of the cleaned titles where the caller has them; else each distinct
-    title is encoded once.
+    `title` holds the vectors `(n, dim)` of the cleaned titles if the caller has them; else each distinct one is encoded once.
     """
     line: torch.Tensor | None
     if title is None and encoders.line is encoders.title:  # a static model: both spellings, which are often one, in one go

@@ -1,4 +1,4 @@
-"""The pointer of a registry: which version is in service, and which were before it. Replaced by one rename."""
+"""The pointer of a registry: which version is in service, and which were before. It is replaced in one step."""
 
 import json
 import re
@@ -13,17 +13,17 @@ CURRENT = "CURRENT"
 VERSION = re.compile(VERSION_PATTERN)
 MAX_POINTER_BYTES = 1 << 16
 KEPT_PROMOTIONS = 20
-"""How many earlier versions the pointer remembers for `rollback`."""
+"""How many earlier versions the pointer remembers for a rollback."""
 
 
 def read_pointer(root: Path) -> tuple[str, ...]:
-    """Return the version in service and those before it, newest first; none when nothing was promoted yet.
+    """Return the version in service and those before it, newest first; none if nothing was promoted yet.
 
-    Raises ArtifactError (pointer) for what is no pointer, RegistryError where the system does not give it.
+    Raises ArtifactError (pointer) if the file is not a pointer, and RegistryError if the operating system cannot read it.
     """
     path = root / CURRENT
     try:
-        return _versions(read_file(path, within=root, limit=MAX_POINTER_BYTES))
+        return _parse_versions(read_file(path, within=root, limit=MAX_POINTER_BYTES))
     except ArtifactError as error:
         if error.reason == "missing":
             return ()
@@ -34,14 +34,14 @@ def read_pointer(root: Path) -> tuple[str, ...]:
 
 
 def write_pointer(root: Path, versions: Sequence[str]) -> None:
-    """Replace the pointer; `versions` as `read_pointer` returns them. Raises OSError."""
+    """Replace the pointer by one to `versions`, ordered as `read_pointer` returns them. Raises OSError."""
     with replace_file(root / CURRENT) as staged:
         pointer = {"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}
         staged.write_text(json.dumps(pointer), encoding="utf-8")
         staged.chmod(0o644)  # a consumer is often another user
 
 
-def _versions(raw: bytes) -> tuple[str, ...]:
+def _parse_versions(raw: bytes) -> tuple[str, ...]:
     try:
         parsed = json.loads(raw)
         versions = (parsed["version"], *parsed.get("previous", ()))

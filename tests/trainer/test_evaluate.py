@@ -1,4 +1,4 @@
-"""`evaluate` measures without publishing, and its report is one file that says what the JSON says."""
+"""`evaluate` measures and publishes nothing; its report is one HTML file with the same figures as the JSON."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--postings", str(postings), "--onet", str(release), "--encoder", str(encoder), "--device", "cpu"]
 
 
-def test_every_kind_of_split_is_measured_and_told_as_json_and_as_a_page(
+def test_every_kind_of_split_is_measured_and_reported_as_json_and_as_a_page(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures, page = tmp_path / "figures.json", tmp_path / "report.html"
@@ -64,9 +64,9 @@ def test_methods_are_compared_on_the_same_splits(tiny: list[str], capsys: pytest
 
 
 def test_without_cleaning_the_same_rows_are_held_out(tmp_path: Path) -> None:
-    told = [(text, code) for title, code in POSTINGS for text in (title, f"{title} - $20/hr - Full Time")]
+    rows = [(text, code) for title, code in POSTINGS for text in (title, f"{title} - $20/hr - Full Time")]
     options = TrainOptions(
-        postings=[str(write_postings(tmp_path / "postings.csv", told))],
+        postings=[str(write_postings(tmp_path / "postings.csv", rows))],
         onet=write_release(tmp_path / "release"),
         registry=tmp_path / "unused",
         encoder=str(write_encoder(tmp_path / "encoder")),

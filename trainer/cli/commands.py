@@ -90,7 +90,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     registry = _open_registry(options)
-    version = options.version or registry.current()
+    version = options.version or registry.read_current()
     if version is None:
         raise ConfigError(f"{options.registry} has no version in service; name one with --version, or train")
     export(registry.load(version), options.output, _say)
@@ -105,7 +105,7 @@ def _open_registry(options: argparse.Namespace) -> FolderRegistry:
 
 def _list(options: argparse.Namespace) -> int:
     registry = _open_registry(options)
-    current, versions, unreadable = registry.current(), registry.versions(), registry.unreadable()
+    current, versions, unreadable = registry.read_current(), registry.list_versions(), registry.explain_unreadable()
     for version, why in unreadable.items():
         _say(f"version {version}{' is in service and' if version == current else ''} cannot be read: {why}")
     if versions:
@@ -142,7 +142,7 @@ def _promote(options: argparse.Namespace) -> None:
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    print(f"version {_open_registry(options).rollback()} is in service again")
+    print(f"version {_open_registry(options).roll_back()} is in service again")
 
 
 def _say(line: str) -> None:

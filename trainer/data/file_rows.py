@@ -11,7 +11,7 @@ from pyarrow import ArrowException
 from pydantic import AliasChoices
 
 from schemas.events import LabelledPosting
-from schemas.tables import NOT_UTF8, TableError, check_columns, csv_rows
+from schemas.tables import NOT_UTF8, TableError, check_columns, read_csv_rows
 from trainer.data.packaged import STARTER, open_starter_file
 
 NOT_UTF8_MESSAGE = "not UTF-8; convert the file, e.g. with iconv"
@@ -59,7 +59,7 @@ def read_rows(name: str) -> Iterator[NumberedRow]:
 
 def _read_csv(path: Path, delimiter: str) -> Iterator[NumberedRow]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        for row, fields in csv_rows(lines, str(path), delimiter=delimiter, required=REQUIRED):
+        for row, fields in read_csv_rows(lines, str(path), delimiter=delimiter, required=REQUIRED):
             if isinstance(fields, TableError):
                 raise fields
             if any(NOT_UTF8.search(cell) for cell in fields.values()):

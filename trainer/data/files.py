@@ -28,7 +28,6 @@ Occurrences = tuple[int, str]
 """How often something happened, and the place where it happened first."""
 Key = TypeVar("Key", bound=Hashable)
 
-
 CODE, NAME, BODY = (column_names(name) for name in ("onet_code", "onet_title", "body"))
 BODY_CUT = "cut", f"with a body of more than {MAX_BODY_CHARS:,} characters"
 
@@ -40,13 +39,13 @@ class LabelledRows:
     postings: tuple[LabelledPosting, ...]
     """The rows that have a category."""
     left_out: Mapping[str, Occurrences]
-    """By reason."""
+    """How many rows were left out, by reason."""
     rejects: tuple[LabelledPosting, ...] = ()
     """The reject examples: rows that no occupation fits, with the code UNCLASSIFIED."""
     categories: tuple[Category, ...] = ()
     """The new categories: those of `postings` that the taxonomy lacks."""
     changed: Mapping[tuple[str, str], Occurrences] = field(default_factory=dict)
-    """By the change ("mapped", "cut") and the words that follow the count."""
+    """How many rows were changed, by the change ("mapped", "cut") and the words that follow the count."""
 
     @property
     def all(self) -> tuple[LabelledPosting, ...]:

@@ -18,7 +18,7 @@ UNCLASSIFIED = "Unclassified"
 UNCLASSIFIED_CODE = "99-9999.00"
 """The code of the category that such postings form with the rule `category`."""
 Unclassified = Literal["reject", "ignore", "category"]
-"""`reject`: such postings are examples of what not to accept. `ignore`: they are left out. `category`: they form one."""
+"""`reject`: such postings are examples of what not to accept. `ignore`: they are left out. `category`: they form a category."""
 
 SOC_CODE = re.compile(r"[0-9]{2}-[0-9]{4}")
 OUTSIDE_TAXONOMY = "a label outside the taxonomy"

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from consumer.model.mixture import Mixture, Parts, alone, blend, weighted
+from consumer.model.mixture import Mixture, Parts, average_by_weight, blend, predict_by_part
 from consumer.model.queries import Queries
-from schemas.artifact import Calibration, Decide, Mix
+from schemas.artifact import Calibration, Mix, Thresholds
 
 MIN_ROWS = 30
 """Postings that a threshold, or a stratum of its own, is fitted to at least."""
@@ -48,7 +48,7 @@ class HeldOutParts:
 
     def select(self, mask: torch.Tensor) -> "HeldOutParts":
         """Return the postings for which `mask` `(n,)` is true."""
-        return HeldOutParts(self.parts.each(lambda values: values[mask]), self.labels[mask], self.weights[mask])
+        return HeldOutParts(self.parts.map(lambda values: values[mask]), self.labels[mask], self.weights[mask])
 
 
 def compute_held_out_parts(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOutParts:
@@ -57,7 +57,7 @@ def compute_held_out_parts(mixture: Mixture, queries: Queries, labels: torch.Ten
     The postings of a title that is new to the model weigh 1 together. They are right or wrong together, too, and a title with
     a hundred postings would outweigh all others.
     """
-    parts = mixture.parts(queries, mixture.nearest(queries.title)).each(lambda values: values.cpu())
+    parts = mixture.score_parts(queries, mixture.find_nearest(queries.title)).map(lambda values: values.cpu())
     has_category = (labels != REJECT).tolist()
     counts = Counter(key for key, counted in zip(queries.keys, has_category, strict=True) if counted)
     shared = torch.tensor([1 / max(1, counts[key]) for key in queries.keys])
@@ -88,10 +88,10 @@ def choose_scale(cosines: torch.Tensor, held_out: HeldOutParts) -> float:
 
 def choose_mix_weights(mix: Mix, held_out: HeldOutParts) -> Mix:
     """Return `mix` with the weights, on a grid of tenths, under which the held-out labels are likeliest."""
-    probabilities = alone(mix, held_out.parts)
+    probabilities = predict_by_part(mix, held_out.parts)
 
     def loss(pair: tuple[float, float]) -> float:
-        mixed = weighted(_set_weights(mix, *pair), probabilities).clamp_min(1e-9).log()
+        mixed = average_by_weight(_set_weights(mix, *pair), probabilities).clamp_min(1e-9).log()
         # The mix is sharpened later, so it is judged sharpened. Otherwise the most confident part would win, right or wrong.
         return min(_loss(sharpness * mixed, held_out) for sharpness in (1.0, 1.25, 1.5, 2.0))
 
@@ -108,10 +108,14 @@ def _set_weights(mix: Mix, exemplar: float, line: float) -> Mix:
 
 def choose_known_prior(mix: Mix, held_out: HeldOutParts) -> float:
     """Return the number of postings that the mixed probability counts for beside the counts of exactly this title."""
-    met = held_out.select(held_out.parts.known)
-    if len(met) < MIN_ROWS:
+    known = held_out.select(held_out.parts.known)
+    if len(known) < MIN_ROWS:
         return DEFAULT_KNOWN_PRIOR
-    return min(KNOWN_PRIORS, key=lambda prior: _loss(_log_probabilities(mix.model_copy(update={"known_prior": prior}), met), met))
+
+    def loss(prior: float) -> float:
+        return _loss(_log_probabilities(mix.model_copy(update={"known_prior": prior}), known), known)
+
+    return min(KNOWN_PRIORS, key=loss)
 
 
 def choose_body_weight(mix: Mix, held_out: HeldOutParts) -> Mix:
@@ -149,7 +153,7 @@ def calibrate(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Calibrat
     return Calibration(precision=precision, new=fitted[0] or either, known=fitted[1] or either, body=body)
 
 
-def _fit_thresholds(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Decide:
+def _fit_thresholds(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Thresholds:
     """Fit sharpness and thresholds to one stratum, in which at least one posting has a category.
 
     `accept_at` is the least probability such that `precision` of the postings from there on are right, at the margin that
@@ -169,7 +173,7 @@ def _fit_thresholds(mix: Mix, held_out: HeldOutParts, *, precision: float) -> De
         choices.append((count, -margin, at))
     _count, margin, accept_at = max(choices)
     review_at = _find_review_at(best[:, 0], right, accept_at)
-    return Decide(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
+    return Thresholds(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
 
 
 def _log_probabilities(mix: Mix, held_out: HeldOutParts) -> torch.Tensor:

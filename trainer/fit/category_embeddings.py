@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+SCALE = 20.0
+"""The fixed factor of cosines before a softmax, in every loss that is a cross-entropy."""
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with (epoch, epochs, mean loss)."""
 Observe = Callable[[int, float, torch.Tensor], None]
@@ -103,7 +105,6 @@ def fit_softmax(
     start: torch.Tensor,
     *,
     seed: int,
-    scale: float = 20.0,
     epochs: int = 6,
     batch: int = 1_024,
     lr: float = 4e-3,
@@ -112,7 +113,7 @@ def fit_softmax(
 ) -> torch.Tensor:
     """Train embeddings `(c, dim)` from `start` on the weighted cross-entropy of a softmax over scaled cosines.
 
-    The loss is that of NormFace (Wang et al. 2017) without a margin: both vectors have length 1, and `scale` is fixed. The
+    The loss is that of NormFace (Wang et al. 2017) without a margin: both vectors have length 1, and the scale is fixed. The
     learning rate falls to zero along a cosine.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -123,7 +124,7 @@ def fit_softmax(
     for epoch in range(epochs):
         total = torch.zeros(())
         for chosen in torch.randperm(len(rows), generator=generator).split(batch):  # type: ignore[no-untyped-call]
-            logits = scale * rows.embeddings[chosen] @ normalize(weights, dim=1).T  # (batch, c)
+            logits = SCALE * rows.embeddings[chosen] @ normalize(weights, dim=1).T  # (batch, c)
             losses = cross_entropy(logits, rows.labels[chosen], reduction="none") * rows.weights[chosen]
             optimizer.zero_grad()
             losses.mean().backward()  # type: ignore[no-untyped-call]

@@ -11,6 +11,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch.nn.functional import cross_entropy, normalize
 
+from trainer.fit.category_embeddings import SCALE
+
 LIGHT_ROWS = 12_000
 """Rows with a weight below 1 that an epoch draws. All of O*NET's titles would be most of the work and little of the gain."""
 BATCH = 64
@@ -56,10 +58,9 @@ class CategoryLoss(torch.nn.Module):
     one category are never each other's negatives. The "label" that a batch carries is a row number of the task.
     """
 
-    def __init__(self, model: SentenceTransformer, task: Task, *, scale: float = 20.0) -> None:
+    def __init__(self, model: SentenceTransformer, task: Task) -> None:
         super().__init__()
         self.model = model
-        self.scale = scale
         self.categories = torch.nn.Parameter(task.categories.clone())
         self.register_buffer("labels", task.labels, persistent=False)
         self.register_buffer("weights", task.weights, persistent=False)
@@ -69,7 +70,7 @@ class CategoryLoss(torch.nn.Module):
         labels, weights = self.get_buffer("labels"), self.get_buffer("weights")
         vectors = self.model(features[0])["sentence_embedding"].float()  # (batch, dim)
         with torch.autocast(vectors.device.type, enabled=False):
-            logits = self.scale * normalize(vectors, dim=1) @ normalize(self.categories, dim=1).T  # (batch, c)
+            logits = SCALE * normalize(vectors, dim=1) @ normalize(self.categories, dim=1).T  # (batch, c)
             return (cross_entropy(logits, labels[rows], reduction="none") * weights[rows]).mean()
 
 

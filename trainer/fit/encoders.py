@@ -114,7 +114,7 @@ def save_and_load(token_vectors: TokenVectors, inputs: FitInputs, *, max_tokens:
         save_encoder(token_vectors, folder)
     except (OSError, SafetensorError) as error:
         raise RegistryError(f"the temporary folder {inputs.work} cannot be written: {error}; TMPDIR names another") from error
-    return load_encoder(str(folder), device=str(inputs.encoder.device), max_seq_length=max_tokens, called=STATIC_ID), folder
+    return load_encoder(str(folder), device=str(inputs.encoder.device), max_seq_length=max_tokens, encoder_id=STATIC_ID), folder
 
 
 def finetune_encoder(
@@ -149,7 +149,7 @@ def finetune_encoder(
             max_seq_length=inputs.encoder.ref.max_seq_length,
             progress=add_progress_line(bar, f"{caption}: fine-tuning"),
         )
-    return load_encoder(str(folder), device=str(inputs.encoder.device), called=f"{inputs.encoder_name}, fine-tuned"), folder
+    return load_encoder(str(folder), device=str(inputs.encoder.device), encoder_id=f"{inputs.encoder_name}, fine-tuned"), folder
 
 
 def embed_titles(titles: Titles, encoder: Encoder) -> Titles:

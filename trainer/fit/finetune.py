@@ -77,7 +77,6 @@ def finetune(
     seed: int,
     epochs: int = 3,
     device: str = "auto",
-    resume: bool = True,
     save_steps: int = 200,
     max_seq_length: int = 128,
     progress: Progress = lambda *_: None,
@@ -86,20 +85,20 @@ def finetune(
 
     `labels` and `weights` are `(texts,)`. `categories_start` `(c, dim)` are the first category vectors, such as class means.
     A checkpoint is written to `<folder>.checkpoints` every `save_steps` steps. Called again with the same arguments, an
-    interrupted run goes on from its last complete checkpoint, and a finished run returns at once; with `resume` false, both
-    start again. Raises ValueError for data from which nothing can be learned, EncoderError for the encoder or the device, and
-    ConfigError if `folder` or its checkpoints belong to another run.
+    interrupted run goes on from its last complete checkpoint, and a finished run returns at once. Raises ValueError for data
+    from which nothing can be learned, EncoderError for the encoder or the device, and ConfigError if `folder` or its
+    checkpoints belong to another run.
     """
     task = Task(list(texts), labels, weights, categories_start)
     task.check()
     identity = {"encoder": weights_sha256(find_encoder(encoder)), "task": task.digest(), "seed": seed, "epochs": epochs}
     identity |= {"max_seq_length": max_seq_length}
     work = folder.with_name(folder.name + ".checkpoints")  # beside `folder`, whose weights are hashed as its identity
-    if folder.exists() and _read_identity(folder) != identity:
-        raise ConfigError(f"{folder} exists and is not the result of this run; name another folder, or remove it")
-    if folder.exists() and resume:
+    if folder.exists():
+        if _read_identity(folder) != identity:
+            raise ConfigError(f"{folder} exists and is not the result of this run; name another folder, or remove it")
         return folder
-    last = _prepare_checkpoints(work, identity, resume=resume)
+    last = _prepare_checkpoints(work, identity)
     model = _load(encoder, device, task, max_seq_length)
     trainer = _make_trainer(model, task, work, seed=seed, epochs=epochs, save_steps=save_steps, progress=progress)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -158,13 +157,11 @@ def _load(encoder: str, device: str, task: Task, max_seq_length: int) -> Sentenc
     return model
 
 
-def _prepare_checkpoints(work: Path, identity: dict[str, Any], *, resume: bool) -> Path | None:
+def _prepare_checkpoints(work: Path, identity: dict[str, Any]) -> Path | None:
     """Create the folder of checkpoints; returns the last complete checkpoint of this run, if any."""
     if work.exists() and _read_identity(work) != identity:
         raise ConfigError(f"{work} holds checkpoints of another run; name another folder, or remove it")
     try:
-        if work.exists() and not resume:
-            shutil.rmtree(work)
         work.mkdir(parents=True, exist_ok=True)
         _write(work / IDENTITY, identity)
     except OSError as error:
@@ -187,8 +184,6 @@ def _publish(model: SentenceTransformer, folder: Path, work: Path, identity: dic
     finished = work / "finished"
     model.save_pretrained(str(finished), create_model_card=False)
     _write(finished / IDENTITY, identity)
-    if folder.exists():
-        shutil.rmtree(folder)
     finished.rename(folder)
     shutil.rmtree(work)
     return folder

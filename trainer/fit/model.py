@@ -7,7 +7,7 @@ import torch
 
 from consumer.errors import EncoderError
 from consumer.model.mixture import Mixture, Tensors
-from schemas.artifact import Calibration, Decide, Exemplars, Mix
+from schemas.artifact import Calibration, Exemplars, Mix, Thresholds
 from trainer.fit.calibration import (
     DEFAULT_KNOWN_PRIOR,
     NEVER,
@@ -27,7 +27,7 @@ from trainer.options import FitOptions
 NEIGHBOURS, TEMPERATURE = 50, 0.04
 MIN_BODIES = 200
 """Labelled postings with a body that the part for bodies needs to be trained on."""
-_REVIEW_ALL = Decide(accept_at=NEVER, review_at=0.0)
+_REVIEW_ALL = Thresholds(accept_at=NEVER, review_at=0.0)
 UNCALIBRATED = Calibration(new=_REVIEW_ALL, known=_REVIEW_ALL)
 """The calibration of a model for which no rows were held out: every posting is for review."""
 

@@ -88,22 +88,22 @@ def _fit_texts(rows: EmbeddedRows, postings: int, categories: int, start: torch.
 
 
 def choose_known_titles(titles: Titles, inputs: FitInputs, options: FitOptions) -> tuple[tuple[KnownTitle, ...], torch.Tensor]:
-    """Return the titles that training met, the most useful first, and the vectors `(n, dim)` float16 of the first n of them.
+    """Return the titles of the training data, the most useful first, and the vectors `(n, dim)` float16 of the first n of them.
 
     The vectors serve as exemplars: n is `max_exemplars` at most, and 0 without that part. Titles of postings come first, by
-    how often they were met. O*NET's follow, one of each category in turn, so that a bound leaves every category its share.
+    how often they occur. O*NET's follow, one of each category in turn, so that a bound leaves every category its share.
     """
     if not options.parts & {"exemplars", "known"}:
         return (), torch.empty(0, inputs.encoder.ref.dim)
     pairs = list(zip(titles.clean, titles.rows.labels.tolist(), strict=True))
     row_of = {pair: row for row, pair in enumerate(pairs)}
-    met = Counter(pairs).most_common()
+    counted = Counter(pairs).most_common()
     onet_rows = _take_turns(inputs.onet.rows.labels.tolist())
-    known = [KnownTitle(title=title, category=label, weight=count) for (title, label), count in met]
+    known = [KnownTitle(title=title, category=label, weight=count) for (title, label), count in counted]
     onet_pairs = list(zip(inputs.onet.clean, inputs.onet.rows.labels.tolist(), strict=True))
     for title, label in (onet_pairs[row] for row in onet_rows):
         known.append(KnownTitle(title=title, category=label, weight=VOTE_WEIGHT))
-    rows = [row_of[pair] for pair, _count in met]
+    rows = [row_of[pair] for pair, _count in counted]
     vectors = torch.cat((titles.rows.embeddings[rows], inputs.onet.rows.embeddings[onet_rows]))
     bound = options.max_exemplars if "exemplars" in options.parts else 0
     return tuple(known), vectors[:bound].half()

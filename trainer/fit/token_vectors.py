@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, embedding_bag, normalize
 from consumer.errors import EncoderError
 from consumer.model.encoder_folder import DEFAULT_ENCODER, find_encoder
 from consumer.model.word_tokens import WordTokens
-from trainer.fit.category_embeddings import EmbeddedRows, Progress, weighted_sums
+from trainer.fit.category_embeddings import SCALE, EmbeddedRows, Progress, weighted_sums
 
 MAX_TOKENS = 64
 """Tokens of a title that training looks at; longer titles are cut. For other texts, `tune_tokens` takes another limit."""
@@ -78,7 +78,6 @@ def distill_tokens(
     seed: int,
     epochs: int = 3,
     batch: int = 512,
-    lr: float = 1e-2,
     progress: Progress = lambda *_: None,
 ) -> TokenVectors:
     """Fit token vectors so that the mean over a title's tokens points in the direction of the title's teacher vector.
@@ -98,7 +97,7 @@ def distill_tokens(
     bags = _make_bags(titles, tokenizer)
     tokens = _mean_targets(bags, targets).requires_grad_()
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam([tokens], lr=lr, fused=True)
+    optimizer = torch.optim.Adam([tokens], lr=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(titles) // batch))
     for epoch in range(epochs):
         total = torch.zeros(())
@@ -121,11 +120,10 @@ def tune_tokens(
     seed: int,
     epochs: int = 4,
     batch: int = 1_024,
-    dropout: float = TOKEN_DROPOUT,
     max_tokens: int = MAX_TOKENS,
     progress: Progress = lambda *_: None,
 ) -> TokenVectors:
-    """Train token vectors, together with one vector per category, on the weighted cross-entropy of a softmax over 20 x cosine.
+    """Train token vectors, together with one vector per category, on the weighted cross-entropy of a softmax over scaled cosines.
 
     `labels` `(texts,)` int64 are category numbers, `weights` `(texts,)` float32. The category vectors start as weighted class
     means and are dropped at the end: `fit_softmax` fits the final ones to the embeddings of the finished encoder. Adam with a
@@ -146,8 +144,8 @@ def tune_tokens(
     for epoch in range(epochs):
         total = torch.zeros(())
         for chosen in torch.randperm(len(texts), generator=generator).split(batch):  # type: ignore[no-untyped-call]
-            means = _mean_vectors(bags.batch(chosen, dropout, generator), tokens)
-            logits = 20 * means @ normalize(classes, dim=1).T  # (batch, categories)
+            means = _mean_vectors(bags.batch(chosen, TOKEN_DROPOUT, generator), tokens)
+            logits = SCALE * means @ normalize(classes, dim=1).T  # (batch, categories)
             losses = cross_entropy(logits, labels[chosen], reduction="none") * weights[chosen]
             _step(losses.mean(), optimizer, schedule)
             total += losses.detach().sum()

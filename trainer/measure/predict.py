@@ -33,7 +33,7 @@ def decide(model: Model, titles: Titles) -> list[Decision]:
 def predict_from_body(model: Model, titles: Titles) -> Predictions:
     """Return the predictions of the body part alone, uncalibrated and all for review. Raises ValueError if there is none."""
     mixture = model.mixture()
-    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(title_queries(model, titles))]
+    parts = [mixture.score_parts(some, mixture.find_nearest(some.title)).body for some in _chunks(title_queries(model, titles))]
     if any(part is None for part in parts):
         raise ValueError("the model has no part that looks at bodies")
     cosines = torch.cat([part for part in parts if part is not None])

@@ -125,5 +125,5 @@ class _Candidate:
 
 
 def _load_current(registry: FolderRegistry) -> Manifest | None:
-    version = registry.current()
+    version = registry.read_current()
     return registry.load(version).manifest if version else None

@@ -101,7 +101,7 @@ class RefreshService:
         return self._count("failed")
 
     def _look_and_refresh(self, *, respect_pauses: bool) -> RefreshOutcome:
-        self.version = self._registry.current()
+        self.version = self._registry.read_current()
         self._metrics.show_version(self.version)
         found = self._files.look()
         self._metrics.waiting.set(found.new_rows)

@@ -3,7 +3,7 @@
 import threading
 from typing import Protocol
 
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 
 MAX_COUNT = 500
 """Messages that a reader takes at a time, at most."""
@@ -30,7 +30,7 @@ class TopicThread:
     def __init__(self, name: str, reader: MessageReader) -> None:
         self._reader = reader
         self._stop = threading.Event()
-        self._thread = Background(name, self._read)
+        self._thread = BackgroundThread(name, self._read)
 
     def start(self) -> None:
         """Join the group and start reading. Raises BrokerError where the topic is not there or no broker answers."""

@@ -1,6 +1,5 @@
 """A scorer is made of a whole version with the very encoders it names, and leaves nothing behind when it is replaced."""
 
-import dataclasses
 import shutil
 import weakref
 from pathlib import Path
@@ -8,41 +7,25 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import EncoderError
-from consumer.model.mixture import Tensors
-from consumer.model.serving_options import AS_TRAINED, Part, Switches
+from consumer.model.serving_options import AS_TRAINED, Part, ServingOptions
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from faults.tampering import sign
-from tests.support.tiny_model import (
-    CALIBRATION,
-    DECIDE,
-    BodyEncoder,
-    LetterEncoder,
-    LineEncoder,
-    all_parts,
-    all_tensors,
-    category_embeddings,
-    publish,
-)
+from tests.support.tiny_model import LetterEncoder, load_tiny_encoder, parts_with_body, publish, tensors_with_body
 
-ALL = all_parts()
-ALL |= {"body_encoder": BodyEncoder.ref, "mix": ALL["mix"].model_copy(update={"body_weight": 4.0})}
-ALL |= {"calibration": CALIBRATION.model_copy(update={"body": DECIDE})}
 PARTS: tuple[Part, ...] = ("line", "exemplars", "body")
 
 
-def every_tensor() -> Tensors:
-    return dataclasses.replace(all_tensors(), body=category_embeddings())
-
-
-def test_a_version_of_every_part_is_taken_up_with_parts_switched_off_or_not(tmp_path: Path) -> None:
-    publish(tmp_path, "v2", tensors=every_tensor(), **ALL)
-    for switches in (AS_TRAINED, Switches(frozenset(PARTS), prior_adjustment=0.5)):
-        loader = ScorerLoader(FolderRegistry(tmp_path), device="cpu", switches=switches)
-        loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder, BodyEncoder)}
+def test_a_version_of_every_part_is_loaded_with_parts_switched_off_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.registry.loader.load_encoder", load_tiny_encoder)
+    publish(tmp_path, "v2", tensors=tensors_with_body(), **parts_with_body())
+    for serving_options in (AS_TRAINED, ServingOptions(frozenset(PARTS), prior_adjustment=0.5)):
+        loader = ScorerLoader(FolderRegistry(tmp_path), device="cpu", serving_options=serving_options)
         scorer = loader.load("v2")
-        assert scorer.mixture.uses_line == scorer.mixture.uses_body == (switches == AS_TRAINED)
-        assert bool(scorer.score(["Cook"])[0].evidence.nearest) == (switches == AS_TRAINED)
+        assert scorer.mixture.uses_line == scorer.mixture.uses_body == (serving_options == AS_TRAINED)
+        assert bool(scorer.score(["Cook"])[0].evidence.nearest) == (serving_options == AS_TRAINED)
 
 
 class Cyclic(LetterEncoder):
@@ -74,7 +57,7 @@ def test_of_versions_that_are_gone_at_most_one_keeps_its_memory(tmp_path: Path, 
 def test_an_artifact_of_another_encoder_is_refused_by_the_weights_not_the_name(starter_registry: Path, tmp_path: Path) -> None:
     shutil.copytree(starter_registry, tmp_path / "registry")
     registry = FolderRegistry(tmp_path / "registry")
-    version = registry.current() or ""
+    version = registry.read_current() or ""
     manifest = registry.load(version).manifest
     sign(registry.root / "versions" / version, encoder={**manifest.encoder.model_dump(), "sha256": "ab" * 32})
     with pytest.raises(EncoderError, match="made with another encoder than 'sentence-transformers/all-MiniLM-L6-v2'"):

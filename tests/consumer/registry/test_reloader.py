@@ -10,31 +10,28 @@ import pytest
 import torch
 
 from consumer.errors import BackgroundFailed
-from consumer.metrics import RELOADS, Metrics
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
-from consumer.registry.reloader import Reloader, wait_for_version
-from tests.support.tiny_model import (
-    BodyEncoder,
-    LetterEncoder,
-    LineEncoder,
-    publish,
-)
+from consumer.registry.reloader import wait_for_version
+from tests.support.brokers import wait_until
+from tests.support.tiny_model import LetterEncoder, ReloaderWithMetrics, load_tiny_encoder, publish
 
 
-def make_reloader(root: Path, registry: FolderRegistry | None = None, *, interval_s: float = 0.01) -> Reloader:
-    """Of a consumer that serves v1 and has LetterEncoder loaded."""
-    loader = ScorerLoader(registry or FolderRegistry(root), device="cpu")
-    loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder, BodyEncoder)}
-    return Reloader(loader, serving="v1", metrics=Metrics(), interval_s=interval_s)
+@pytest.fixture(autouse=True)
+def tiny_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.registry.loader.load_encoder", load_tiny_encoder)
 
 
-def outcomes(reloader: Reloader) -> dict[str, int]:
-    counter = reloader._metrics.reloads
-    counts = Counter({outcome: 0 for outcome, _ in RELOADS})
-    for outcome, reason in RELOADS:
-        counts[outcome] += int(counter.labels(outcome, reason)._value.get())
-    return dict(+counts)
+def make_reloader(root: Path, registry: FolderRegistry | None = None) -> ReloaderWithMetrics:
+    """Of a consumer that serves v1."""
+    return ReloaderWithMetrics(ScorerLoader(registry or FolderRegistry(root), device="cpu"))
+
+
+def outcomes(reloader: ReloaderWithMetrics) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for (outcome, _reason), count in reloader.counts().items():
+        counts[outcome] += count
+    return dict(counts)
 
 
 def test_a_new_version_is_handed_over_once(tmp_path: Path) -> None:
@@ -91,22 +88,21 @@ def test_a_version_that_has_no_room_on_the_device_is_refused(what: str, tmp_path
     if what == "tensors":
         monkeypatch.setattr("consumer.registry.loader.Mixture", NoRoomFor)
     else:
-        reloader._loader._encoders = {LetterEncoder.ref: LetterEncoderWithoutRoom()}
+        monkeypatch.setattr("consumer.registry.loader.load_encoder", lambda *_, **__: LetterEncoderWithoutRoom())
     reloader.look()
     assert (reloader.take(), outcomes(reloader)) == (None, {"refused": 1})
 
 
 class RegistryWithAFaultNobodyForesaw(FolderRegistry):
-    def current(self) -> NoReturn:
+    def read_current(self) -> NoReturn:
         raise RuntimeError("no such fault is known")
 
 
 def test_a_dead_watching_thread_reaches_the_loop(tmp_path: Path) -> None:
     reloader = make_reloader(tmp_path, RegistryWithAFaultNobodyForesaw(tmp_path))
     reloader.start()
-    reloader._thread.join(30)
     with pytest.raises(BackgroundFailed, match=r"thread 'reloader' died: RuntimeError.*no such fault is known"):
-        reloader.take()
+        wait_until(lambda: reloader.take() is not None, "the thread is dead")
 
 
 def test_waiting_for_a_first_version_ends_with_it_with_the_time_or_with_the_stop() -> None:

@@ -1,4 +1,4 @@
-"""What can be learned from is kept, what cannot is counted with its place, and what cannot be read says why."""
+"""Rows to learn from are kept, others are counted with their place, and a file that cannot be read is refused with a reason."""
 
 import json
 import tracemalloc

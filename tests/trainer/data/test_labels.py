@@ -1,4 +1,4 @@
-"""A label means a code of the taxonomy, or what an older code became, or a new category if asked for; or no occupation fits."""
+"""A label means a code of the taxonomy, the successor of an older code, a new category on request, or that no occupation fits."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_an_older_code_is_mapped_only_into_the_taxonomy_in_use() -> None:
     assert LabelReader(OCCUPATIONS, LabelRules()).read(posting).left_out == OUTSIDE_TAXONOMY
 
 
-def test_mapped_rows_are_learned_from_and_told_with_their_count_and_first_place(read: Read) -> None:
+def test_mapped_rows_are_learned_from_and_reported_with_their_count_and_first_place(read: Read) -> None:
     rows = [("1", "RN", "", "29-1141"), ("2", "GP", "", "29-1062.00"), ("3", "Family doctor", "", "29-1062.00")]
     found = read(("0", "Nurse", "", "29-1141.00"), *rows)
     assert [posting.onet_code for posting in found.postings] == ["29-1141.00", "29-1141.00", "29-1215.00", "29-1215.00"]
@@ -97,7 +97,7 @@ NEW = [
 ]
 
 
-def test_a_new_category_takes_all_rows_of_its_code_and_the_name_that_most_of_them_say(read: Read) -> None:
+def test_a_new_category_has_all_rows_of_its_code_and_their_most_frequent_name(read: Read) -> None:
     found = read(*NEW, new_categories=True)
     assert [(category.onet_code, category.onet_title) for category in found.categories] == [("15-9999.00", "Prompt Engineers")]
     assert [posting.posting_id for posting in found.postings] == ["1", "2", "3", "4", "7"]
@@ -130,7 +130,7 @@ def test_a_code_that_was_split_makes_no_new_category(read: Read) -> None:
         ("Unclassified", ""),
     ],
 )
-def test_a_row_labelled_unclassified_is_a_reject_example_and_no_posting_of_a_category(name: str, code: str, read: Read) -> None:
+def test_a_row_labelled_unclassified_is_a_reject_example_and_has_no_category(name: str, code: str, read: Read) -> None:
     found = read(NEW[-1], ("8", "Great job", name, code), new_categories=True)
     assert [posting.title for posting in found.postings] == ["Nurse"]
     assert [posting.title for posting in found.rejects] == ["Great job"]

@@ -1,4 +1,4 @@
-"""The data that comes with the package: the whole taxonomy, and labelled postings enough to show the steps."""
+"""The package holds the whole taxonomy, and enough labelled postings to show each step."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""A posting that comes again counts once, its last label stands, and titles that experts disagree on are told."""
+"""A repeated posting counts once, under its last label; titles that experts disagree on are reported."""
 
 from collections import Counter
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_every_row_is_kept_or_counted_and_what_is_kept_is_the_last_of_its_kind(r
     assert not drop_repeats(kept, counted.update) or len(drop_repeats(kept, counted.update)) == len(kept)
 
 
-def test_titles_with_several_codes_are_told_with_the_one_that_has_most() -> None:
+def test_titles_with_several_codes_are_reported_with_the_one_that_has_most() -> None:
     titles = ["physician"] * 3 + ["nurse"] * 2 + ["cook"] * 3
     assert describe_disagreement(titles, ["a", "b", "c", "d", "e", "f", "f", "f"]) == (
         "2 titles have more than one code, most: 'physician' with 3"

@@ -1,4 +1,4 @@
-"""Each way to make category embeddings does what its formula says, the same for one seed, with rows of length 1."""
+"""Each method for category embeddings follows its formula, gives rows of length 1, and repeats itself for one seed."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def unit(rows: int, *, seed: int = 0) -> torch.Tensor:
 
 
 def clusters(per_category: int = 20, *, noise: float = 0.1, categories: int = CATEGORIES) -> EmbeddedRows:
-    """Rows scattered around one centre per category."""
+    """Return rows scattered around one centre per category."""
     labels = torch.arange(categories).repeat_interleave(per_category)
     embeddings = normalize(unit(categories)[labels] + noise * unit(len(labels), seed=1), dim=1)
     return EmbeddedRows(embeddings, labels, torch.ones(len(labels)))
@@ -103,16 +103,16 @@ def test_softmax_learns_nothing_from_rows_of_weight_zero() -> None:
 
 
 @pytest.mark.parametrize("method", ["hinge", "softmax"])
-def test_progress_is_told_after_every_epoch_with_a_falling_loss(method: str) -> None:
-    told: list[tuple[int, int, float]] = []
-    progress = lambda *step: told.append(step)  # noqa: E731
+def test_progress_is_reported_after_every_epoch_with_a_falling_loss(method: str) -> None:
+    reported: list[tuple[int, int, float]] = []
+    progress = lambda *step: reported.append(step)  # noqa: E731
     rows = clusters(100, noise=2.0)
     if method == "hinge":
         fit_hinge(rows, CATEGORIES, seed=0, epochs=6, progress=progress)
     else:
         fit_softmax(rows, PRIOR, seed=0, epochs=6, progress=progress)
-    assert [(epoch, epochs) for epoch, epochs, _ in told] == [(n, 6) for n in range(1, 7)]
-    assert told[-1][2] < told[0][2]
+    assert [(epoch, epochs) for epoch, epochs, _ in reported] == [(n, 6) for n in range(1, 7)]
+    assert reported[-1][2] < reported[0][2]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 31, 33, 257])

@@ -1,4 +1,4 @@
-"""Each distinct text is embedded once, and every title finds its own row."""
+"""Each distinct text is embedded once, and each title gets its own row."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_no_titles_are_no_rows() -> None:
     assert TitleEmbeddings(LetterEncoder(), []).look_up([]).shape == (0, 27)
 
 
-def test_what_a_cache_has_is_not_computed_again(tmp_path: Path) -> None:
+def test_a_vector_in_the_cache_is_not_computed_again(tmp_path: Path) -> None:
     first, second = LetterEncoder(), LetterEncoder()
     made = TitleEmbeddings(first, TITLES, EmbeddingCache(tmp_path, first))
     found = TitleEmbeddings(second, TITLES, EmbeddingCache(tmp_path, second))

@@ -1,4 +1,4 @@
-"""A static encoder resembles its teacher, learns what tuning shows it, and is served like any other encoder."""
+"""Token vectors resemble their teacher, learn the labels of tuning, and are served like any other encoder."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ WORDS = {
 TITLES = [title for titles in WORDS.values() for title in titles]
 LABELS = torch.tensor([label for label, titles in WORDS.items() for _ in titles])
 SHUFFLED = (LABELS * 2 + torch.arange(len(LABELS))) % 3
-"""Labels that no meaning of the titles explains: only what was tuned can know them."""
+"""Labels that the meaning of the titles does not explain: only tuned vectors can know them."""
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,12 @@ def static(teacher: torch.Tensor) -> TokenVectors:
     return distill_tokens(teacher, TITLES, load_tokenizer(), dim=8, seed=0, epochs=60)
 
 
-def tuned(static: TokenVectors, seed: int = 0) -> TokenVectors:
+def tune(static: TokenVectors, seed: int = 0) -> TokenVectors:
     return tune_tokens(static, TITLES, SHUFFLED, torch.ones(len(TITLES)), 4, seed=seed, epochs=150, batch=4)
 
 
-def recalled(static: TokenVectors) -> float:
-    """Share of titles whose own class mean is the nearest."""
+def measure_recall(static: TokenVectors) -> float:
+    """Return the share of titles whose own class mean is the nearest."""
     rows = EmbeddedRows(static.embed(TITLES), SHUFFLED, torch.ones(len(TITLES)))
     means = fit_mean(rows, normalize(torch.ones(3, rows.embeddings.shape[1]), dim=1), shrinkage=0.0)
     return float((rows.embeddings @ means.T).argmax(dim=1).eq(SHUFFLED).float().mean())
@@ -52,7 +52,7 @@ def test_a_distilled_title_points_where_its_teacher_does(static: TokenVectors, t
 
 
 def test_tuning_learns_labels_that_the_teacher_could_not_tell(static: TokenVectors) -> None:
-    assert recalled(tuned(static)) > max(0.9, recalled(static))
+    assert measure_recall(tune(static)) > max(0.9, measure_recall(static))
 
 
 def test_one_seed_gives_the_same_encoder_whatever_was_drawn_before(teacher: torch.Tensor) -> None:
@@ -67,11 +67,11 @@ def test_one_seed_gives_the_same_encoder_whatever_was_drawn_before(teacher: torc
 
 def test_tuning_leaves_what_it_was_given_as_it_was(static: TokenVectors) -> None:
     before = static.vectors.clone()
-    tuned(static)
+    tune(static)
     assert torch.equal(static.vectors, before)
 
 
-def test_a_saved_one_serves_the_vectors_it_was_trained_to(static: TokenVectors, tmp_path: Path) -> None:
+def test_a_saved_encoder_serves_the_vectors_it_was_trained_to(static: TokenVectors, tmp_path: Path) -> None:
     save_encoder(static, tmp_path)
     served = load_encoder(str(tmp_path), device="cpu")
     texts = TITLES * (2 * UNPADDED_ROWS // len(TITLES) + 1)
@@ -80,7 +80,7 @@ def test_a_saved_one_serves_the_vectors_it_was_trained_to(static: TokenVectors, 
     assert served.encode([]).shape == (0, 8)
 
 
-def test_a_served_one_cuts_long_texts_and_gives_zeros_for_what_it_does_not_know(static: TokenVectors, tmp_path: Path) -> None:
+def test_a_served_encoder_cuts_long_texts_and_gives_zeros_for_unknown_words(static: TokenVectors, tmp_path: Path) -> None:
     save_encoder(static, tmp_path)
     served = load_encoder(str(tmp_path), device="cpu", max_seq_length=4)
     rows = served.encode(["nurse " * 4 + "driver " * 500, "nurse", "", "護士"])
