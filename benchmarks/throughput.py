@@ -31,8 +31,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
-from consumer.delivery.at_least_once import AtLeastOnce, Delivery, ExactlyOnce
-from consumer.delivery.dead_letter_share import BadShare
+from consumer.delivery.at_least_once import AtLeastOnce
+from consumer.delivery.dead_letter_share import DeadLetterShare
+from consumer.delivery.exactly_once import ExactlyOnce
+from consumer.delivery.protocol import Delivery
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.transactions import KafkaTransactions
@@ -198,9 +200,9 @@ def make_pipeline(
     codec = Codec(output_topic=topics.enriched, dead_letter_topic=topics.dead, max_message_bytes=1_000_000, max_title_chars=1_000)
     delivery: Delivery
     if isinstance(sink, KafkaTransactions):
-        delivery = ExactlyOnce(source, sink, metrics, codec=codec, bad_share=BadShare())
+        delivery = ExactlyOnce(source, sink, metrics, codec=codec, dead_letter_share=DeadLetterShare())
     else:
-        delivery = AtLeastOnce(source, sink, metrics, codec=codec, bad_share=BadShare())
+        delivery = AtLeastOnce(source, sink, metrics, codec=codec, dead_letter_share=DeadLetterShare())
     batcher = Batcher(BatchPolicy(256, 4_000_000, 0.02))
     return Pipeline(source=source, delivery=delivery, batcher=batcher, codec=codec, scorer=scorer, metrics=metrics, stop=stop)
 

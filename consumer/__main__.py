@@ -1,4 +1,4 @@
-"""`occustream-consumer`: the command line. What loads a model is imported where it is needed: PyTorch alone takes seconds."""
+"""`occustream-consumer`: the command line. Code that loads a model is imported where it is needed: PyTorch takes seconds."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from consumer.errors import ConfigError, OccustreamError
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.transactions import KafkaTransactions
+from consumer.process.logs import start_logging
 from consumer.settings import Settings
 from consumer.settings_loading import add_flags, load_settings, make_settings, unknown_variables
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OccustreamError as error:
         print(f"occustream-consumer: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # `... | head`: whoever read our output has seen enough
+    except BrokenPipeError:  # `... | head`: the reader of our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -43,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def serve(options: argparse.Namespace) -> int:
+def run_consumer(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     settings = load_settings(Settings, vars(options))
-    _start_logging(settings.log_level)
+    start_logging(settings.log_level)
     for warning in unknown_variables(Settings):
         log.warning(warning)
     from consumer import run  # noqa: PLC0415 - PyTorch
@@ -55,7 +56,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def check_config(options: argparse.Namespace) -> int:
-    """Validate everything that needs no broker, and print it."""
+    """Validate the settings, as far as that needs no broker, and print them."""
     settings = load_settings(Settings, vars(options))
     for warning in unknown_variables(Settings):
         print(f"warning: {warning}", file=sys.stderr)
@@ -64,9 +65,9 @@ def check_config(options: argparse.Namespace) -> int:
         KafkaTransactions(settings.transaction_properties(), topics=[], transactional_id=settings.transactional_id)
     else:
         KafkaSink(settings.kafka_properties(), topics=[])
-    shown = settings.model_dump(mode="json")
-    shown["kafka"] = {name: "***" if _secret(name) else value for name, value in shown["kafka"].items()}
-    print(json.dumps(shown, indent=1))
+    values = settings.model_dump(mode="json")
+    values["kafka"] = {name: "***" if _is_secret(name) else value for name, value in values["kafka"].items()}
+    print(json.dumps(values, indent=1))
     from consumer.registry.folder import FolderRegistry  # noqa: PLC0415 - PyTorch
 
     version = FolderRegistry(settings.registry).read_current()
@@ -77,7 +78,7 @@ def check_config(options: argparse.Namespace) -> int:
 
 def score_file(options: argparse.Namespace) -> int:
     """Score a file or standard input without a broker."""
-    _start_logging("WARNING")
+    start_logging("WARNING")
     from consumer.run import make_codec, make_loader  # noqa: PLC0415 - PyTorch
     from consumer.score_file import ScoreOptions, score  # noqa: PLC0415
 
@@ -94,7 +95,7 @@ def score_file(options: argparse.Namespace) -> int:
 
 def dead_letters(options: argparse.Namespace) -> int:
     """List, show or replay dead letters."""
-    _start_logging("WARNING")
+    start_logging("WARNING")
     status: int = options.action(load_settings(Settings, vars(options)), options)
     return status
 
@@ -107,53 +108,47 @@ def _parser() -> argparse.ArgumentParser:
         "any librdkafka property too: OCCUSTREAM_KAFKA__SECURITY_PROTOCOL=SASL_SSL.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    running = commands.add_parser("run", help="read postings from Kafka, publish them enriched", epilog=parser.epilog)
-    add_flags(running, Settings)
-    running.set_defaults(run=serve)
+    run = commands.add_parser("run", help="read postings from Kafka, publish them enriched", epilog=parser.epilog)
+    add_flags(run, Settings)
+    run.set_defaults(run=run_consumer)
     check = commands.add_parser("check-config", help="validate and print the settings of 'run', start nothing")
     add_flags(check, Settings)
     check.set_defaults(run=check_config)
     letters = commands.add_parser("dead-letters", help="list, show and replay messages that could not be enriched")
     add_commands(letters)
     letters.set_defaults(run=dead_letters)
-    _add_score(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
+    _add_score_flags(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
     return parser
 
 
-def _add_score(parser: argparse.ArgumentParser) -> None:
+def _add_score_flags(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Read postings, write one EnrichedPosting as JSON a line. Bad rows are reported on standard error with their row "
-        "number (as a spreadsheet counts: a CSV's header is row 1); the exit status is then 1."
+        "Read postings and write one EnrichedPosting a line, as JSON. Bad rows are reported on standard error with their row "
+        "number, as a spreadsheet counts: a CSV's header is row 1. The exit status is 1 if there are any."
     )
     parser.add_argument("--registry", type=Path, required=True, metavar="DIR", help="folder of model versions")
     parser.add_argument("--version", metavar="V", help="a model version (default: the promoted one)")
-    parser.add_argument("--top-n", type=_top_n, default=5, metavar="N", help="occupations per posting (5)")
+    parser.add_argument("--top-n", type=_parse_top_n, default=5, metavar="N", help="occupations per posting (5)")
     parser.add_argument("--input", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl (default: standard input)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: standard output)")
-    parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, where its name does not tell (jsonl)")
+    parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, if its name does not say (jsonl)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--encoder", metavar="NAME", help="where the artifact's encoder lies, if not where the artifact says")
+    parser.add_argument("--encoder", metavar="NAME", help="where the encoder is, if not where the artifact says")
     parser.set_defaults(run=score_file)
 
 
-def _top_n(text: str) -> int:
+def _parse_top_n(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 100:  # noqa: PLR2004 - as Settings.top_n
         raise argparse.ArgumentTypeError(f"from 1 to 100, not {text}")
     return number
 
 
-def _secret(name: str) -> bool:
+def _is_secret(name: str) -> bool:
     return any(
         word in name
         for word in ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential")
     )
-
-
-def _start_logging(level: str) -> None:
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    for noisy in ("httpx", "sentence_transformers", "transformers", "huggingface_hub"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

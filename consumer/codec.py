@@ -1,4 +1,4 @@
-"""Bytes to postings, enriched postings to bytes, and what becomes of a message that is no posting: a dead letter."""
+"""Decodes messages into postings and encodes records. A message that is no posting becomes a dead letter."""
 
 import json
 from collections import Counter
@@ -8,29 +8,14 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from consumer.dead_letter_record import Stage, dead_letter
+from consumer.dead_letter_record import Stage, make_dead_letter
 from consumer.errors import InvalidMessage
 from consumer.messages import Message, Record
 from schemas.events import EnrichedPosting, JobPosting
 from schemas.text import plain_text
 
-REASONS = (
-    "invalid_headers",
-    "null_value",
-    "too_large",
-    "not_utf8",
-    "not_json",
-    "not_an_object",
-    "no_title",
-    "empty_title",
-    "title_too_long",
-    "invalid_text",
-    "invalid_field",
-    "not_scored",
-)
-"""Why a message may become a dead letter."""
 MAX_DEPTH = 100
-"""How deep a posting's objects and lists may nest, itself included."""
+"""How deep a posting's objects and lists may nest; the posting itself is the first level."""
 
 
 class Codec:
@@ -43,13 +28,13 @@ class Codec:
         self._max_title_chars = max_title_chars
 
     def decode(self, message: Message) -> JobPosting:
-        """Return the posting of a message. Raises InvalidMessage, and nothing else, whatever the bytes."""
+        """Return the posting of a message. Raises InvalidMessage and nothing else, whatever the bytes are."""
         if message.flaw is not None:
             raise InvalidMessage("invalid_headers", message.flaw)
         if message.value is None:
             raise InvalidMessage("null_value", "the message has no value (a tombstone)")
         self._check_size(message.value, "the message")
-        posting = self._posting(message, _json_object(message.value))
+        posting = self._validate(message, _parse_json_object(message.value))
         self._check_title(posting.title)
         return posting
 
@@ -57,7 +42,7 @@ class Codec:
         """Return the record of an enriched posting. Raises InvalidMessage when it outgrows the size limit."""
         try:
             value = enriched.model_dump_json().encode()
-        except PydanticSerializationError as error:  # nested deeper than it writes, though not than it was read
+        except PydanticSerializationError as error:  # pydantic writes less deeply nested values than it reads
             raise InvalidMessage("not_json", f"cannot be written again: {error}", cause=error) from None
         self._check_size(value, "the enriched posting")
         headers = (
@@ -68,17 +53,17 @@ class Codec:
         return Record(self._output_topic, message.key, value, headers, message.partition)
 
     def dead_letter(self, message: Message, error: InvalidMessage, *, stage: Stage, model_version: str) -> Record:
-        """Return the dead letter of a message: key, value and headers untouched, the story in further headers."""
-        return dead_letter(message, error, topic=self._dead_letter_topic, stage=stage, model_version=model_version)
+        """Return the dead letter of a message: key, value and headers unchanged, and more headers that say why it failed."""
+        return make_dead_letter(message, error, topic=self._dead_letter_topic, stage=stage, model_version=model_version)
 
-    def _posting(self, message: Message, fields: dict[str, Any]) -> JobPosting:
+    def _validate(self, message: Message, fields: dict[str, Any]) -> JobPosting:
         known = {name: value for name, value in fields.items() if value is not None or name not in INPUT_NAMES}
         if not any(name in known for name in POSTING_ID_NAMES):
             known["posting_id"] = _fallback_id(message)
         try:
             return JobPosting.model_validate(known)
         except ValidationError as error:
-            raise _invalid(error) from None
+            raise _explain_invalid(error) from None
 
     def _check_size(self, value: bytes, what: str) -> None:
         if len(value) > self._max_message_bytes:
@@ -86,7 +71,7 @@ class Codec:
             raise InvalidMessage("too_large", f"{what} has {len(value):,} bytes; the limit (max_message_bytes) is {limit:,}")
 
     def _check_title(self, title: str) -> None:
-        if not plain_text(title):  # cleaning never empties what is not empty
+        if not plain_text(title):  # later cleaning never empties a title that is not empty here
             raise InvalidMessage("empty_title", "the title is empty or white space")
         if len(title) > self._max_title_chars:
             limit = self._max_title_chars
@@ -95,13 +80,13 @@ class Codec:
             )
 
 
-def _json_object(value: bytes) -> dict[str, Any]:
+def _parse_json_object(value: bytes) -> dict[str, Any]:
     try:
         text = value.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidMessage("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}", cause=error) from None
     try:
-        parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        parsed = json.loads(text, object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant, parse_float=_parse_finite)
     except RecursionError as error:
         raise InvalidMessage("not_json", "nested too deeply", cause=error) from None
     except ValueError as error:  # JSONDecodeError, and an integer of more digits than Python converts
@@ -110,13 +95,13 @@ def _json_object(value: bytes) -> dict[str, Any]:
         raise InvalidMessage("not_an_object", f"a JSON object is expected, not {type(parsed).__name__}")
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(parsed)
-    if "\\u" in text:  # only an escape can smuggle in a lone surrogate, which no UTF-8 record could carry
+    if "\\u" in text:  # only an escape can stand for a lone surrogate, which UTF-8 cannot hold
         _check_encodable(parsed)
     return parsed
 
 
 def _check_depth(parsed: dict[str, Any]) -> None:
-    """Refuse what could be written, but not read again: many parsers go no deeper than 128."""
+    """Refuse an object that many parsers could not read again: they go no deeper than 128."""
     level: list[Any] = [parsed]
     for _ in range(MAX_DEPTH):
         inner = (value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list))
@@ -125,7 +110,7 @@ def _check_depth(parsed: dict[str, Any]) -> None:
         raise InvalidMessage("not_json", f"nested too deeply: the limit is {MAX_DEPTH}")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         twice, _count = Counter(name for name, _ in pairs).most_common(1)[0]
@@ -137,7 +122,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _finite(digits: str) -> float:
+def _parse_finite(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
         raise ValueError(f"the number {digits[:40]} is out of range")
@@ -159,7 +144,7 @@ def _fallback_id(message: Message) -> str:
         return message.event_id
 
 
-def _invalid(error: ValidationError) -> InvalidMessage:
+def _explain_invalid(error: ValidationError) -> InvalidMessage:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field, kind = str(first["loc"][0]), first["type"]
     if field in TITLE_NAMES:

@@ -1,4 +1,4 @@
-"""A dead letter: key, value and headers of a message untouched, and in further headers the story of how it came to that."""
+"""The wire format of a dead letter: the message with key, value and headers unchanged, and headers that say why it failed."""
 
 import importlib.metadata
 import re
@@ -9,11 +9,11 @@ from typing import Literal, Self
 from consumer.errors import InvalidMessage
 from consumer.messages import Headers, Message, Record
 
-PREFIX = "dead-letter."
-ATTEMPT = f"{PREFIX}attempt"
-REPLAY_OF = f"{PREFIX}replay-of"
-"""Of a message that a replay sent: the event id that its dead letter told."""
-STORY = (
+HEADER_PREFIX = "dead-letter."
+ATTEMPT_HEADER = f"{HEADER_PREFIX}attempt"
+REPLAY_OF_HEADER = f"{HEADER_PREFIX}replay-of"
+"""A replayed message has this header. It holds the event id of the message that became the dead letter."""
+HEADER_NAMES = (
     "reason",
     "error",
     "error-class",
@@ -26,22 +26,22 @@ STORY = (
     "app-version",
     "model-version",
 )
-"""The headers of a dead letter, after PREFIX, in the order in which they are written."""
+"""The headers of a dead letter, after HEADER_PREFIX, in the order in which they are written."""
 MAX_ERROR_CHARS = 1_000
-_STORY_HEADERS = frozenset((REPLAY_OF, *(PREFIX + name for name in STORY)))
+_OUR_HEADERS = frozenset((REPLAY_OF_HEADER, *(HEADER_PREFIX + name for name in HEADER_NAMES)))
 
 Stage = Literal["decode", "score", "encode", "deliver"]
-"""Where a message failed."""
+"""The step at which a message failed."""
 
 
-def dead_letter(message: Message, error: InvalidMessage, *, topic: str, stage: Stage, model_version: str) -> Record:
-    """Return the dead letter of a message. Of one that was replayed, the old story is replaced and the attempt counted up."""
-    story = (
+def make_dead_letter(message: Message, error: InvalidMessage, *, topic: str, stage: Stage, model_version: str) -> Record:
+    """Return the dead letter of a message. For a replayed message, headers of its former dead letter are replaced."""
+    values = (
         error.reason,
         error.detail[:MAX_ERROR_CHARS],
         error.error_class,
         stage,
-        attempts(message.headers) + 1,
+        count_attempts(message.headers) + 1,
         message.topic,
         message.partition,
         message.offset,
@@ -49,13 +49,16 @@ def dead_letter(message: Message, error: InvalidMessage, *, topic: str, stage: S
         app_version(),
         model_version,
     )
-    told = tuple((PREFIX + name, str(of).encode("utf-8", "backslashreplace")) for name, of in zip(STORY, story, strict=True))
-    return Record(topic, message.key, message.value, (*without_story(message.headers), *told), message.partition)
+    headers = tuple(
+        (HEADER_PREFIX + name, str(value).encode("utf-8", "backslashreplace"))
+        for name, value in zip(HEADER_NAMES, values, strict=True)
+    )
+    return Record(topic, message.key, message.value, (*original_headers(message.headers), *headers), message.partition)
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter as read. What an older version did not write is empty; `attempt` is 1 then."""
+class DeadLetter:
+    """A dead letter as read. Fields that an older version did not write are empty; `attempt` is then 1."""
 
     message: Message
     reason: str
@@ -71,51 +74,51 @@ class Letter:
     model_version: str
 
     @classmethod
-    def of(cls, message: Message) -> Self | None:
-        """Return the letter that a message of the dead-letter topic is; None where it is something else."""
-        told = {name.removeprefix(PREFIX): (value or b"").decode("utf-8", "replace") for name, value in message.headers}
-        partition, offset = _number(told.get("partition")), _number(told.get("offset"))
-        if not told.get("reason") or not told.get("topic") or partition is None or offset is None:
+    def parse(cls, message: Message) -> Self | None:
+        """Return the dead letter that a message of the dead-letter topic holds; None where the message is something else."""
+        fields = {name.removeprefix(HEADER_PREFIX): _text(value) for name, value in message.headers}
+        partition, offset = _parse_number(fields.get("partition")), _parse_number(fields.get("offset"))
+        if not fields.get("reason") or not fields.get("topic") or partition is None or offset is None:
             return None
         return cls(
             message=message,
-            reason=told["reason"],
-            error=told.get("error", ""),
-            error_class=told.get("error-class", ""),
-            stage=told.get("stage", ""),
-            attempt=max(1, attempts(message.headers)),
-            topic=told["topic"],
+            reason=fields["reason"],
+            error=fields.get("error", ""),
+            error_class=fields.get("error-class", ""),
+            stage=fields.get("stage", ""),
+            attempt=max(1, count_attempts(message.headers)),
+            topic=fields["topic"],
             partition=partition,
             offset=offset,
-            timestamp_ms=_number(told.get("timestamp-ms")),
-            app_version=told.get("app-version", ""),
-            model_version=told.get("model-version", ""),
+            timestamp_ms=_parse_number(fields.get("timestamp-ms")),
+            app_version=fields.get("app-version", ""),
+            model_version=fields.get("model-version", ""),
         )
 
     @property
     def event_id(self) -> str:
-        """The event id of the message that it was."""
+        """The event id of the message that became this dead letter: `topic:partition:offset` of the input."""
         return f"{self.topic}:{self.partition}:{self.offset}"
 
     @property
     def position(self) -> str:
-        """Where it lies itself: `topic:partition:offset`."""
+        """The place of the dead letter itself: `topic:partition:offset`."""
         return self.message.event_id
 
     @property
     def headers(self) -> Headers:
-        """The headers of the message that it was."""
-        return without_story(self.message.headers)
+        """The headers of the message that became this dead letter."""
+        return original_headers(self.message.headers)
 
 
-def attempts(headers: Headers) -> int:
-    """Return how often a message with these headers has been a dead letter."""
-    return next((_number((value or b"").decode("utf-8", "replace")) or 0 for name, value in headers if name == ATTEMPT), 0)
+def count_attempts(headers: Headers) -> int:
+    """Return how often a message with these headers has become a dead letter."""
+    return next((_parse_number(_text(value)) or 0 for name, value in headers if name == ATTEMPT_HEADER), 0)
 
 
-def without_story(headers: Headers) -> Headers:
-    """Return the headers that are not about a dead letter."""
-    return tuple((name, value) for name, value in headers if name not in _STORY_HEADERS)
+def original_headers(headers: Headers) -> Headers:
+    """Return the headers without those that a dead letter or a replay added."""
+    return tuple((name, value) for name, value in headers if name not in _OUR_HEADERS)
 
 
 @cache
@@ -127,5 +130,9 @@ def app_version() -> str:
         return "unknown"
 
 
-def _number(text: str | None) -> int | None:
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def _parse_number(text: str | None) -> int | None:
     return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None

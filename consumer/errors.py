@@ -1,23 +1,23 @@
-"""Every exception of ours, as a tree. Each message names the thing and the way out.
+"""Every exception of ours, as a tree. Each message names the thing that is wrong and the way out.
 
 OccustreamError
 ├── ConfigError       a setting, a file or an environment variable is wrong; nothing was started
 ├── EncoderError      the encoder cannot be found, or is not the one the artifact was made with
-├── ArtifactError     an artifact is missing, broken or lies; the model in service stays
+├── ArtifactError     an artifact is missing, broken or not what it says; the model in service stays
 ├── RegistryError     the registry cannot be read or written
 │   └── CurrentMoved     another version was promoted meanwhile
 ├── ScorerFailed      no posting can be scored any more: the device or the model is broken
 ├── InvalidMessage    one message cannot be a posting; it becomes a dead letter
-├── TooManyDeadLetters  the share of bad messages is above its limit
+├── TooManyDeadLetters  the share of dead letters is above its limit
 ├── BrokerError       Kafka refuses or cannot be reached
-│   └── DeliveryFailed   records were not taken; their offsets stay uncommitted, and they are tried again
-│       └── RecordTooLarge  one of them is larger than its topic takes
-└── BackgroundFailed  a background thread died; the process follows it
+│   └── DeliveryFailed   the broker did not take records; their offsets stay uncommitted, and they are tried again
+│       └── RecordTooLarge  a record, or its batch, is larger than its topic takes
+└── BackgroundFailed  a background thread died, and the process ends
 """
 
 from typing import Literal, get_args
 
-Reason = Literal[
+RefusalReason = Literal[
     "pointer",
     "path",
     "missing",
@@ -34,12 +34,30 @@ Reason = Literal[
     "encoder",
     "golden",
 ]
-"""Why a model version is not taken up: `occustream_reloads_total` counts by it, docs/models.md tells of each."""
-REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Why a model version is refused. `occustream_reloads_total` counts by it; docs/models.md explains each."""
+REFUSAL_REASONS: tuple[RefusalReason, ...] = get_args(RefusalReason)
+
+# Here rather than beside the dead letter's other headers in `dead_letter_record.py`, which itself imports InvalidMessage.
+DeadLetterReason = Literal[
+    "invalid_headers",
+    "null_value",
+    "too_large",
+    "not_utf8",
+    "not_json",
+    "not_an_object",
+    "no_title",
+    "empty_title",
+    "title_too_long",
+    "invalid_text",
+    "invalid_field",
+    "not_scored",
+]
+"""Why a message becomes a dead letter: the header `dead-letter.reason`, and `occustream_dead_letters_total` counts by it."""
+DEAD_LETTER_REASONS: tuple[DeadLetterReason, ...] = get_args(DeadLetterReason)
 
 
 class OccustreamError(Exception):
-    """What a user can act on; printed as one line, without a traceback."""
+    """An error that a user can act on. It is printed as one line, without a traceback."""
 
 
 class ConfigError(OccustreamError):
@@ -49,15 +67,15 @@ class ConfigError(OccustreamError):
 class EncoderError(OccustreamError):
     """The encoder cannot be found, is not the one the artifact names, or is no folder of plain weights."""
 
-    reason: Reason = "encoder"
+    reason: RefusalReason = "encoder"
 
 
 class ArtifactError(OccustreamError):
-    """An artifact is missing, broken, or not what its manifest says. `reason` is a short constant."""
+    """An artifact is missing, broken, or not what its manifest says."""
 
-    def __init__(self, reason: Reason, text: str) -> None:
+    def __init__(self, reason: RefusalReason, text: str) -> None:
         super().__init__(text)
-        self.reason: Reason = reason
+        self.reason: RefusalReason = reason
 
 
 class RegistryError(OccustreamError):
@@ -65,25 +83,25 @@ class RegistryError(OccustreamError):
 
 
 class CurrentMoved(RegistryError):
-    """Another version was promoted while one was judged against the one before it."""
+    """Another version was promoted while a candidate was judged against the version before."""
 
 
 class ScorerFailed(OccustreamError):
-    """No posting can be scored any more: the process ends, and what it had read is read again elsewhere."""
+    """No posting can be scored any more. The process ends; another one reads its uncommitted messages again."""
 
 
 class InvalidMessage(OccustreamError):
-    """A message that cannot be a posting. `reason` is a short constant, `detail` the story, `cause` what was raised first."""
+    """A message that cannot be a posting. `detail` explains the reason; `cause` is the exception that showed it, if any."""
 
-    def __init__(self, reason: str, detail: str, *, cause: Exception | None = None) -> None:
+    def __init__(self, reason: DeadLetterReason, detail: str, *, cause: Exception | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason = reason
+        self.reason: DeadLetterReason = reason
         self.detail = detail
         self.error_class = type(cause or self).__name__  # the name alone: an exception would keep its frames alive
 
 
 class TooManyDeadLetters(OccustreamError):
-    """The share of bad messages is above its limit: the process ends, after what it read."""
+    """The share of dead letters is above its limit. The process ends once everything it has read is delivered."""
 
 
 class BrokerError(OccustreamError):
@@ -91,11 +109,11 @@ class BrokerError(OccustreamError):
 
 
 class DeliveryFailed(BrokerError):
-    """Records were not taken: their offsets stay uncommitted, and they are tried again."""
+    """The broker did not take records. Their offsets stay uncommitted, and the records are tried again."""
 
 
 class RecordTooLarge(DeliveryFailed):
-    """Records were not taken because one of them, or all together, are larger than their topic takes. None was written."""
+    """One record, or the batch it was sent in, is larger than its topic takes. None of the batch was written."""
 
 
 class BackgroundFailed(OccustreamError):

@@ -1,6 +1,6 @@
 """What moves through the consumer, and the two seams to a broker: `Source` and `Sink`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -60,6 +60,11 @@ class Record:
     def size_bytes(self) -> int:
         """Bytes of key and value."""
         return len(self.key or b"") + len(self.value or b"")
+
+
+def next_offsets(messages: Iterable[Message]) -> dict[TopicPartition, int]:
+    """Return the offsets to commit once all these messages, in order per partition, are finished."""
+    return {message.topic_partition: message.offset + 1 for message in messages}
 
 
 OnRevoke = Callable[[set[TopicPartition], bool], None]

@@ -8,19 +8,18 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
 from consumer.batcher import Trigger
-from consumer.codec import REASONS
-from consumer.errors import REASONS as REFUSALS
+from consumer.errors import DEAD_LETTER_REASONS, REFUSAL_REASONS
 from consumer.messages import TopicPartition
 from schemas.events import Decision, ModelInfo
 
 STAGES = ("decode", "score", "encode", "produce")
 RELOADS = (
     ("loaded", "none"),
-    *(("refused", reason) for reason in REFUSALS if reason != "pointer"),
+    *(("refused", reason) for reason in REFUSAL_REASONS if reason != "pointer"),
     ("unavailable", "pointer"),
     ("unavailable", "unreadable"),
 )
-"""Outcome and reason of a look at the registry."""
+"""The labels (outcome, reason) of a reload."""
 FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 END_TO_END_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -44,7 +43,10 @@ class Metrics:
             registry=registry,
         )
         self.decisions = Counter(
-            "occustream_decisions_total", "Enriched postings by what their confidence permits.", ["decision"], registry=registry
+            "occustream_decisions_total",
+            "Enriched postings, by accept, review or unclassified.",
+            ["decision"],
+            registry=registry,
         )
         self.batches = Counter(
             "occustream_batches_total", "Micro-batches by the limit that closed them.", ["trigger"], registry=registry
@@ -80,36 +82,36 @@ class Metrics:
         )
         self.reloads = Counter(
             "occustream_reloads_total",
-            "Attempts to take up a model version; why one failed.",
+            "Attempts to load a new model version, by outcome and reason.",
             ["outcome", "reason"],
             registry=registry,
         )
         self.revokes = Counter("occustream_revokes_total", "Partitions taken away.", ["kind"], registry=registry)
         self.undelivered = Counter(
-            "occustream_undelivered_total", "Records that the broker did not take, each time it did not.", registry=registry
+            "occustream_undelivered_total", "Records that the broker refused, counted at each try.", registry=registry
         )
         self.blocked = Gauge(
-            "occustream_blocked", "1 while records do not get through and nothing more is taken in.", registry=registry
+            "occustream_blocked", "1 while records do not get through and nothing more is read.", registry=registry
         )
         self.commits = Counter("occustream_commits_total", "Commits sent to the group.", registry=registry)
         self.commits_refused = Counter(
-            "occustream_commits_refused_total", "Commits that the group did not take; they are asked again.", registry=registry
+            "occustream_commits_refused_total", "Commits that the group refused; they are sent again.", registry=registry
         )
         self.offset_resets = Counter(
             "occustream_offset_resets_total",
-            "Partitions whose committed offset was no longer there, so that reading went on elsewhere.",
+            "Partitions whose committed offset no longer existed, so that reading went on at another one.",
             registry=registry,
         )
         self.messages_gone = Counter(
-            "occustream_messages_gone_total", "Messages that resets skipped, as far as it is known.", registry=registry
+            "occustream_messages_gone_total", "Messages that offset resets skipped, as far as known.", registry=registry
         )
         self._served: tuple[str, str, str] | None = None
-        self._show_zeros()
+        self._export_zeros()
 
-    def _show_zeros(self) -> None:
+    def _export_zeros(self) -> None:
         """Export every series from the start: a rate over a series that appears late misses its first increase."""
         for metric, values in (
-            (self.dead_letters, REASONS),
+            (self.dead_letters, DEAD_LETTER_REASONS),
             (self.decisions, get_args(Decision)),
             (self.batches, get_args(Trigger)),
             (self.stage_seconds, STAGES),
@@ -122,13 +124,13 @@ class Metrics:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage of one micro-batch."""
+        """Measure the seconds that one micro-batch spends in a stage."""
         started = time.perf_counter()
         yield
         self.stage_seconds.labels(name).observe(time.perf_counter() - started)
 
     def serving(self, model: ModelInfo) -> None:
-        """Show `model` as the one in service."""
+        """Export `model` as the one in service."""
         before, self._served = self._served, (model.version, model.encoder_id, model.taxonomy_version)
         self.model_info.labels(*self._served).set(1)
         if before is not None and before != self._served:
@@ -141,11 +143,11 @@ class Metrics:
         self.messages_gone.inc(max(0, gone or 0))
 
     def commit_refused(self) -> None:
-        """Count a commit that was not taken."""
+        """Count a commit that the group refused."""
         self.commits_refused.inc()
 
     def lags(self, lags: Mapping[TopicPartition, int]) -> None:
-        """Show the lag of the partitions that are ours, and of no others."""
+        """Export the lag of the partitions that are ours, and of no others."""
         self.lag.clear()
         for (topic, partition), messages in lags.items():
             self.lag.labels(topic, str(partition)).set(messages)

@@ -1,4 +1,4 @@
-"""The loop: poll -> batch -> enrich -> deliver -> commit. One thread owns it; how records and offsets land is `delivery.py`'s."""
+"""The loop: poll -> batch -> enrich -> deliver -> commit. One thread runs it; `delivery/` writes records and commits offsets."""
 
 import logging
 import math
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from consumer.batcher import Batch, Batcher
 from consumer.codec import Codec
-from consumer.delivery.at_least_once import Delivery
+from consumer.delivery.protocol import Delivery
 from consumer.enrich import enrich
 from consumer.errors import DeliveryFailed, OccustreamError
 from consumer.messages import Source, TopicPartition
@@ -17,16 +17,18 @@ from consumer.model.scorer import Scorer
 log = logging.getLogger(__name__)
 
 IDLE_POLL_S = 0.1
+ACK_POLL_S = 0.005
+"""While records are unacknowledged, polls are this short: acknowledgements are only served between them."""
 LIVE_WITHIN_S = 60.0
-"""A loop that has not turned for so long is stuck."""
+"""A loop that has not taken a turn for so long is stuck."""
 LAG_INTERVAL_S = 1.0
 
 
 class Pipeline:
     """Moves messages from a source through the model to a delivery.
 
-    `next_scorer` returns a new model version once when there is one; it is asked between batches, so that no batch mixes
-    two. It and `check_background` raise what died in the background, so that the process follows.
+    `next_scorer` returns each new model version once, else None. It is called between batches, so that no batch mixes two
+    versions. It and `check_background` raise the error of a background thread that died, so that the process ends, too.
     """
 
     def __init__(
@@ -55,18 +57,18 @@ class Pipeline:
         self._stop = stop
         self._drain_timeout_s = drain_timeout_s
         self._clock = clock
-        self._lag_shown_at = self._turned_at = clock()
+        self._lag_updated_at = self._turned_at = clock()
         self._drain_until = math.inf
         self._failed = False
         metrics.serving(scorer.model)
 
     def live(self) -> str | None:
-        """Return what is wrong with the loop, None while it turns. Safe from any thread."""
+        """Return what is wrong with the loop; None while it takes turns. Safe from any thread."""
         silent_s = self._clock() - self._turned_at
         return f"the loop has not turned for {silent_s:.0f} s" if silent_s > LIVE_WITHIN_S else None
 
     def ready(self) -> str | None:
-        """Return why no posting would be enriched now, None when one would. Safe from any thread."""
+        """Return why no posting would be enriched now; None when one would. Safe from any thread."""
         if self._drain_until < math.inf:
             return "draining"
         if not self._source.assigned:
@@ -74,22 +76,22 @@ class Pipeline:
         return self._delivery.trouble or self.live()
 
     def run(self) -> None:
-        """Join, turn until stopped, then finish what was read and leave. Raises BrokerError, BackgroundFailed."""
+        """Join the group, take turns until stopped, finish what was read, and leave. Raises BrokerError, BackgroundFailed."""
         self._source.start(self.on_revoke)
         try:
             while not self._stop():
                 self.turn()
             self.drain()
         except OccustreamError:
-            self._failed = True  # nothing more may be committed; leaving spares the group a session timeout
+            self._failed = True  # nothing more may be committed; by leaving, the group need not wait for the session timeout
             self._source.close()
             raise
 
     def turn(self) -> None:
-        """One turn: a batch at most. What has been acknowledged is committed."""
+        """Take one turn: read, process one batch at most, and commit what has been acknowledged."""
         self._turned_at = self._clock()
         self._check_background()
-        self._take_up_new_model()
+        self._switch_model()
         if self._delivery.full:
             self._delivery.serve(IDLE_POLL_S)
             self._source.heartbeat()
@@ -98,14 +100,14 @@ class Pipeline:
             if batch := self._batcher.take(self._clock()):
                 self._process(batch)
         self._delivery.serve(0.0)
-        self._show()
+        self._update_gauges()
 
     def drain(self) -> None:
         """Finish what has been read, commit it and leave the group, all within the drain timeout."""
         self._drain_until = deadline = self._clock() + self._drain_timeout_s
         while self._clock() < deadline:
             self._delivery.serve(0.0)
-            if self._delivery.trouble:  # what is left must not overtake what was refused
+            if self._delivery.trouble:  # later records must not overtake refused ones
                 break
             if not (batch := self._batcher.take(self._clock(), drain=True)):
                 break
@@ -118,9 +120,9 @@ class Pipeline:
         self._source.close()
 
     def on_revoke(self, partitions: set[TopicPartition], lost: bool) -> None:  # noqa: FBT001 - OnRevoke
-        """Let go of partitions: wait for what is in flight and commit it, unless they are lost already.
+        """Give up partitions: wait for their records in flight and commit, unless the partitions are lost already.
 
-        What only waits to be scored is dropped: its new owner reads it again, sooner than we would finish it.
+        Messages that still wait to be scored are dropped: the new owner reads them again sooner than they would be finished here.
         """
         self._metrics.revokes.labels("lost" if lost else "revoked").inc(len(partitions))
         self._batcher.drop(partitions)
@@ -133,7 +135,7 @@ class Pipeline:
         waiting_s = self._batcher.wait_s(self._clock())
         timeout_s = IDLE_POLL_S if waiting_s is None else min(IDLE_POLL_S, waiting_s)
         if self._delivery.waiting:
-            timeout_s = min(timeout_s, 0.005)  # acknowledgements arrive meanwhile; do not sit on them
+            timeout_s = min(timeout_s, ACK_POLL_S)
         messages = self._source.poll(max(1, self._batcher.room), timeout_s)
         self._metrics.messages.inc(len(messages))
         self._batcher.add(messages, self._clock())
@@ -150,16 +152,16 @@ class Pipeline:
             self._batcher.clear()
             self._source.rewind()
 
-    def _take_up_new_model(self) -> None:
+    def _switch_model(self) -> None:
         scorer = self._next_scorer()
         if scorer is not None:
             log.info("model version %s replaces %s", scorer.version, self._scorer.version)
             self._scorer = scorer
             self._metrics.serving(scorer.model)
 
-    def _show(self) -> None:
+    def _update_gauges(self) -> None:
         self._metrics.in_flight.set(self._delivery.waiting)
         self._metrics.blocked.set(self._delivery.trouble is not None)
-        if self._clock() - self._lag_shown_at >= LAG_INTERVAL_S:
-            self._lag_shown_at = self._clock()
+        if self._clock() - self._lag_updated_at >= LAG_INTERVAL_S:
+            self._lag_updated_at = self._clock()
             self._metrics.lags(self._source.lag())

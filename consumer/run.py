@@ -1,16 +1,16 @@
-"""`occustream-consumer run`: settings become objects here and nowhere else, and serve until they are told to stop."""
+"""`occustream-consumer run`: makes all objects from the settings, here and nowhere else, and runs them until told to stop."""
 
 import logging
 import threading
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
-from consumer.delivery.at_least_once import AtLeastOnce, Delivery, ExactlyOnce
-from consumer.delivery.dead_letter_share import BadShare
+from consumer.delivery.at_least_once import AtLeastOnce
+from consumer.delivery.dead_letter_share import DeadLetterShare
+from consumer.delivery.exactly_once import ExactlyOnce
+from consumer.delivery.protocol import Delivery
 from consumer.errors import ConfigError
-from consumer.kafka.range_source import RangeSource, open_replay
 from consumer.kafka.sink import KafkaSink
-from consumer.kafka.source import KafkaSource
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Source
 from consumer.metrics import Metrics
@@ -21,26 +21,25 @@ from consumer.process.signals import LEAVING_S, stop_on_signals
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from consumer.registry.reloader import Reloader, wait_for_version
+from consumer.run_input import RunInput, open_input
 from consumer.settings import Settings
 
 log = logging.getLogger("occustream")
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT, or until what is to be replayed is done; returns the exit status. Raises OccustreamError."""
+    """Serve until SIGTERM or SIGINT, or until a range of the past is done; returns the exit status. Raises OccustreamError."""
     stop = stop_on_signals(within_s=settings.drain_timeout_s + LEAVING_S)
     metrics = Metrics()
-    replay = _replay(settings, metrics)
-    if replay is not None and replay.done:
-        replay.close()
-        print(replay.summary())
-        return 0
-    source = replay or KafkaSource(settings.consumer_properties(), topic=settings.input_topic, events=metrics)
-    bad_share = BadShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
-    metrics.bad_share.set_function(lambda: bad_share.share)
-    delivery = _delivery(settings, source, metrics, bad_share)
+    run_input = open_input(settings, metrics)
+    if run_input.done:
+        run_input.source.close()
+        return _report(run_input)
+    dead_letter_share = DeadLetterShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
+    metrics.bad_share.set_function(lambda: dead_letter_share.share)
+    delivery = _make_delivery(settings, run_input.source, metrics, dead_letter_share)
     loader = make_loader(settings)
-    scorer = _first_scorer(loader, settings, stop)
+    scorer = _load_first_scorer(loader, settings, stop)
     if scorer is None:
         return 0
     reloader = Reloader(loader, serving=scorer.version, metrics=metrics, interval_s=settings.reload_interval_s)
@@ -52,7 +51,7 @@ def run(settings: Settings) -> int:
         ready=lambda: pipeline.ready(),
     )
     pipeline = Pipeline(
-        source=source,
+        source=run_input.source,
         delivery=delivery,
         batcher=Batcher(BatchPolicy(settings.batch_max_count, settings.batch_max_bytes, settings.batch_max_age_s)),
         codec=make_codec(settings),
@@ -60,7 +59,7 @@ def run(settings: Settings) -> int:
         metrics=metrics,
         next_scorer=reloader.take,
         check_background=http.check,
-        stop=lambda: stop.is_set() or bad_share.exceeded or (replay is not None and replay.finished()),
+        stop=lambda: stop.is_set() or dead_letter_share.exceeded or run_input.check_done(),
         drain_timeout_s=settings.drain_timeout_s,
     )
     http.start()
@@ -71,16 +70,20 @@ def run(settings: Settings) -> int:
     finally:
         reloader.stop()
         http.stop()
-    bad_share.check()
+    dead_letter_share.check()
     log.info("drained; goodbye")
-    if replay is not None:
-        print(replay.summary())
-        return 0 if replay.done else 1
-    return 0
+    return _report(run_input)
+
+
+def _report(run_input: RunInput) -> int:
+    """Print what a run with an end has done; returns the exit status."""
+    if (summary := run_input.summary()) is not None:
+        print(summary)
+    return run_input.exit_status
 
 
 def make_loader(settings: Settings) -> ScorerLoader:
-    """Return what makes scorers of the versions in the registry."""
+    """Return the loader of model versions, which makes a scorer of each."""
     return ScorerLoader(
         FolderRegistry(settings.registry),
         encoder=settings.encoder,
@@ -93,7 +96,7 @@ def make_loader(settings: Settings) -> ScorerLoader:
 
 
 def make_codec(settings: Settings) -> Codec:
-    """Return what makes postings of messages, and records of answers."""
+    """Return the codec, which reads messages and writes records."""
     return Codec(
         output_topic=settings.output_topic,
         dead_letter_topic=settings.dead_letter_topic,
@@ -102,8 +105,8 @@ def make_codec(settings: Settings) -> Codec:
     )
 
 
-def _first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Event) -> Scorer | None:
-    """Load the version in service; None when asked to stop before there was one."""
+def _load_first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Event) -> Scorer | None:
+    """Load the promoted version; None when asked to stop before there was one. Raises ConfigError after the timeout."""
     version = wait_for_version(loader.registry.read_current, timeout_s=settings.registry_timeout_s, stop=stop)
     if version is not None:
         return loader.load(version)
@@ -116,16 +119,10 @@ def _first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Even
     )
 
 
-def _replay(settings: Settings, metrics: Metrics) -> RangeSource | None:
-    """Return the range to replay, None for the live stream. Raises BrokerError."""
-    if settings.period is None:
-        return None
-    return open_replay(settings.consumer_properties(), settings.input_topic, settings.period, events=metrics)
-
-
-def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: BadShare) -> Delivery:
-    """Return how records leave, the output topics looked up. Raises BrokerError."""
+def _make_delivery(settings: Settings, source: Source, metrics: Metrics, dead_letter_share: DeadLetterShare) -> Delivery:
+    """Return the delivery mode of the settings, with the output topics looked up. Raises BrokerError."""
     topics = [settings.output_topic, settings.dead_letter_topic]
+    codec = make_codec(settings)
     if settings.delivery == "exactly-once":
         transactions = KafkaTransactions(
             settings.transaction_properties(),
@@ -134,15 +131,15 @@ def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: B
             open_timeout_s=settings.longest_wait_s,
         )
         transactions.start()
-        return ExactlyOnce(source, transactions, metrics, codec=make_codec(settings), bad_share=bad_share)
+        return ExactlyOnce(source, transactions, metrics, codec=codec, dead_letter_share=dead_letter_share)
     sink = KafkaSink(settings.kafka_properties(), topics=topics, full_queue_timeout_s=settings.longest_wait_s)
     sink.start()
     return AtLeastOnce(
         source,
         sink,
         metrics,
-        codec=make_codec(settings),
-        bad_share=bad_share,
+        codec=codec,
+        dead_letter_share=dead_letter_share,
         max_in_flight_messages=settings.max_in_flight_messages,
         commit_interval_s=settings.commit_interval_s,
     )

@@ -1,18 +1,18 @@
-"""`score`: the path of `run` without a broker, over the rows of a file."""
+"""`occustream-consumer score`: enriches the rows of a file, without a broker, by the same code as `run`."""
 
 import contextlib
 import io
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from consumer.codec import TITLE_NAMES, Codec
-from consumer.enrich import enrich
+from consumer.enrich import Outcome, enrich
 from consumer.errors import ConfigError
 from consumer.messages import Message
 from consumer.metrics import Metrics
@@ -25,7 +25,7 @@ REPORT_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """What to read, where to write; None is standard input or output, and the promoted version."""
+    """The files and the model version of `score`. None means standard input, standard output, and the promoted version."""
 
     input: Path | None
     output: Path | None
@@ -34,7 +34,7 @@ class ScoreOptions:
 
 
 def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_max_count: int) -> int:
-    """Write one enriched posting a line for each good row; report the bad ones. Returns 1 if there was any, else 0.
+    """Write one enriched posting a line for each good row; report the bad rows. Returns 1 if there was any, else 0.
 
     Raises ConfigError for files that cannot be used, ArtifactError and EncoderError for the model.
     """
@@ -43,121 +43,131 @@ def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_ma
         raise ConfigError(
             "the registry holds no promoted model version; run occustream-trainer train, or name one with --version"
         )
-    metrics, bad, good = Metrics(), 0, 0
+    metrics, good, bad = Metrics(), 0, 0
     with contextlib.ExitStack() as files:
-        rows = _rows(files, options)
+        rows = _open_rows(files, options)
         first = list(islice(rows, 1))  # a file that is no table is noticed before a model is loaded or a file overwritten
         rows = chain(first, rows)
         scorer = loader.load(version)
         output = _Output(files, options)
         while chunk := list(islice(rows, batch_max_count)):
-            outcomes = iter(enrich([row for row in chunk if isinstance(row, Message)], scorer, codec, metrics))
-            for row in chunk:
-                outcome = None if isinstance(row, TableError) else next(outcomes)
-                if outcome is not None and outcome.error is None:
-                    output.write((outcome.record.value or b"") + b"\n")
-                    good += 1
-                else:
-                    _complain(f"row {outcome.message.offset}: {outcome.error}" if outcome else str(row))
-                    bad += 1
-            output.show(good, bad)
+            outcomes = enrich([row for row in chunk if isinstance(row, Message)], scorer, codec, metrics)
+            written = _write_chunk(chunk, outcomes, output)
+            good, bad = good + written, bad + len(chunk) - written
+            output.show_progress(good, bad)
         output.close()
-    _complain(f"{good:,} postings scored with version {version}, {bad:,} bad rows")
+    _print_error(f"{good:,} postings scored with version {version}, {bad:,} bad rows")
     return 1 if bad else 0
 
 
-def _rows(files: contextlib.ExitStack, options: ScoreOptions) -> Iterator[Message | TableError]:
+def _write_chunk(chunk: Sequence[Message | TableError], outcomes: Sequence[Outcome], output: "_Output") -> int:
+    """Write the good rows and report the bad ones, in order; returns how many were good."""
+    good, answers = 0, iter(outcomes)
+    for row in chunk:
+        outcome = None if isinstance(row, TableError) else next(answers)
+        if outcome is None:
+            _print_error(str(row))
+        elif outcome.error is not None:
+            _print_error(f"row {outcome.message.offset}: {outcome.error}")
+        else:
+            output.write((outcome.record.value or b"") + b"\n")
+            good += 1
+    return good
+
+
+def _open_rows(files: contextlib.ExitStack, options: ScoreOptions) -> Iterator[Message | TableError]:
     name = options.input.name if options.input else "stdin"
-    kind = options.format or _format_of(options.input)
-    stream = files.enter_context(_readable(options.input)) if options.input else sys.stdin.buffer
-    return _jsonl(stream, name) if kind == "jsonl" else _csv(stream, name, delimiter="," if kind == "csv" else "\t")
+    kind = options.format or _guess_format(options.input)
+    stream = files.enter_context(_open_for_reading(options.input)) if options.input else sys.stdin.buffer
+    return _read_jsonl(stream, name) if kind == "jsonl" else _read_csv(stream, name, delimiter="," if kind == "csv" else "\t")
 
 
-def _format_of(path: Path | None) -> Format:
+def _guess_format(path: Path | None) -> Format:
     endings: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
     if path is None:
         return "jsonl"
     if path.suffix.lower() not in endings:
-        raise ConfigError(f"{path}: the ending tells no format ({', '.join(endings)}); say --format csv, tsv or jsonl")
+        raise ConfigError(f"{path}: the ending names no format ({', '.join(endings)}); say --format csv, tsv or jsonl")
     return endings[path.suffix.lower()]
 
 
-def _jsonl(stream: BinaryIO, name: str) -> Iterator[Message | TableError]:
+def _read_jsonl(stream: BinaryIO, name: str) -> Iterator[Message | TableError]:
     for row, line in enumerate(stream, start=1):
         if line.strip():
             yield Message(name, 0, row, None, line.rstrip(b"\r\n"))
 
 
-def _csv(stream: BinaryIO, name: str, *, delimiter: str) -> Iterator[Message | TableError]:
-    """Yield each row as the JSON message that a producer would have made of it, so that one decoder judges all."""
+def _read_csv(stream: BinaryIO, name: str, *, delimiter: str) -> Iterator[Message | TableError]:
+    """Yield each row as the JSON message that a producer would have made of it, so that `Codec` judges it as it does in `run`."""
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         for row, fields in read_csv_rows(lines, name, delimiter=delimiter, required={"title": TITLE_NAMES}):
             if isinstance(fields, TableError):
                 yield fields
             else:
-                given = {column: text for column, text in fields.items() if text or column in TITLE_NAMES}  # empty is absent
-                value = json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogateescape")  # bad bytes stay bad
+                # An empty cell is an absent field. Bytes that are not UTF-8 stay as they are.
+                given = {column: text for column, text in fields.items() if text or column in TITLE_NAMES}
+                value = json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogateescape")
                 yield Message(name, 0, row, None, value)
     except TableError as error:
         raise ConfigError(str(error)) from error
 
 
-def _readable(path: Path) -> BinaryIO:
+def _open_for_reading(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _writable(path: Path) -> BinaryIO:
+def _open_for_writing(path: Path) -> BinaryIO:
     try:
         return path.open("wb")
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
 class _Output:
-    """Standard output or a file; while it is a file, a line on the terminal shows how far things are."""
+    """Standard output or a file. While a file is written, a line on the terminal shows the progress."""
 
     def __init__(self, files: contextlib.ExitStack, options: ScoreOptions) -> None:
         self._path = options.output
         if self._path and options.input and self._path.exists() and self._path.samefile(options.input):
             raise ConfigError(f"--output {self._path} is the input; it would be overwritten before it is read")
-        self._stream = _writable(self._path) if self._path else sys.stdout.buffer
+        self._stream = _open_for_writing(self._path) if self._path else sys.stdout.buffer
         if self._path:
-            files.callback(self._give_up)
-        self._shown = self._path is not None and sys.stderr.isatty()
-        self._started = self._last = time.monotonic()
+            files.callback(self._close_quietly)
+        self._on_terminal = self._path is not None and sys.stderr.isatty()
+        self._started_at = self._shown_at = time.monotonic()
 
     def write(self, line: bytes) -> None:
-        with self._errors():
+        with self._name_file_in_errors():
             self._stream.write(line)
 
     def close(self) -> None:
-        with self._errors():
+        with self._name_file_in_errors():
             self._stream.flush()
             if self._path:
                 self._stream.close()
 
-    def _give_up(self) -> None:
-        """Close what an error has left open; closing writes again, and would fail again."""
+    def _close_quietly(self) -> None:
+        """Close the file after an error. Closing writes what is buffered, which would fail again."""
         with contextlib.suppress(OSError):
             self._stream.close()
 
-    def show(self, good: int, bad: int) -> None:
+    def show_progress(self, good: int, bad: int) -> None:
         now = time.monotonic()
-        if self._shown and now - self._last >= REPORT_EVERY_S:
-            self._last = now
-            sys.stderr.write(f"\r{good:,} postings, {bad:,} bad rows, {good / (now - self._started):,.0f}/s ")
+        if self._on_terminal and now - self._shown_at >= REPORT_EVERY_S:
+            self._shown_at = now
+            sys.stderr.write(f"\r{good:,} postings, {bad:,} bad rows, {good / (now - self._started_at):,.0f}/s ")
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Name the file that cannot be written; a reader that has gone is the caller's to handle."""
+    def _name_file_in_errors(self) -> Iterator[None]:
+        """Name the file that cannot be written. A reader that has ended (BrokenPipeError) is handled by the command line."""
         try:
             yield
         except BrokenPipeError:

@@ -12,13 +12,13 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from consumer.model.serving_options import Part, Precision, ServingOptions
 from consumer.settings_loading import KafkaProperties, LayeredSettings
-from consumer.times import Period, parse_moment
+from consumer.times import Period, parse_time
 
 ENV_PREFIX = "OCCUSTREAM_"
 
 
 class Settings(LayeredSettings):
-    """What a consumer needs to know. Units are in the names; every limit is finite."""
+    """The settings of a consumer. Units are in the names; every limit is finite."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
     foreign_prefixes = ("OCCUSTREAM_TRAINER_",)
@@ -31,22 +31,22 @@ class Settings(LayeredSettings):
     instance_id: str | None = Field(
         None,
         min_length=1,
-        description="this consumer's own lasting name in the group: it keeps its partitions over a restart (static membership), "
-        "and its transactions; exactly-once takes the host's name where none is given",
+        description="a lasting name of this consumer in the group: with it, a restart keeps its partitions (static membership) "
+        "and its transactions; without one, exactly-once delivery takes the name of the host",
     )
     delivery: Literal["at-least-once", "exactly-once"] = Field(
         "at-least-once", description="exactly-once: in Kafka transactions, for readers that are read_committed"
     )
     registry: Path = Field(Path("registry"), description="folder of model versions, as occustream-trainer writes it")
-    encoder: str | None = Field(None, description="where the artifact's encoder lies, if not where the artifact says")
+    encoder: str | None = Field(None, description="where the encoder is, if not where the artifact says")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (CUDA if there), cpu, cuda or cuda:N")
-    precision: Precision = Field("auto", description="arithmetic of the encoder; auto: half where the hardware has it")
+    precision: Precision = Field("auto", description="arithmetic of the encoder; auto: half precision where the hardware has it")
     top_n: int = Field(5, ge=1, le=100, description="occupations per posting")
     without: Annotated[frozenset[Part], NoDecode] = Field(
         frozenset(), description="parts of the model not to use: exemplars,line,known,body"
     )
     prior_adjustment: float = Field(
-        0.0, ge=-2, le=2, description="above 0 favours occupations that were rare in training, below 0 frequent ones"
+        0.0, ge=-2, le=2, description="above 0 favours occupations that were rare in training, below 0 those that were frequent"
     )
     batch_max_count: int = Field(256, ge=1, le=100_000, description="messages that close a micro-batch")
     batch_max_bytes: int = Field(4_000_000, ge=1, description="bytes that close a micro-batch")
@@ -57,21 +57,24 @@ class Settings(LayeredSettings):
     bad_share_limit: float = Field(
         0.5, gt=0, le=1, description="share of dead letters above which the consumer ends; 1: no limit"
     )
-    bad_share_window: int = Field(1_000, ge=1, le=1_000_000, description="the last messages, of which that share is taken")
-    title_cache_size: int = Field(50_000, ge=0, description="distinct titles whose answers are kept, per model version; 0: none")
-    commit_interval_s: float = Field(1.0, gt=0, le=60, description="how often finished offsets are committed")
-    reload_interval_s: float = Field(1.0, gt=0, le=5, description="how often the registry is looked at for a new version")
-    drain_timeout_s: float = Field(20.0, gt=0, le=280, description="how long SIGTERM or a revoke may take")
-    registry_timeout_s: float = Field(0.0, ge=0, description="how long to wait at start for a first model version")
+    bad_share_window: int = Field(1_000, ge=1, le=1_000_000, description="how many of the last messages that share is taken of")
+    title_cache_size: int = Field(50_000, ge=0, description="distinct titles whose answers are cached per model version; 0: none")
+    commit_interval_s: float = Field(1.0, gt=0, le=60, description="seconds between commits of finished offsets")
+    reload_interval_s: float = Field(1.0, gt=0, le=5, description="seconds between looks for a new version in the registry")
+    drain_timeout_s: float = Field(
+        20.0, gt=0, le=280, description="seconds to finish what was read, after SIGTERM or a revoke of partitions"
+    )
+    registry_timeout_s: float = Field(0.0, ge=0, description="seconds to wait at start for a first model version")
     http_host: str = Field("0.0.0.0", description="address of /metrics, /livez, /readyz")  # noqa: S104 - scraped from outside
-    http_port: int = Field(9108, ge=0, le=65_535, description="their port; 0: any free one")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe log line shown")
+    http_port: int = Field(9108, ge=0, le=65_535, description="port of the same; 0: any free one")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe lines to log")
     from_timestamp: int | None = Field(
         None,
-        description="replay from this moment on (2026-05-01T08:30:00Z, 2026-05-01 or milliseconds since 1970), and end",
+        description="replay from this time on, and end: 2026-05-01T08:30:00Z, 2026-05-01, milliseconds since 1970, or 24h before "
+        "the start; only a replay from a fixed time can be shared or resumed",
     )
     to_timestamp: int | None = Field(
-        None, description="replay up to before this moment, and end; either needs a --group-id of its own"
+        None, description="replay up to before this time, and end; either of the two needs a --group-id of its own"
     )
     kafka: KafkaProperties = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
@@ -79,26 +82,26 @@ class Settings(LayeredSettings):
 
     @field_validator("without", mode="before")
     @classmethod
-    def _listed(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    def _split_at_commas(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @field_validator("from_timestamp", "to_timestamp", mode="before")
     @classmethod
-    def _moment(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    def _parse_time(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         if isinstance(value, bool) or not isinstance(value, str | int | date):
             return value
-        return parse_moment(value.isoformat() if isinstance(value, date) else str(value))
+        return parse_time(value.isoformat() if isinstance(value, date) else str(value))
 
     @property
     def period(self) -> Period | None:
-        """What is to be replayed; None for a consumer of the live stream."""
+        """The period to replay; None for a consumer of the live stream."""
         if self.from_timestamp is None and self.to_timestamp is None:
             return None
         return Period(self.from_timestamp, self.to_timestamp)
 
     @property
     def serving_options(self) -> ServingOptions:
-        """What is changed in every model that is served."""
+        """What to switch off or adjust in every model that is served."""
         return ServingOptions(self.without, self.prior_adjustment)
 
     @model_validator(mode="after")
@@ -116,9 +119,9 @@ class Settings(LayeredSettings):
         return self
 
     def _check_kafka(self) -> None:
-        """Refuse properties that would break a promise. Raises ValueError."""
-        if owned := OURS & self.kafka.keys():
-            raise ValueError(f"kafka: {', '.join(sorted(owned))} is set by occustream itself; use its own setting")
+        """Refuse Kafka properties that would break what this program promises. Raises ValueError."""
+        if ours := OUR_PROPERTIES & self.kafka.keys():
+            raise ValueError(f"kafka: {', '.join(sorted(ours))} is set by occustream itself; use its own setting")
         if self.delivery == "exactly-once" and self.kafka.get("isolation.level", "read_committed") != "read_committed":
             raise ValueError("kafka: with exactly-once, isolation.level must be read_committed, or duplicates are written")
         if _milliseconds(self.kafka, "message.timeout.ms", 0) >= self._max_poll_ms:
@@ -130,27 +133,27 @@ class Settings(LayeredSettings):
             )
 
     def kafka_properties(self) -> KafkaProperties:
-        """Return what all Kafka clients are given."""
+        """Return the properties of every Kafka client."""
         return {"bootstrap.servers": self.bootstrap_servers, "client.id": "occustream", **self.kafka}
 
     def transaction_properties(self) -> KafkaProperties:
-        """Return what the producer of transactions is given."""
+        """Return the properties of the producer that writes transactions."""
         return {**self.kafka_properties(), "transaction.timeout.ms": self.transaction_timeout_ms}
 
     def consumer_properties(self) -> KafkaProperties:
-        """Return what the member of the group is given."""
-        named: KafkaProperties = {"group.instance.id": self.instance_id} if self.instance_id else {}
-        return {**self.kafka_properties(), "group.id": self.group_id, **named}
+        """Return the properties of the consumer, a member of the group."""
+        instance: KafkaProperties = {"group.instance.id": self.instance_id} if self.instance_id else {}
+        return {**self.kafka_properties(), "group.id": self.group_id, **instance}
 
     @property
     def longest_wait_s(self) -> float:
-        """How long the loop may wait for brokers, besides a transaction, without showing the group that it is alive."""
+        """How long the loop may wait for brokers between two signs of life to the group, besides the time of a transaction."""
         longest_s = min(30.0, self._max_poll_ms / 2_000)
         return min(longest_s, self._after_transaction_s) if self.delivery == "exactly-once" else longest_s
 
     @property
     def transaction_timeout_ms(self) -> int:
-        """For so long a killed consumer's records keep readers waiting."""
+        """How long the open transaction of a killed consumer keeps readers waiting."""
         return int(_milliseconds(self.kafka, "transaction.timeout.ms", 10_000))
 
     @property
@@ -159,16 +162,19 @@ class Settings(LayeredSettings):
 
     @property
     def _after_transaction_s(self) -> float:
-        """What a transaction that takes all its time, and is broken off then, leaves until the group loses patience."""
+        """The time left of max.poll.interval.ms after a transaction that uses all its time and is then aborted."""
         return (self._max_poll_ms - self.transaction_timeout_ms) / 1_000 - 4
 
     @property
     def transactional_id(self) -> str:
-        """The same over restarts: a new process ends at once what its predecessor left open. No other group's is the same."""
+        """The same after a restart, so that a new process ends at once the transaction its predecessor left open.
+
+        No two groups share one.
+        """
         return f"{quote(self.group_id, safe='')}/{self.instance_id or socket.gethostname()}"
 
 
-OURS = frozenset(
+OUR_PROPERTIES = frozenset(
     {
         "bootstrap.servers",
         "group.id",

@@ -1,4 +1,4 @@
-"""Fills a settings class: flags beat the environment, the environment beats a TOML file. What each setting means is not here.
+"""Fills a settings class: flags beat the environment, the environment beats a TOML file. Knows no single setting.
 
 The same code loads any subclass of `LayeredSettings`; the start of its variables' names is its `env_prefix`.
 """

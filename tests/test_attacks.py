@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from consumer.errors import REASONS, ArtifactError
+from consumer.errors import REFUSAL_REASONS, ArtifactError
 from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
@@ -84,7 +84,7 @@ def test_an_attacked_version_never_replaces_a_good_one(attack: str, root: Path) 
 
 
 def test_every_reason_is_one_that_an_attack_is_refused_for() -> None:
-    assert {reason for reason, _ in ATTACKS.values()} == set(REASONS) - {"pointer"}
+    assert {reason for reason, _ in ATTACKS.values()} == set(REFUSAL_REASONS) - {"pointer"}
 
 
 @pytest.mark.parametrize("name", ALL_FILES)

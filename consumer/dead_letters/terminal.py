@@ -1,4 +1,4 @@
-"""Dead letters for a terminal: whatever the bytes, nothing in them moves the cursor or passes for a line of ours."""
+"""Dead letters as text. Whatever bytes they hold, none moves the cursor of a terminal or looks like a line of this program."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -6,39 +6,39 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.dead_letter_record import Letter
+from consumer.dead_letter_record import DeadLetter
 
-SHOWN_CHARS = 4_000
-"""Of a value."""
-LINE_CHARS = 120
-"""Of an error in a line of its own."""
+MAX_VALUE_CHARS = 4_000
+"""Of a value that is printed."""
+MAX_ERROR_CHARS = 120
+"""Of an error in a list with a line for each dead letter."""
 
 
 @dataclass
-class Row:
-    """Letters of one topic, stage and reason."""
+class Counts:
+    """How many dead letters there are of one topic, stage and reason, and when the first and the last were written."""
 
     letters: int = 0
     replayed: int = 0
     first_ms: int | None = None
     last_ms: int | None = None
 
-    def add(self, letter: Letter, *, replayed: bool) -> None:
-        """Count a letter."""
+    def add(self, letter: DeadLetter, *, replayed: bool) -> None:
+        """Count a dead letter."""
         self.letters += 1
         self.replayed += replayed
-        if (at := letter.message.timestamp_ms) is not None:
-            self.first_ms = at if self.first_ms is None else min(self.first_ms, at)
-            self.last_ms = at if self.last_ms is None else max(self.last_ms, at)
+        if (written_ms := letter.message.timestamp_ms) is not None:
+            self.first_ms = written_ms if self.first_ms is None else min(self.first_ms, written_ms)
+            self.last_ms = written_ms if self.last_ms is None else max(self.last_ms, written_ms)
 
 
-def safe(text: str) -> str:
-    """Return text with all that is not printable escaped: control characters, line ends, marks that turn the direction."""
+def escape(text: str) -> str:
+    """Return text with unprintable characters escaped: control characters, line ends, marks that change the direction."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def when(time_ms: int | None) -> str:
-    """Return a time as text, UTC; `-` for none, and for one that no calendar has."""
+def format_time(time_ms: int | None) -> str:
+    """Return a time as text, in UTC; `-` for None and for a time that no calendar has."""
     if time_ms is None:
         return "-"
     try:
@@ -47,28 +47,28 @@ def when(time_ms: int | None) -> str:
         return "-"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return aligned columns."""
-    lines = [tuple(header), *(tuple(map(safe, row)) for row in rows)]
+    lines = [tuple(header), *(tuple(map(escape, row)) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def line(letter: Letter, *, replayed: bool) -> str:
-    """Return one line about a letter."""
-    error = safe(letter.error)
-    told = [
-        when(letter.message.timestamp_ms),
-        safe(letter.event_id),
-        f"{safe(letter.reason)}/{safe(letter.stage) or '-'}",
+def format_line(letter: DeadLetter, *, replayed: bool) -> str:
+    """Return one line about a dead letter."""
+    error = escape(letter.error)
+    parts = [
+        format_time(letter.message.timestamp_ms),
+        escape(letter.event_id),
+        f"{escape(letter.reason)}/{escape(letter.stage) or '-'}",
         f"attempt {letter.attempt}{', replayed' if replayed else ''}",
-        error if len(error) <= LINE_CHARS else f"{error[:LINE_CHARS]}...",
+        error if len(error) <= MAX_ERROR_CHARS else f"{error[:MAX_ERROR_CHARS]}...",
     ]
-    return "  ".join(told)
+    return "  ".join(parts)
 
 
-def as_json(letter: Letter, *, replayed: bool) -> dict[str, Any]:
-    """Return a letter's story as JSON fields. Key and value: text where they are UTF-8, else base64."""
+def to_json_fields(letter: DeadLetter, *, replayed: bool) -> dict[str, Any]:
+    """Return a dead letter as JSON fields. Key and value are text where they are UTF-8, else base64."""
     return {
         "position": letter.position,
         "written_at_ms": letter.message.timestamp_ms,
@@ -82,18 +82,18 @@ def as_json(letter: Letter, *, replayed: bool) -> dict[str, Any]:
         "replayed": replayed,
         "app_version": letter.app_version,
         "model_version": letter.model_version,
-        **_json_bytes("key", letter.message.key),
-        **_json_bytes("value", letter.message.value),
+        **_json_field("key", letter.message.key),
+        **_json_field("value", letter.message.value),
     }
 
 
-def story(letter: Letter, *, replayed: bool) -> str:
-    """Return all there is to a letter, over several lines."""
-    told = {
+def format_details(letter: DeadLetter, *, replayed: bool) -> str:
+    """Return everything that is known of a dead letter, in several lines."""
+    details = {
         "message": letter.event_id,
-        "sent at": when(letter.timestamp_ms),
+        "sent at": format_time(letter.timestamp_ms),
         "dead letter": letter.position,
-        "written at": when(letter.message.timestamp_ms),
+        "written at": format_time(letter.message.timestamp_ms),
         "reason": letter.reason,
         "stage": letter.stage or "-",
         "error": letter.error,
@@ -103,7 +103,7 @@ def story(letter: Letter, *, replayed: bool) -> str:
         "key": _bytes_text(letter.message.key),
         **{f"header {name}": _bytes_text(value) for name, value in letter.headers},
     }
-    lines = [f"{safe(name) + ':':<14}{safe(text)}" for name, text in told.items()]
+    lines = [f"{escape(name) + ':':<14}{escape(text)}" for name, text in details.items()]
     return "\n".join([*lines, *_value_lines(letter.message.value)])
 
 
@@ -111,16 +111,17 @@ def _value_lines(value: bytes | None) -> list[str]:
     if value is None:
         return ["value:        none (a tombstone)"]
     text = value.decode("utf-8", "backslashreplace")
-    shown = [f"  | {safe(part)}" for part in text[:SHOWN_CHARS].split("\n")]
-    cut = [f"  ... {len(text) - SHOWN_CHARS:,} more characters; --raw writes all bytes"] if len(text) > SHOWN_CHARS else []
-    return [f"value:        {len(value):,} bytes", *shown, *cut]
+    lines = [f"  | {escape(part)}" for part in text[:MAX_VALUE_CHARS].split("\n")]
+    if len(text) > MAX_VALUE_CHARS:
+        lines.append(f"  ... {len(text) - MAX_VALUE_CHARS:,} more characters; --raw writes all bytes")
+    return [f"value:        {len(value):,} bytes", *lines]
 
 
 def _bytes_text(value: bytes | None) -> str:
-    return "none" if value is None else value[:SHOWN_CHARS].decode("utf-8", "backslashreplace")
+    return "none" if value is None else value[:MAX_VALUE_CHARS].decode("utf-8", "backslashreplace")
 
 
-def _json_bytes(name: str, value: bytes | None) -> dict[str, str | None]:
+def _json_field(name: str, value: bytes | None) -> dict[str, str | None]:
     if value is None:
         return {name: None}
     try:

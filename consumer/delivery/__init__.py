@@ -1,4 +1,4 @@
-"""From outcomes to records that have landed and offsets that are committed, one delivery mode a file. Start at `protocol.py`.
+"""Writes the records of outcomes and commits offsets. Each delivery mode is a file; start at `protocol.py`.
 
-How records reach Kafka is not decided here: see `messages.py` for the seam and `kafka/` for what stands behind it.
+Nothing here calls Kafka itself: it uses the protocols of `messages.py`, which `kafka/` implements.
 """

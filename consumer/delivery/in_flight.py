@@ -1,4 +1,4 @@
-"""Which offsets may be committed: per partition, the prefix of messages whose records have all been acknowledged."""
+"""Which offsets may be committed: per partition, those before the first message whose record is not acknowledged yet."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -7,20 +7,20 @@ from consumer.messages import Message, TopicPartition
 
 
 class InFlight:
-    """Messages between `take` (read, in order) and `land` (its record acknowledged, in any order)."""
+    """Messages whose records are on their way: from `take`, in reading order, to `land` (acknowledged), in any order."""
 
     def __init__(self) -> None:
-        # Per partition, offset -> landed, in reading order. Only the finished prefix is ever removed.
+        # Per partition, offset -> acknowledged, in reading order. Only offsets before the first False are ever removed.
         self._open: dict[TopicPartition, OrderedDict[int, bool]] = {}
         self._next: dict[TopicPartition, int] = {}
 
     def take(self, messages: Iterable[Message]) -> None:
-        """Note messages whose records are about to be produced."""
+        """Add messages whose records are about to be produced."""
         for message in messages:
             self._open.setdefault(message.topic_partition, OrderedDict())[message.offset] = False
 
     def land(self, message: Message) -> None:
-        """Note that the record of `message` has been acknowledged. Of a forgotten partition: ignored."""
+        """Note that the record of `message` was acknowledged. Ignored where its partition was forgotten."""
         partition = message.topic_partition
         offsets = self._open.get(partition)
         if offsets is None or message.offset not in offsets:
@@ -31,17 +31,17 @@ class InFlight:
             self._next[partition] = first + 1
 
     def has(self, message: Message) -> bool:
-        """Return whether `message` was taken and has not landed; of a forgotten partition: no."""
+        """Return whether `message` was taken and has not landed. False where its partition was forgotten."""
         offsets = self._open.get(message.topic_partition)
         return offsets is not None and offsets.get(message.offset) is False
 
     def committable(self) -> dict[TopicPartition, int]:
-        """Return and clear the offsets to commit: finished prefix + 1 of each partition that moved since the last call."""
+        """Return the offset to commit next of each partition that has advanced since the last call."""
         ready, self._next = self._next, {}
         return ready
 
     def count(self, partitions: Iterable[TopicPartition] | None = None) -> int:
-        """Return how many messages have not landed, of `partitions` or of all."""
+        """Return how many messages have not landed, in `partitions` or in all."""
         chosen = self._open if partitions is None else partitions
         return sum(not landed for p in chosen for landed in self._open.get(p, {}).values())
 

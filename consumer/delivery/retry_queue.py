@@ -1,82 +1,87 @@
-"""Records that the broker did not take, and when which of them go to it again: pure, in reading order, for at-least-once."""
+"""The queue of records that the broker refused, and when which of them are sent again. At-least-once delivery uses it.
+
+The queue keeps reading order and talks to no broker itself.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 
+from consumer.delivery.protocol import RETRY_PAUSES
 from consumer.enrich import Outcome
 from consumer.errors import RecordTooLarge
 from consumer.messages import TopicPartition
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
-"""Between a failure and the next try; each pause is twice the one before."""
-MANY = 1 << 30
+UNLIMITED = 1 << 30
 
 
-class Refused:
-    """Refused outcomes. A broker judges what a client sends together as a whole, so one that is too large is found by halves.
+class RetryQueue:
+    """Outcomes whose records were refused.
 
-    `bury` makes a dead letter of one that was refused as too large when it went alone; a dead letter goes on being tried.
+    A broker accepts or refuses what a client sends together as a whole. So a record that is too large is found by halving what is
+    sent. `make_dead_letter` replaces an outcome that was refused as too large when it was sent alone. A dead letter that is
+    refused itself is tried without end.
     """
 
-    def __init__(self, bury: Callable[[Outcome], Outcome], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bury = bury
+    def __init__(self, make_dead_letter: Callable[[Outcome], Outcome], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._make_dead_letter = make_dead_letter
         self._clock = clock
         self._refused: list[Outcome] = []
-        self._behind: list[Outcome] = []  # go again once those are through
+        self._postponed: list[Outcome] = []  # sent once the refused ones have got through
         self._too_large = False
-        self._sent = self._most = MANY
-        self._pause_s = FIRST_PAUSE_S
-        self._again_at = 0.0
-        self.why: str | None = None
+        self._last_sent = self._send_at_most = UNLIMITED
+        self._pauses = RETRY_PAUSES.pauses()
+        self._retry_at = 0.0
+        self.trouble: str | None = None
 
     def __len__(self) -> int:
-        return len(self._refused) + len(self._behind)
+        return len(self._refused) + len(self._postponed)
 
     @property
     def due(self) -> bool:
         """Whether there is something to send, and its pause is over."""
-        return len(self) > 0 and self._clock() >= self._again_at
+        return len(self) > 0 and self._clock() >= self._retry_at
 
-    def add(self, outcomes: Sequence[Outcome], error: Exception, *, why: str) -> None:
-        """Take outcomes that were refused, in reading order."""
+    def add(self, outcomes: Sequence[Outcome], error: Exception, *, trouble: str) -> None:
+        """Add refused outcomes, in reading order. `trouble` says what went wrong, for people."""
         self._refused += outcomes
         self._too_large |= isinstance(error, RecordTooLarge)
-        self.why = why
-        if not self._too_large or self._hopeless:
-            self._again_at = self._clock() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self.trouble = trouble
+        if not self._too_large or self._sent_dead_letter_alone:  # the search by halves goes on without a pause
+            self._retry_at = self._clock() + next(self._pauses)
 
     def take(self) -> list[Outcome]:
-        """Return what goes now; nothing else may be on its way. It is no longer held here."""
-        if self._too_large and self._alone and not self._hopeless:
-            self._refused = [self._bury(self._refused[0])]
-        self._most = max(1, self._sent // 2) if self._too_large else min(MANY, 2 * self._most)
-        waiting = self._refused + self._behind
-        now, self._refused, self._behind = waiting[: self._most], [], waiting[self._most :]
-        self._sent, self._too_large = len(now), False
+        """Remove and return the outcomes to send now. All records sent before must have been answered."""
+        if self._too_large and self._sent_alone and not self._sent_dead_letter_alone:
+            self._refused = [self._make_dead_letter(self._refused[0])]
+        self._send_at_most = max(1, self._last_sent // 2) if self._too_large else min(UNLIMITED, 2 * self._send_at_most)
+        queued = self._refused + self._postponed
+        now, self._refused, self._postponed = queued[: self._send_at_most], [], queued[self._send_at_most :]
+        self._last_sent, self._too_large = len(now), False
         return now
 
-    def through(self) -> None:
-        """Note that a record was taken: with none left here, all is well again."""
+    def note_success(self) -> None:
+        """Note that the broker accepted a record: with an empty queue, the trouble is over."""
         if not self:
-            self._recover()
+            self._reset()
 
     def forget(self, partitions: set[TopicPartition]) -> None:
-        """Drop what is of partitions that are no longer ours."""
+        """Drop the outcomes of partitions that are no longer ours."""
         self._refused = [outcome for outcome in self._refused if outcome.message.topic_partition not in partitions]
-        self._behind = [outcome for outcome in self._behind if outcome.message.topic_partition not in partitions]
+        self._postponed = [outcome for outcome in self._postponed if outcome.message.topic_partition not in partitions]
         if not self:
-            self._recover()
+            self._reset()
 
-    def _recover(self) -> None:
-        self.why, self._too_large = None, False
-        self._pause_s, self._sent, self._most = FIRST_PAUSE_S, MANY, MANY
-
-    @property
-    def _alone(self) -> bool:
-        return self._sent == 1 and len(self._refused) == 1
+    def _reset(self) -> None:
+        self.trouble, self._too_large = None, False
+        self._last_sent = self._send_at_most = UNLIMITED
+        self._pauses = RETRY_PAUSES.pauses()
 
     @property
-    def _hopeless(self) -> bool:
-        """Whether it is a dead letter already that went alone."""
-        return self._alone and self._refused[0].error is not None
+    def _sent_alone(self) -> bool:
+        """Whether the last try sent a single record, which was refused."""
+        return self._last_sent == 1 and len(self._refused) == 1
+
+    @property
+    def _sent_dead_letter_alone(self) -> bool:
+        """Whether that single record was a dead letter."""
+        return self._sent_alone and self._refused[0].error is not None

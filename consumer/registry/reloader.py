@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from consumer.errors import ArtifactError, EncoderError, Reason, RegistryError
+from consumer.errors import ArtifactError, EncoderError, RefusalReason, RegistryError
 from consumer.metrics import Metrics
 from consumer.model.scorer import Scorer
 from consumer.process.background import BackgroundThread
@@ -79,7 +79,7 @@ class Reloader:
         while not self._stop.wait(self._interval_s):
             self.look()
 
-    def _report(self, outcome: str, reason: Reason, text: str) -> None:
+    def _report(self, outcome: str, reason: RefusalReason, text: str) -> None:
         self._metrics.reloads.labels(outcome, reason).inc()
         log.error(text)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.codec import INPUT_NAMES, MAX_DEPTH, REASONS
+from consumer.codec import INPUT_NAMES, MAX_DEPTH
 from consumer.enrich import enrich
-from consumer.errors import InvalidMessage
+from consumer.errors import DEAD_LETTER_REASONS, InvalidMessage
 from consumer.metrics import Metrics
 from schemas.events import EnrichedPosting, JobPosting, ModelInfo
 from tests.support.tiny_model import codec, message, posting_bytes, tiny_scorer
@@ -30,7 +30,7 @@ def outcome(value: bytes | None) -> JobPosting | str:
     try:
         return codec().decode(message(value))
     except InvalidMessage as error:
-        return REASONS[REASONS.index(error.reason)]
+        return DEAD_LETTER_REASONS[DEAD_LETTER_REASONS.index(error.reason)]
 
 
 def enriched(posting: JobPosting) -> EnrichedPosting:
@@ -71,7 +71,7 @@ def test_each_kind_of_bad_message_is_refused_for_its_reason(value: bytes | None,
     assert outcome(value) == reason
 
 
-def test_a_message_whose_headers_cannot_be_read_becomes_a_dead_letter_with_its_key_and_value() -> None:
+def test_unreadable_headers_make_a_dead_letter_that_keeps_key_and_value() -> None:
     flawed = replace(message(posting_bytes("Cook"), key=b"k"), flaw="the name of a header is not UTF-8")
     with pytest.raises(InvalidMessage, match="invalid_headers: the name of a header") as refused:
         codec().decode(flawed)
@@ -82,7 +82,9 @@ def test_a_message_whose_headers_cannot_be_read_becomes_a_dead_letter_with_its_k
 
 def test_every_reason_is_one_that_the_table_above_proves() -> None:
     table = test_each_kind_of_bad_message_is_refused_for_its_reason.pytestmark[0].args[1]  # type: ignore[attr-defined] # pytest's own
-    assert {reason for _value, reason in table} == set(REASONS) - {"not_scored", "invalid_headers"}, "the model, the client"
+    assert {reason for _value, reason in table} == set(DEAD_LETTER_REASONS) - {"not_scored", "invalid_headers"}, (
+        "the model, the client"
+    )
 
 
 @pytest.mark.parametrize(

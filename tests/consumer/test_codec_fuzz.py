@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.codec import REASONS
+from consumer.errors import DEAD_LETTER_REASONS
 from tests.support.fuzzing import check, message
 from tests.support.tiny_model import codec
 
@@ -22,7 +22,7 @@ def test_whatever_comes_in_is_a_posting_that_can_be_read_again_or_a_dead_letter(
 def test_the_messages_drawn_reach_every_way_out_of_the_codec() -> None:
     rng = random.Random(0)
     outcomes = Counter(check(CODEC, message(rng)) for _ in range(3_000))
-    assert outcomes.keys() == {"enriched", *REASONS} - {"not_scored", "invalid_headers"}, (
+    assert outcomes.keys() == {"enriched", *DEAD_LETTER_REASONS} - {"not_scored", "invalid_headers"}, (
         "the model says that one, the client the other"
     )
     assert outcomes["enriched"] > 300, "most messages must not fail at the first hurdle"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.dead_letter_record import PREFIX, STORY, Letter, app_version
+from consumer.dead_letter_record import HEADER_NAMES, HEADER_PREFIX, DeadLetter, app_version
 from consumer.enrich import enrich
 from consumer.errors import InvalidMessage
 from consumer.messages import Headers, Message, Record
@@ -23,9 +23,9 @@ def made(source: Message, error: InvalidMessage | None = None) -> Record:
     return codec().dead_letter(source, error or InvalidMessage("not_json", "no"), stage="decode", model_version="v1")
 
 
-def read(record: Record, *, offset: int = 7) -> Letter:
+def read(record: Record, *, offset: int = 7) -> DeadLetter:
     """What a reader of the dead-letter topic makes of a record."""
-    letter = Letter.of(Message(record.topic, record.input_partition, offset, record.key, record.value, record.headers, 99))
+    letter = DeadLetter.parse(Message(record.topic, record.input_partition, offset, record.key, record.value, record.headers, 99))
     assert letter is not None
     return letter
 
@@ -36,7 +36,7 @@ def test_a_dead_letter_keeps_the_original_untouched(key: bytes | None, value: by
     record = made(source, InvalidMessage("not_json", detail))
     assert (record.topic, record.key, record.value, record.input_partition) == ("postings.dead-letters", key, value, 3)
     assert record.headers[: len(headers)] == headers
-    assert [name for name, _ in record.headers[len(headers) :]] == [PREFIX + name for name in STORY]
+    assert [name for name, _ in record.headers[len(headers) :]] == [HEADER_PREFIX + name for name in HEADER_NAMES]
     assert read(record).headers == headers
 
 
@@ -82,7 +82,7 @@ def test_of_a_replayed_message_the_attempt_is_counted_up_and_the_old_story_repla
     record = made(Message("in", 3, 14, None, b"v", headers, 1))
     for attempt in (2, 3):
         record = made(Message("in", 3, 20 + attempt, None, b"v", record.headers, 2))
-        assert len(record.headers) == len(headers) + len(STORY)
+        assert len(record.headers) == len(headers) + len(HEADER_NAMES)
         letter = read(record)
         assert (letter.attempt, letter.event_id, letter.headers) == (attempt, f"in:3:{20 + attempt}", headers)
 
@@ -93,13 +93,13 @@ def test_an_attempt_that_is_no_number_counts_as_none(nonsense: bytes | None) -> 
 
 
 def without(name: str) -> Callable[[Headers], Headers]:
-    return lambda headers: tuple(pair for pair in headers if pair[0] != PREFIX + name)
+    return lambda headers: tuple(pair for pair in headers if pair[0] != HEADER_PREFIX + name)
 
 
 @pytest.mark.parametrize("name", ["reason", "topic", "partition", "offset"])
 def test_what_does_not_say_where_it_came_from_and_why_is_no_dead_letter(name: str) -> None:
     record = made(message(b"{"))
-    assert Letter.of(Message("dead", 0, 0, None, b"{", without(name)(record.headers))) is None
+    assert DeadLetter.parse(Message("dead", 0, 0, None, b"{", without(name)(record.headers))) is None
 
 
 def test_a_letter_of_an_older_version_is_read() -> None:
@@ -107,6 +107,6 @@ def test_a_letter_of_an_older_version_is_read() -> None:
     old = record.headers
     for name in ("error-class", "stage", "attempt", "app-version", "model-version"):
         old = without(name)(old)
-    letter = Letter.of(Message("dead", 0, 0, None, b"{", old))
+    letter = DeadLetter.parse(Message("dead", 0, 0, None, b"{", old))
     assert letter is not None
     assert (letter.reason, letter.stage, letter.attempt, letter.model_version) == ("not_json", "", 1, "")

@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from consumer.codec import REASONS
-from consumer.errors import REASONS as REFUSALS
+from consumer.errors import DEAD_LETTER_REASONS, REFUSAL_REASONS
 from consumer.messages import TopicPartition
 from consumer.metrics import RELOADS, STAGES, Metrics
 from schemas.events import ModelInfo
@@ -18,7 +17,7 @@ def series(metrics: Metrics, name: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("name", "label", "values"),
     [
-        ("occustream_dead_letters_total", "reason", REASONS),
+        ("occustream_dead_letters_total", "reason", DEAD_LETTER_REASONS),
         ("occustream_decisions_total", "decision", ("accept", "review", "unclassified")),
         ("occustream_batches_total", "trigger", ("count", "bytes", "age", "drain")),
         ("occustream_stage_seconds_count", "stage", STAGES),
@@ -36,7 +35,7 @@ def test_a_rate_misses_no_first_increase_because_every_series_starts_at_zero(
 def test_every_outcome_of_a_reload_starts_at_zero_with_each_of_its_reasons() -> None:
     metrics = Metrics()
     assert series(metrics, "occustream_reloads_total") == [{"outcome": outcome, "reason": reason} for outcome, reason in RELOADS]
-    assert {reason for outcome, reason in RELOADS if outcome != "loaded"} == set(REFUSALS)
+    assert {reason for outcome, reason in RELOADS if outcome != "loaded"} == set(REFUSAL_REASONS)
 
 
 def test_every_metric_has_our_prefix_a_unit_and_a_help_text() -> None:

@@ -249,7 +249,7 @@ def test_a_drain_writes_nothing_that_would_overtake_what_was_refused() -> None:
     assert committed(broker) == {}
 
 
-def test_a_client_that_failed_for_good_ends_the_run_and_what_was_read_is_read_again_by_the_next() -> None:
+def test_a_fatal_client_error_ends_the_run_and_the_next_run_reads_again() -> None:
     class Broken(MemorySink):
         def produce(self, record: Record, on_ack: OnAck) -> None:
             if len(self._queue) == 2:
@@ -286,7 +286,7 @@ def test_what_dies_in_the_background_ends_the_run_and_nothing_more_is_committed(
 # ---- rebalances ------------------------------------------------------------------------------------------------------
 
 
-def test_a_revoke_waits_for_and_commits_what_is_revoked_and_does_not_wait_for_the_rest() -> None:
+def test_a_revoke_waits_for_and_commits_only_the_partitions_that_are_revoked() -> None:
     clock, broker = Clock(), filled(4)
     source, sink = WatchedSource(broker), HeldSink(clock)
     pipeline = make_pipeline(source, sink, batch=12, clock=clock, commit_interval_s=1e6)

@@ -124,7 +124,7 @@ def score(starter_registry: Path, capfd: pytest.CaptureFixture[str]) -> Score:
     [
         ("a.csv", "id,job\n1,Cook\n", "a.csv has no column for the title: one of title, TITLE_RAW"),
         ("a.csv", "", "a.csv is empty"),
-        ("a.txt", "title\nCook\n", "a.txt: the ending tells no format (.csv, .tsv, .jsonl, .ndjson); say --format"),
+        ("a.txt", "title\nCook\n", "a.txt: the ending names no format (.csv, .tsv, .jsonl, .ndjson); say --format"),
     ],
 )
 def test_an_input_that_is_no_table_is_refused_naming_file_and_fault(

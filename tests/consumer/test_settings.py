@@ -1,4 +1,4 @@
-"""The layers of settings meet under one set of names, and what is wrong is named. See also test_cli_errors.py."""
+"""Settings from all layers are merged, and everything wrong is named. See also test_command_line.py."""
 
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,13 @@ def test_no_two_consumers_of_different_groups_have_one_transactional_id() -> Non
 def test_seconds_are_no_moment_in_any_layer(seconds: str | int, tmp_path: Path) -> None:
     assert "looks like seconds" in complaint(f"from_timestamp = {seconds!r}", folder=tmp_path, group_id="g")
     assert "looks like seconds" in complaint(from_timestamp=str(seconds), group_id="g")
+
+
+def test_a_range_may_begin_at_an_age() -> None:
+    settings = load(from_timestamp="24h", to_timestamp="1h", group_id="g")
+    assert settings.from_timestamp is not None
+    assert settings.to_timestamp is not None
+    assert settings.to_timestamp - settings.from_timestamp == pytest.approx(23 * 3_600_000, abs=60_000)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
-"""Moments as people write them."""
+"""Times as people write them: moments and ages, the same for every command."""
+
+from datetime import UTC
 
 import pytest
 
-from consumer.times import Period, parse_moment, show_moment
+from consumer.times import Period, format_time, parse_time
 
 MAY_DAY_MS = 1_777_593_600_000
 
@@ -14,11 +16,25 @@ MAY_DAY_MS = 1_777_593_600_000
         "2026-05-01T02:00+02:00",
         "2026-04-30 20:00:00-04:00",
         "2026-05-01",
+        "20260501",
         " 1777593600000 ",
     ],
 )
 def test_a_moment_is_read_in_any_usual_form(text: str) -> None:
-    assert parse_moment(text) == MAY_DAY_MS
+    assert parse_time(text) == MAY_DAY_MS
+
+
+@pytest.mark.parametrize(("age", "seconds"), [("0s", 0), ("90s", 90), ("45m", 2_700), (" 24h ", 86_400), ("7d", 604_800)])
+def test_an_age_counts_back_from_now(age: str, seconds: int) -> None:
+    assert parse_time(age, now_ms=MAY_DAY_MS) == MAY_DAY_MS - seconds * 1_000
+
+
+def test_an_age_that_reaches_beyond_1970_means_1970() -> None:
+    assert parse_time("999999d", now_ms=MAY_DAY_MS) == 0
+
+
+def test_a_time_of_day_without_a_zone_is_in_the_default_zone_if_there_is_one() -> None:
+    assert parse_time("2026-05-01T00:00:00", default_zone=UTC) == MAY_DAY_MS
 
 
 @pytest.mark.parametrize(
@@ -36,10 +52,10 @@ def test_a_moment_is_read_in_any_usual_form(text: str) -> None:
 )
 def test_what_could_be_misread_is_refused_with_what_is_expected(text: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        parse_moment(text)
+        parse_time(text)
 
 
 def test_a_period_is_shown_in_utc() -> None:
-    assert show_moment(MAY_DAY_MS + 500) == "2026-05-01T00:00:00.500000Z"
+    assert format_time(MAY_DAY_MS + 500) == "2026-05-01T00:00:00.500000Z"
     assert str(Period(MAY_DAY_MS, None)) == "from 2026-05-01T00:00:00Z to the end"
     assert str(Period(None, MAY_DAY_MS)) == "from the beginning to 2026-05-01T00:00:00Z"

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from consumer.__main__ import main
-from consumer.dead_letter_record import Letter
+from consumer.dead_letter_record import DeadLetter
 from consumer.errors import InvalidMessage
 from consumer.messages import Message
 from tests.conftest import Cli
@@ -52,8 +52,8 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def letters(job: Job) -> list[Letter]:
-    return [letter for letter in map(Letter.of, job.kafka.messages(job.dead)) if letter is not None]
+def letters(job: Job) -> list[DeadLetter]:
+    return [letter for letter in map(DeadLetter.parse, job.kafka.messages(job.dead)) if letter is not None]
 
 
 def bury(job: Job, count: int) -> None:

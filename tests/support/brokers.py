@@ -24,8 +24,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.codec import Codec
-from consumer.delivery.at_least_once import AtLeastOnce, Delivery, ExactlyOnce
-from consumer.delivery.dead_letter_share import BadShare
+from consumer.delivery.at_least_once import AtLeastOnce
+from consumer.delivery.dead_letter_share import DeadLetterShare
+from consumer.delivery.exactly_once import ExactlyOnce
+from consumer.delivery.protocol import Delivery
 from consumer.errors import DeliveryFailed
 from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
 from consumer.kafka.group_properties import OF_CLASSIC_GROUPS
@@ -211,15 +213,15 @@ def make_pipeline(source: Source, sink: Sink | TransactionalSink, *, batch: Batc
     """Return a pipeline with the tiny model; `batch` messages make a batch, or whatever waits after 10 ms."""
     policy = BatchPolicy(batch, 1_000_000, 0.01) if isinstance(batch, int) else batch
     given = {"scorer": tiny_scorer(), "metrics": Metrics(), **options}
-    bad_share = given.pop("bad_share", BadShare())
+    dead_letter_share = given.pop("dead_letter_share", DeadLetterShare())
     codec = given.pop("codec", make_codec())
     limits = {name: given.pop(name) for name in ("max_in_flight_messages", "commit_interval_s") if name in given}
     clock, metrics = given.get("clock", time.monotonic), given["metrics"]
     delivery: Delivery
     if isinstance(sink, MemoryTransactions | KafkaTransactions):
-        delivery = ExactlyOnce(source, sink, metrics, codec=codec, bad_share=bad_share, clock=clock)
+        delivery = ExactlyOnce(source, sink, metrics, codec=codec, dead_letter_share=dead_letter_share, clock=clock)
     else:
-        delivery = AtLeastOnce(source, sink, metrics, codec=codec, bad_share=bad_share, clock=clock, **limits)
+        delivery = AtLeastOnce(source, sink, metrics, codec=codec, dead_letter_share=dead_letter_share, clock=clock, **limits)
     return Pipeline(source=source, delivery=delivery, batcher=Batcher(policy), codec=codec, **given)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from consumer.codec import INPUT_NAMES, REASONS, Codec
-from consumer.errors import InvalidMessage
+from consumer.codec import INPUT_NAMES, Codec
+from consumer.errors import DEAD_LETTER_REASONS, InvalidMessage
 from consumer.messages import Message
 from schemas.events import EnrichedPosting, ModelInfo
 
@@ -88,7 +88,7 @@ def check(codec: Codec, source: Message) -> str:
 
 
 def _check_letter(codec: Codec, source: Message, error: InvalidMessage) -> str:
-    assert error.reason in REASONS, "a reason that nobody knows"
+    assert error.reason in DEAD_LETTER_REASONS, "a reason that nobody knows"
     letter = codec.dead_letter(source, error, stage="decode", model_version="v1")
     assert (letter.key, letter.value) == (source.key, source.value), "a dead letter has changed"
     assert all(isinstance(value, bytes | None) for _name, value in letter.headers), "a header that no broker takes"

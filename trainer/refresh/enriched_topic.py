@@ -4,11 +4,11 @@ import json
 import logging
 from collections.abc import Callable
 
-from consumer.messages import Source
+from consumer.messages import Source, next_offsets
 from schemas.events import EnrichedPosting
 from trainer.refresh.drift import DriftMonitor, Reference
 from trainer.refresh.metrics import Metrics
-from trainer.refresh.topic_thread import MAX_COUNT, next_offsets
+from trainer.refresh.topic_thread import MAX_COUNT
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from consumer.messages import Message, Source
+from consumer.messages import Message, Source, next_offsets
 from schemas.events import LabelledPosting
 from schemas.text import clean_title
 from trainer.data.files import parse_posting
 from trainer.refresh.metrics import Metrics
-from trainer.refresh.topic_thread import MAX_COUNT, POLL_S, next_offsets
+from trainer.refresh.topic_thread import MAX_COUNT, POLL_S
 
 IDLE_S = 30.0
 """How long `read_to_end` waits for partitions, or for the next message, before it gives up."""

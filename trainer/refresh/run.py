@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from consumer.errors import ConfigError
 from consumer.kafka.source import KafkaSource
 from consumer.process.http import HttpServer
+from consumer.process.logs import start_logging
 from consumer.settings_loading import KafkaProperties, unknown_variables
 from trainer.options import TrainOptions
 from trainer.refresh.drift import DriftLimits, DriftMonitor
@@ -41,7 +41,7 @@ def serve(settings: ServeSettings, train: TrainOptions) -> int:
 
     Raises ConfigError, BrokerError, BackgroundFailed.
     """
-    _start_logging()
+    start_logging("INFO")
     for warning in unknown_variables(ServeSettings):
         log.warning(warning)
     stop, metrics = threading.Event(), Metrics()
@@ -56,12 +56,6 @@ def serve(settings: ServeSettings, train: TrainOptions) -> int:
         threads += [TopicThread("enriched", enriched)] if enriched else []
         _run(settings, service, threads, metrics, stop)
     return 0
-
-
-def _start_logging() -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    for noisy in ("httpx", "sentence_transformers", "transformers", "huggingface_hub"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _run_once(service: RefreshService, labelled: LabelledTopic | None, stop: threading.Event) -> int:

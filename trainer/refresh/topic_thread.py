@@ -1,10 +1,8 @@
 """A thread that reads a Kafka topic until it is stopped. What becomes of the messages is its reader's business."""
 
 import threading
-from collections.abc import Sequence
 from typing import Protocol
 
-from consumer.messages import Message, TopicPartition
 from consumer.process.background import BackgroundThread
 
 MAX_COUNT = 500
@@ -54,8 +52,3 @@ class TopicThread:
                 self._reader.read(POLL_S)
         finally:
             self._reader.close()
-
-
-def next_offsets(messages: Sequence[Message]) -> dict[TopicPartition, int]:
-    """Return the offsets to commit once all these messages, in order, are dealt with."""
-    return {message.topic_partition: message.offset + 1 for message in messages}

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from consumer.delivery.at_least_once import SILENT_S
-from consumer.delivery.retry_queue import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from consumer.delivery.protocol import RETRY_PAUSES, SILENT_S
 from consumer.errors import DeliveryFailed
 from consumer.memory_broker import MemorySink, MemoryTransactions
 from consumer.messages import Message, OnAck, Record, TopicPartition
@@ -47,7 +46,7 @@ def order(messages: Sequence[Message]) -> list[str]:
     return [event_id(message) for message in messages]
 
 
-def test_a_refused_record_is_sent_again_until_it_is_taken_and_nothing_more_is_read_meanwhile() -> None:
+def test_a_refused_record_is_sent_again_until_accepted_and_reading_pauses_meanwhile() -> None:
     clock, broker = Clock(), filled(12, partitions=1)
     source, sink, metrics = WatchedSource(broker), HeldSink(clock), Metrics()
     pipeline = make_pipeline(source, sink, clock=clock, metrics=metrics, commit_interval_s=0.0)
@@ -62,7 +61,7 @@ def test_a_refused_record_is_sent_again_until_it_is_taken_and_nothing_more_is_re
     assert committed(broker) == {0: 1}
     assert sink.taken[-1] is sink.taken[1]
     sink.let_through()
-    clock.now_s += LONGEST_PAUSE_S
+    clock.now_s += RETRY_PAUSES.longest_s
     for _ in range(4):
         pipeline.turn()
     assert pipeline.ready() is None
@@ -79,7 +78,7 @@ def test_records_refused_together_are_sent_again_in_reading_order() -> None:
     turns(pipeline, source, 3)
     assert pipeline.ready() == "no room"
     sink.refuses = False
-    clock.now_s += LONGEST_PAUSE_S
+    clock.now_s += RETRY_PAUSES.longest_s
     pipeline.turn()
     pipeline.turn()
     assert order(broker.messages(OUT)) == [f"{IN}:0:{i}" for i in range(6)]
@@ -94,7 +93,7 @@ def test_a_refused_record_of_a_lost_partition_is_another_ones_to_deliver() -> No
     turns(pipeline, source, 2)
     source.revoke({P0}, lost=True)
     taken = len(sink.taken)
-    clock.now_s += LONGEST_PAUSE_S
+    clock.now_s += RETRY_PAUSES.longest_s
     pipeline.turn()
     assert len(sink.taken) == taken
     assert 0 not in committed(broker)
@@ -113,7 +112,7 @@ def test_a_silent_broker_is_trouble_that_shows() -> None:
     assert pipeline.ready() is None
 
 
-def test_a_silent_broker_stays_trouble_when_the_group_takes_the_partitions_away_and_gives_them_back() -> None:
+def test_a_silent_broker_stays_trouble_while_partitions_are_revoked_and_given_back() -> None:
     clock, broker = Clock(), filled(4, partitions=1)
     source, sink = WatchedSource(broker), HeldSink()
     pipeline = make_pipeline(source, sink, clock=clock)
@@ -126,7 +125,7 @@ def test_a_silent_broker_stays_trouble_when_the_group_takes_the_partitions_away_
     assert "has acknowledged none of 8 records for 11 s" in str(pipeline.ready())
 
 
-def test_a_batch_in_one_transaction_commits_its_records_dead_letters_and_offsets_together() -> None:
+def test_one_transaction_commits_the_records_dead_letters_and_offsets_of_a_batch() -> None:
     broker = memory_broker(1)
     for value in (GOOD, BAD, GOOD):
         broker.append(P0, value)
@@ -139,7 +138,7 @@ def test_a_batch_in_one_transaction_commits_its_records_dead_letters_and_offsets
 
 
 @pytest.mark.parametrize("refused", [OUT, DEAD])
-def test_what_one_transaction_cannot_write_is_read_again_after_ever_longer_pauses_and_nothing_is_lost_or_doubled(
+def test_a_failed_transaction_is_retried_after_growing_pauses_and_nothing_is_doubled(
     refused: str,
 ) -> None:
     broker = memory_broker(1)
@@ -151,15 +150,15 @@ def test_what_one_transaction_cannot_write_is_read_again_after_ever_longer_pause
     sink.refused = {refused}
     turns(pipeline, source, 1)
     for _ in range(600):
-        clock.now_s += FIRST_PAUSE_S / 2
+        clock.now_s += RETRY_PAUSES.first_s / 2
         pipeline.turn()
     assert pipeline.ready() == "refused"
     assert len(sink.tries) < 15, "pauses grow"
-    assert max(later - earlier for earlier, later in zip(sink.tries, sink.tries[1:], strict=False)) <= LONGEST_PAUSE_S + 1
+    assert max(later - earlier for earlier, later in zip(sink.tries, sink.tries[1:], strict=False)) <= RETRY_PAUSES.longest_s + 1
     assert (committed(broker), broker.messages(OUT), broker.messages(DEAD)) == ({}, [], [])
     sink.refused = set()
     for _ in range(300):
-        clock.now_s += FIRST_PAUSE_S
+        clock.now_s += RETRY_PAUSES.first_s
         pipeline.turn()
     assert order(broker.messages(OUT)) == [f"{IN}:0:{i}" for i in (0, 2, 3)]
     assert order(broker.messages(DEAD)) == [f"{IN}:0:1"]
@@ -167,7 +166,7 @@ def test_what_one_transaction_cannot_write_is_read_again_after_ever_longer_pause
     assert pipeline.ready() is None, "though nothing more came"
 
 
-def test_what_a_transaction_could_not_write_is_no_trouble_any_more_once_its_partition_is_gone() -> None:
+def test_a_failed_transaction_is_no_trouble_once_its_partition_is_gone() -> None:
     broker = memory_broker(2)
     broker.append(P0, GOOD)
     source, sink = WatchedSource(broker), RefusingTransactions(broker)

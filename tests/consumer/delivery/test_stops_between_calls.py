@@ -150,7 +150,7 @@ def test_without_a_fault_every_message_has_exactly_one_record(scenario: Scenario
 
 
 @each_scenario
-def test_wherever_the_process_is_stopped_nothing_is_lost_and_nothing_was_committed_undelivered(scenario: Scenario) -> None:
+def test_a_stop_at_any_broker_call_loses_nothing_and_commits_nothing_undelivered(scenario: Scenario) -> None:
     stop_points = len(scenario.run(scenario.broker()))
     assert stop_points > 2 * MESSAGES
     for k in range(1, stop_points + 1):
@@ -162,7 +162,7 @@ def test_wherever_the_process_is_stopped_nothing_is_lost_and_nothing_was_committ
 
 
 @each_scenario
-def test_whichever_call_the_broker_refuses_nothing_is_lost_and_nothing_was_committed_undelivered(scenario: Scenario) -> None:
+def test_a_refusal_of_any_broker_call_loses_nothing_and_commits_nothing_undelivered(scenario: Scenario) -> None:
     for k in range(1, len(scenario.run(scenario.broker())) + 1, 2):
         broker = scenario.broker()
         with pytest.raises(BrokerError):

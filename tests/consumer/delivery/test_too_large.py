@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.dead_letter_record import Letter
-from consumer.delivery.retry_queue import LONGEST_PAUSE_S, Refused
+from consumer.dead_letter_record import DeadLetter
+from consumer.delivery.protocol import RETRY_PAUSES
+from consumer.delivery.retry_queue import RetryQueue
 from consumer.enrich import Outcome, enrich
 from consumer.errors import DeliveryFailed, RecordTooLarge
 from consumer.memory_broker import MemoryBroker, MemorySink, MemoryTransactions
@@ -89,7 +90,7 @@ def filled(values: Sequence[bytes], partitions: int) -> MemoryBroker:
     partitions=st.integers(1, 3),
     batch=st.integers(1, 12),
 )
-def test_each_message_is_enriched_or_buried_and_committed_whatever_it_was_sent_with(
+def test_each_message_is_enriched_or_a_dead_letter_whatever_it_was_sent_with(
     kind: Any, kinds: list[str], partitions: int, batch: int
 ) -> None:
     value = {"good": posting("Nurse"), "big": BIG, "bad": b"nonsense"}
@@ -112,7 +113,7 @@ def test_each_message_is_enriched_or_buried_and_committed_whatever_it_was_sent_w
 def test_its_dead_letter_says_so_and_holds_the_message_as_it_came(kind: Any) -> None:
     broker, metrics = filled([posting("Nurse"), BIG], 1), Metrics()
     run(broker, kind(broker), Clock(tick_s=0.001), metrics=metrics)
-    letter = Letter.of(broker.messages(DEAD)[0])
+    letter = DeadLetter.parse(broker.messages(DEAD)[0])
     assert letter is not None
     assert (letter.reason, letter.stage, letter.model_version, letter.event_id) == ("too_large", "deliver", "v1", f"{IN}:0:1")
     assert (letter.message.value, letter.message.key) == (BIG, b"1")
@@ -132,7 +133,7 @@ def test_a_dead_letter_that_is_too_large_itself_blocks_and_goes_on_once_it_fits(
     assert broker.messages(DEAD) == []
     sink.limits[DEAD] = 20_000
     for _ in range(40):
-        clock.now_s += LONGEST_PAUSE_S
+        clock.now_s += RETRY_PAUSES.longest_s
         pipeline.turn()
     assert pipeline.ready() is None
     assert committed(broker) == {0: 4}
@@ -140,30 +141,30 @@ def test_a_dead_letter_that_is_too_large_itself_blocks_and_goes_on_once_it_fits(
     assert order(broker.messages(DEAD)) == [f"{IN}:0:1"]
 
 
-def test_what_waited_behind_a_refused_one_of_a_lost_partition_is_not_taken_for_it() -> None:
-    buried: list[Outcome] = []
-    refused = Refused(lambda outcome: buried.append(outcome) or outcome)  # type: ignore[func-returns-value]
+def test_what_is_postponed_behind_a_lost_partition_is_not_taken_for_the_refused_one() -> None:
+    replaced: list[Outcome] = []
+    queue = RetryQueue(lambda outcome: replaced.append(outcome) or outcome)  # type: ignore[func-returns-value]
     lost, ours = enrich([message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
-    refused.add([lost, ours], RecordTooLarge(""), why="")
-    refused.add(refused.take(), RecordTooLarge(""), why="")
-    assert refused.take() == [lost]
-    refused.add([lost], RecordTooLarge(""), why="")
-    refused.forget({lost.message.topic_partition})
-    assert (refused.take(), buried) == ([ours], [])
-    refused.add([ours], RecordTooLarge(""), why="")
-    assert (refused.take(), buried) == ([ours], [ours])
+    queue.add([lost, ours], RecordTooLarge(""), trouble="")
+    queue.add(queue.take(), RecordTooLarge(""), trouble="")
+    assert queue.take() == [lost]
+    queue.add([lost], RecordTooLarge(""), trouble="")
+    queue.forget({lost.message.topic_partition})
+    assert (queue.take(), replaced) == ([ours], [])
+    queue.add([ours], RecordTooLarge(""), trouble="")
+    assert (queue.take(), replaced) == ([ours], [ours])
 
 
-def test_with_the_last_refused_record_of_lost_partitions_all_that_was_said_of_it_is_forgotten() -> None:
-    buried: list[Outcome] = []
-    refused = Refused(lambda outcome: buried.append(outcome) or outcome)  # type: ignore[func-returns-value]
+def test_a_queue_whose_last_partition_is_lost_forgets_its_trouble() -> None:
+    replaced: list[Outcome] = []
+    queue = RetryQueue(lambda outcome: replaced.append(outcome) or outcome)  # type: ignore[func-returns-value]
     lost, ours = enrich([message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
-    refused.add([lost], RecordTooLarge(""), why="too large")
-    refused.add(refused.take(), RecordTooLarge(""), why="too large")
-    refused.forget({lost.message.topic_partition})
-    assert refused.why is None
-    refused.add([ours], DeliveryFailed(""), why="no leader")
-    assert (refused.take(), buried) == ([ours], [])
+    queue.add([lost], RecordTooLarge(""), trouble="too large")
+    queue.add(queue.take(), RecordTooLarge(""), trouble="too large")
+    queue.forget({lost.message.topic_partition})
+    assert queue.trouble is None
+    queue.add([ours], DeliveryFailed(""), trouble="no leader")
+    assert (queue.take(), replaced) == ([ours], [])
 
 
 def test_pauses_between_tries_do_not_slow_the_search_for_the_guilty_one() -> None:

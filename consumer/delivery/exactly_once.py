@@ -1,0 +1,101 @@
+"""Exactly-once delivery: the records and the offsets of a batch are written in one Kafka transaction."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from consumer.codec import Codec
+from consumer.delivery.dead_letter_share import DeadLetterShare
+from consumer.delivery.protocol import RETRY_PAUSES, SILENT_S, count_delivered
+from consumer.enrich import Outcome, reject_as_too_large
+from consumer.errors import DeliveryFailed, RecordTooLarge
+from consumer.messages import Source, TopicPartition, TransactionalSink, next_offsets
+from consumer.metrics import Metrics
+
+
+class ExactlyOnce:
+    """Writes enriched postings, dead letters and offsets of a batch in one transaction, which ends before `deliver` returns.
+
+    A transaction that fails leaves nothing behind: the batch is read again, after a pause.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sink: TransactionalSink,
+        metrics: Metrics,
+        *,
+        codec: Codec,
+        dead_letter_share: DeadLetterShare,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._metrics = metrics
+        self._codec = codec
+        self._dead_letter_share = dead_letter_share
+        self._clock = clock
+        self._last_failure: str | None = None
+        self._failed_at = 0.0
+        self._failing_partitions: set[TopicPartition] = set()
+        self._pauses = RETRY_PAUSES.pauses()
+        self._retry_at = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """See `Delivery`."""
+        return 0
+
+    @property
+    def full(self) -> bool:
+        """See `Delivery`."""
+        return self._clock() < self._retry_at
+
+    @property
+    def trouble(self) -> str | None:
+        """See `Delivery`. It outlasts a success by SILENT_S: perhaps only some batches hold a record that cannot be written."""
+        is_over = not self._failing_partitions and self._clock() - self._failed_at > SILENT_S
+        return None if is_over else self._last_failure
+
+    def deliver(self, outcomes: Sequence[Outcome]) -> None:
+        """See `Delivery`. A batch that is too large is halved, each half with its offsets, down to the one record at fault."""
+        try:
+            self._write_transaction(outcomes)
+        except RecordTooLarge as error:
+            if len(outcomes) > 1:
+                middle = len(outcomes) // 2
+                self.deliver(outcomes[:middle])
+                self.deliver(outcomes[middle:])
+            elif outcomes[0].error is None:
+                self.deliver([reject_as_too_large(outcomes[0], self._codec)])
+            else:
+                raise self._note_failure(error, outcomes) from None
+        except DeliveryFailed as error:
+            raise self._note_failure(error, outcomes) from None
+
+    def serve(self, timeout_s: float) -> None:
+        """See `Delivery`."""
+        self._sink.poll(timeout_s)
+
+    def settle(self, partitions: set[TopicPartition], until: float) -> None:
+        """Do nothing: between two calls no work is in progress."""
+
+    def forget(self, partitions: set[TopicPartition]) -> None:
+        """See `Delivery`. A failure on these partitions is their next owner's trouble."""
+        self._failing_partitions -= partitions
+
+    def _write_transaction(self, outcomes: Sequence[Outcome]) -> None:
+        offsets = next_offsets(outcome.message for outcome in outcomes)
+        self._sink.transact([outcome.record for outcome in outcomes], offsets, self._source.group())
+        for outcome in outcomes:
+            count_delivered(outcome, self._metrics, self._dead_letter_share)
+        self._metrics.commits.inc()
+        self._pauses = RETRY_PAUSES.pauses()
+        self._failing_partitions.clear()
+
+    def _note_failure(self, error: DeliveryFailed, outcomes: Sequence[Outcome]) -> DeliveryFailed:
+        """Note a failure and when to try again; returns the error."""
+        self._metrics.undelivered.inc(len(outcomes))
+        self._last_failure, self._failed_at = str(error), self._clock()
+        self._failing_partitions = {outcome.message.topic_partition for outcome in outcomes}
+        self._retry_at = self._clock() + next(self._pauses)
+        return error
