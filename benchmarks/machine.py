@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from deploy.kafka.local_kafka import LocalKafka, missing_tools
+from deploy.kafka.broker import LocalKafka
+from deploy.kafka.jars import missing_tools
 
 ROOT = Path(__file__).parent.parent
 

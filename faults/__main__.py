@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     options = _parser().parse_args(arguments)
-    from faults.cluster import missing_tools  # noqa: PLC0415 - seconds to import; --help need not pay
+    from deploy.kafka.jars import missing_tools  # noqa: PLC0415 - seconds to import; --help need not pay
     from faults.scenarios import SCENARIOS  # noqa: PLC0415
 
     if options.list:

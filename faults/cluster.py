@@ -12,15 +12,15 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from deploy.kafka.local_kafka import HOST, LocalKafka, Node, free_port, missing_tools, new_cluster_id
-
-__all__ = ["WAIT_S", "Cluster", "missing_tools", "wait_until"]
+from deploy.kafka.broker import LocalKafka
+from deploy.kafka.node import Node, new_cluster_id
+from deploy.kafka.ports import HOST, free_port
 
 WAIT_S = 180.0
 """Brokers on a busy machine, all of which elect leaders at once, may need minutes."""
 INTERNAL = ("__consumer_offsets", "__transaction_state")
 INTERNAL_PARTITIONS = 5
-"""Of each, see `local_kafka.SMALL_MACHINE_SETTINGS`."""
+"""Of each, see `SMALL_MACHINE_SETTINGS` in `deploy/kafka/node.py`."""
 QUICK_JAVA = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 """Several brokers and consumers share few cores: what counts is how soon one is up."""
 GROUP_SETTINGS = {  # of group.protocol=consumer, whose timeouts are the broker's

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.cluster import missing_tools
+from deploy.kafka.jars import missing_tools
 from faults.scenarios import plays
 from faults.suite import Delivery, Scenario, Stage
 from tests.conftest import Cli
