@@ -18,17 +18,17 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from benchmarks.machine import print_result, real_kafka
-from deploy.demo import (
+from deploy.feed import events
+from deploy.local_stack import (
     created_topics,
     embedded_broker,
     free_port,
+    read_lag_and_version,
     running_consumer,
-    scrape,
     topic_names,
     touched_topics,
     train,
 )
-from deploy.feed import events
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def wait_until_read(port: int) -> float:
     calm = 0
     while calm < 3:  # noqa: PLR2004 - the lag is shown once a second, and is zero before the first message
         time.sleep(1)
-        lag, _version = scrape(port)
+        lag, _version = read_lag_and_version(port)
         calm = calm + 1 if lag == 0 and time.monotonic() - started > 5 else 0  # noqa: PLR2004
         print(f"\rlag {lag:8,.0f}", end="", file=sys.stderr)
     return time.monotonic() - started

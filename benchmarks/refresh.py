@@ -21,11 +21,11 @@ from pathlib import Path
 
 from benchmarks.machine import print_result
 from consumer.registry.folder import FolderRegistry
-from deploy.demo import (
+from deploy.local_stack import (
     embedded_broker,
     free_port,
+    read_lag_and_version,
     running_consumer,
-    scrape,
     topic_names,
     touched_topics,
 )
@@ -134,7 +134,7 @@ def wait_promoted(registry: FolderRegistry, service: subprocess.Popen[bytes], *,
 def wait_served(port: int, version: str) -> None:
     """Wait until a consumer's metrics say that it serves `version`, at most `SERVED_S`."""
     deadline = time.monotonic() + SERVED_S
-    while scrape(port)[1] != version and time.monotonic() < deadline:
+    while read_lag_and_version(port)[1] != version and time.monotonic() < deadline:
         time.sleep(LOOK_S)
 
 
