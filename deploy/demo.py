@@ -160,9 +160,8 @@ def print_summary(stream: Stream) -> int:
     say("summary")
     print(f"     postings sent              {sent:6,}")
     print(f"     enriched                   {received.enriched:6,}   by {versions}")
-    print(
-        f"     dead letters               {received.dead_letters:6,}   {dict(received.by_reason)} of {broken} broken messages sent"
-    )
+    reasons = dict(received.by_reason)
+    print(f"     dead letters               {received.dead_letters:6,}   {reasons} of {broken} broken messages sent")
     print(f"     decisions                  {dict(received.decisions)}")
     adds_up = received.total == sent and received.dead_letters == broken and not received.twice
     reloaded = received.by_version[stream.first_version] > 0 and received.by_version[stream.second_version] > 0
