@@ -41,7 +41,7 @@ from consumer.pipeline import Pipeline
 from deploy.kafka.broker import LocalKafka
 from deploy.kafka.jars import missing_tools
 from deploy.kafka.ports import free_port
-from schemas.artifact import Calibration, Category, Decide, EncoderRef, Manifest, Mix
+from schemas.artifact import Calibration, Category, EncoderRef, Manifest, Mix, Thresholds
 from schemas.text import TEMPLATE_ID
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +98,7 @@ class TinyEncoder:
 
 
 CATEGORIES = tuple(Category(onet_code=f"{11 + i}-1011.00", onet_title=f"Occupation {i}") for i in range(6))
-DECIDE = Decide(accept_at=0.5, review_at=0.1)
+THRESHOLDS = Thresholds(accept_at=0.5, review_at=0.1)
 
 
 def tiny_manifest(version: str, **changes: Any) -> Manifest:
@@ -110,7 +110,7 @@ def tiny_manifest(version: str, **changes: Any) -> Manifest:
         taxonomy_version="2019",
         template=TEMPLATE_ID,
         mix=Mix(scale=10.0),
-        calibration=Calibration(new=DECIDE, known=DECIDE),
+        calibration=Calibration(new=THRESHOLDS, known=THRESHOLDS),
         golden=(),
         files={},
     ).model_copy(update=changes)
