@@ -37,8 +37,8 @@ class ConsumerGroup:
         """Create the topics. `servers` are the addresses for the consumers, by default the cluster's own.
 
         `isolate_output`: the enriched topic needs `output_node` for every record. That node coordinates neither the group nor
-        its transactions, and leads no partition of the topic: Kafka 4.3 does not end a transaction in a partition without a
-        leader (KAFKA-20734), and records aborted there are committed with the next transaction.
+        its transactions, and leads no partition of the topic: Kafka (4.3.1, 4.4.0) does not end a transaction in a partition
+        without a leader (KAFKA-20734), and records aborted there are committed with the next transaction.
         """
         name = uuid.uuid4().hex[:8]
         self.cluster = cluster
