@@ -40,7 +40,9 @@ from consumer.metrics import Metrics
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
-from deploy.kafka import local_kafka
+from deploy.kafka.broker import LocalKafka
+from deploy.kafka.jars import missing_tools
+from deploy.kafka.ports import free_port
 from schemas.artifact import Calibration, Category, EncoderRef, Manifest, Mix, Thresholds
 from schemas.text import TEMPLATE_ID
 
@@ -512,13 +514,13 @@ def _plain(raw: ck.Message) -> Message:
 
 def need_local_kafka() -> None:
     """Skip where no broker can be started, saying what is missing."""
-    if missing := local_kafka.missing_tools():
+    if missing := missing_tools():
         pytest.skip(f"no real Kafka: missing {', '.join(missing)}, and KAFKA_BOOTSTRAP_SERVERS is not set")
 
 
 @functools.cache
 def _one_local_kafka() -> Any:
-    return local_kafka.LocalKafka(Path(tempfile.mkdtemp(prefix="kafka-")), port=local_kafka.free_port())
+    return LocalKafka(Path(tempfile.mkdtemp(prefix="kafka-")), port=free_port())
 
 
 @pytest.fixture(scope="session")
