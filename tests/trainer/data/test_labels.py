@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.events import LabelledPosting
-from tests.support.trainer_data import OCCUPATIONS, write_postings
+from tests.support.training_data import OCCUPATIONS, write_postings
 from trainer.data.files import Labelled, read_postings
 from trainer.data.labels import FROM_OLDER, FROM_SOC, OUTSIDE, SPLIT, Label, LabelRules, Labels
 from trainer.data.onet import older_codes, read_taxonomy

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from consumer.model.mixture import Mixture, Queries, Tensors
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
-from tests.support.tiny_model import CATEGORIES, manifest, tiny_scorer
+from tests.support.tiny_model import CATEGORIES, make_manifest, tiny_scorer
 from trainer.fit.calibration import (
     BODY_WEIGHTS,
     DEFAULT_KNOWN_PRIOR,
@@ -224,5 +224,5 @@ def test_postings_that_no_category_fits_count_as_wrong_and_have_no_part_in_likel
 
 def test_what_is_fitted_is_what_a_manifest_holds() -> None:
     fitted = calibrate(MIX, held_out([(0.99, True)] * 40), precision=0.9)
-    told = manifest(calibration=fitted)
+    told = make_manifest(calibration=fitted)
     assert type(told).model_validate_json(told.model_dump_json()).calibration == fitted

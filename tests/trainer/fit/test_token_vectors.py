@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from consumer.model.encoder import UNPADDED_ROWS, SentenceEncoder, load_encoder
-from tests.conftest import needs_model
+from tests.support.paths import needs_model
 from trainer.fit.category_embeddings import Rows, mean
 from trainer.fit.token_vectors import Static, distil, save, teacher_tokenizer, tune
 

@@ -27,9 +27,9 @@ from consumer.memory_broker import MemoryBroker, MemorySource
 from consumer.messages import TopicPartition
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Manifest
-from tests.conftest import ROOT
-from tests.support.brokers import wait_until
-from tests.support.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
+from tests.support.paths import ROOT
+from tests.support.training_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
+from tests.support.waiting import wait_until
 from tests.trainer.refresh.test_drift import event as enriched_event
 from trainer.__main__ import main
 from trainer.data.files import AS_USUAL
