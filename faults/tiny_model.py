@@ -1,6 +1,6 @@
 """A real model that loads in no time: a static SentenceTransformer over a few words, and a registry of versions of it.
 
-Consumer processes load it from a folder as they load any encoder, which the tests' model (tests/support/tiny_model.py) cannot stand for.
+Consumer processes load it from a folder as they load any encoder; the tests' model (tests/support/tiny_model.py) lives in memory.
 """
 
 import itertools
