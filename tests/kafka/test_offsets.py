@@ -125,6 +125,7 @@ def test_latest_counts_all_that_it_skips_when_retention_has_passed(member: Membe
     member.commit(5)
     member.delete_before(8)
     member.start(**{"auto.offset.reset": "latest"})
+    wait_until(lambda: not member.poll() and bool(member.events.resets), "what is skipped is counted")
     wait_until(lambda: not member.poll() and member.committed() == {0: 10}, "the end is committed")
     assert (member.read, member.events.resets) == ([], [(0, 5)])
 

@@ -4,15 +4,14 @@ Nothing here is a test. What is started here is stopped by whoever asked for it.
 """
 
 import os
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import confluent_kafka as ck
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
 from consumer.kafka.group_properties import OF_CLASSIC_GROUPS
@@ -136,6 +135,7 @@ class Kafka:
 
         wait_until(created, f"topic {topic} is created")
         wait_until(lambda: len(self._partitions(topic)) == partitions, f"topic {topic} appears")
+        wait_until(lambda: self._has_leaders(topic, partitions), f"topic {topic} has leaders")
 
     def append(self, message: Message) -> None:
         self.producer.produce(
@@ -193,6 +193,15 @@ class Kafka:
         wait_until(shared, "the two members share the partitions")
         return read
 
+    def _has_leaders(self, topic: str, partitions: int) -> bool:
+        asked = {ck.TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(partitions)}
+        try:
+            for future in self.admin.list_offsets(asked, request_timeout=WAIT_S).values():
+                future.result()
+        except ck.KafkaException:
+            return False
+        return True
+
     def _partitions(self, topic: str) -> Mapping[int, Any]:
         found = self.producer.list_topics(topic, timeout=WAIT_S).topics[topic]
         return found.partitions if found.error is None else {}
@@ -223,16 +232,14 @@ def need_local_kafka() -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka_servers() -> Iterator[str]:
-    """The address of a real Kafka: KAFKA_BOOTSTRAP_SERVERS, or one started for these tests."""
+def kafka_servers(shared_folder: Path) -> str:
+    """The address of a real Kafka: KAFKA_BOOTSTRAP_SERVERS, or one started for all workers, which ends with the run."""
     if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-        yield servers
-        return
+        return servers
     need_local_kafka()
-    kafka = local_kafka.LocalKafka(Path(tempfile.mkdtemp(prefix="kafka-")), port=local_kafka.free_port())
-    kafka.start()
-    yield kafka.bootstrap_servers
-    kafka.stop()
+    kafka = local_kafka.LocalKafka(shared_folder / "kafka", port=local_kafka.free_port())
+    kafka.start()  # does nothing where another worker has started it
+    return kafka.bootstrap_servers
 
 
 @pytest.fixture(scope="session")
