@@ -1,9 +1,10 @@
-"""Title, body and both, where labelled bodies cannot be had: made-up bodies of held-out task statements, and real ones.
+"""Accuracy by title, by body and by both, without labelled bodies: on made-up bodies of task statements, and on real bodies.
 
-Each labelled posting (but every third) is given a body of some task statements of its occupation among sentences of other
-people's real postings. The trainer gets the other half of the task statements, so that no sentence of a code is on both sides.
-Then the real bodies of `--stream` are asked about whose titles O*NET lists under one occupation only: silver labels, which the
-body's part never saw. What bodies are worth on your postings, `occustream-trainer evaluate` says.
+Two of three labelled postings are given a body: some task statements of their occupation among sentences of other people's real
+postings. The trainer gets the other half of the task statements, so that no sentence of a code is on both sides. The model is
+also measured on real bodies from `--stream`, those whose titles O*NET lists under one occupation only. That occupation is a
+silver label, which the body's part of the model never saw. `occustream-trainer evaluate` tells what bodies are worth on your
+postings.
 
     python -m benchmarks.body --postings labelled.csv --onet db_29_3_text/ --stream postings.jsonl [--seeds 2]
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.throughput import machine
+from benchmarks.machine import print_result
 from schemas.text import body_text, normalise_title, plain_text
 from trainer.data.onet import OCCUPATIONS, TASKS, TITLE_FILES
 from trainer.fit.category_embeddings import Rows
@@ -41,6 +42,15 @@ TASKS_A_BODY, SENTENCES_A_BODY = 4, 8
 
 def main() -> None:
     """Measure, print a table on standard error and one JSON line."""
+    options = _parser().parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure_views(options, Path(folder))
+    for name, values in figures.items():
+        print(name, values, file=sys.stderr)
+    print_result("body", seeds=options.seeds, first_seed=options.first_seed, figures=figures)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postings", required=True, help="labelled postings, CSV")
     parser.add_argument("--onet", type=Path, required=True, help="O*NET text release, with its task statements")
@@ -48,32 +58,27 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="where title embeddings are kept for the next run")
     parser.add_argument("--seeds", type=int, default=2, help="splits per kind (2)")
     parser.add_argument("--first-seed", type=int, default=20, help="(20: lower ones were looked at while building)")
-    options = parser.parse_args()
+    return parser
+
+
+def measure_views(options: argparse.Namespace, work: Path) -> dict[str, Figures]:
+    """Return the figures of each view (title, body, both) on each kind of split, and of the body alone on real bodies."""
     stream = [json.loads(line) for line in options.stream.read_text(encoding="utf-8").splitlines()]
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        release, tasks = split_tasks(options.onet, work / "onet")
-        with_bodies(Path(options.postings), tasks, filler(stream), work / "postings.csv")
-        base = TrainOptions(postings=[str(work / "postings.csv")], onet=release, registry=work, cache=options.cache)
-        (work / "encoders").mkdir()
-        data = prepare(base, work / "encoders", lambda line: print(line, file=sys.stderr))
-        figures: dict[str, Figures] = {}
-        silver: list[Figures] = []
-        for kind in ("random", "title"):
-            runs = []
-            for seed in range(options.first_seed, options.first_seed + options.seeds):
-                if run := measure(data, replace(base, split=kind, seed=seed), refit=True):
-                    runs.append(views(run))
-                    silver.append(on_real_bodies(run, data, stream))
-            figures |= {f"{kind}/{view}": means([run[view] for run in runs]) for view in runs[0]}
-        figures["real bodies/body alone"] = means(silver)
-    for name, values in figures.items():
-        print(name, values, file=sys.stderr)
-    print(
-        json.dumps(
-            {"benchmark": "body", "seeds": options.seeds, "first_seed": options.first_seed, "figures": figures, **machine()}
-        )
-    )
+    release, tasks = split_tasks(options.onet, work / "onet")
+    write_with_bodies(Path(options.postings), tasks, filler_sentences(stream), work / "postings.csv")
+    base = TrainOptions(postings=[str(work / "postings.csv")], onet=release, registry=work, cache=options.cache)
+    (work / "encoders").mkdir()
+    data = prepare(base, work / "encoders", lambda line: print(line, file=sys.stderr))
+    figures: dict[str, Figures] = {}
+    silver: list[Figures] = []
+    for kind in ("random", "title"):
+        runs = []
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            if trial := measure(data, replace(base, split=kind, seed=seed), refit=True):
+                runs.append(figures_by_view(trial))
+                silver.append(measure_real_bodies(trial, data, stream))
+        figures |= {f"{kind}/{view}": mean_figures([run[view] for run in runs]) for view in runs[0]}
+    return figures | {"real bodies/body alone": mean_figures(silver)}
 
 
 def split_tasks(release: Path, target: Path) -> tuple[Path, dict[str, list[str]]]:
@@ -95,13 +100,13 @@ def split_tasks(release: Path, target: Path) -> tuple[Path, dict[str, list[str]]
     return target, held
 
 
-def filler(stream: Sequence[dict[str, str]]) -> list[str]:
+def filler_sentences(stream: Sequence[dict[str, str]]) -> list[str]:
     """Return the sentences of real bodies that are neither very short nor very long."""
     sentences = [part for row in stream for part in SENTENCE.split(body_text(row["BODY"]))]
     return [sentence for sentence in sentences if 30 <= len(sentence) <= 300]  # noqa: PLR2004 - characters
 
 
-def with_bodies(postings: Path, tasks: dict[str, list[str]], sentences: Sequence[str], target: Path) -> None:
+def write_with_bodies(postings: Path, tasks: dict[str, list[str]], sentences: Sequence[str], target: Path) -> None:
     """Write the postings, two of three with a body of some of `tasks` among `sentences`."""
     rng = random.Random(0)  # noqa: S311 - made-up bodies
     with postings.open(encoding="utf-8", newline="") as source, target.open("w", encoding="utf-8", newline="") as out:
@@ -117,24 +122,29 @@ def with_bodies(postings: Path, tasks: dict[str, list[str]], sentences: Sequence
             writer.writerow(row)
 
 
-def views(run: Trial) -> dict[str, Figures]:
+def figures_by_view(trial: Trial) -> dict[str, Figures]:
     """Return the figures of title, body and both on the measured postings that have a body."""
-    mask = torch.tensor([bool(body) for body in run.tested.bodies])
-    asked = run.tested.where(mask)
-    without = run.model.without_body()
-    said = {"title": predictions(without, asked), "body": body_alone(run.model, asked), "both": predictions(run.model, asked)}
-    return {view: summary(p) | {"body_weight": run.model.mix.body_weight} for view, p in said.items()}
+    mask = torch.tensor([bool(body) for body in trial.tested.bodies])
+    asked = trial.tested.where(mask)
+    without = trial.model.without_body()
+    found = {
+        "title": predictions(without, asked),
+        "body": body_alone(trial.model, asked),
+        "both": predictions(trial.model, asked),
+    }
+    return {view: summary(p) | {"body_weight": trial.model.mix.body_weight} for view, p in found.items()}
 
 
-def on_real_bodies(run: Trial, data: Data, stream: Sequence[dict[str, str]]) -> Figures:
+def measure_real_bodies(trial: Trial, data: Data, stream: Sequence[dict[str, str]]) -> Figures:
     """Return the figures of the body's part on real bodies of titles that O*NET lists under one occupation only."""
-    listed: dict[str, set[int]] = defaultdict(set)
+    labels_of: dict[str, set[int]] = defaultdict(set)
     for title, label in zip(data.source.onet.clean, data.source.onet.rows.labels.tolist(), strict=True):
-        listed[title.casefold()].add(label)
-    rows = [(row, listed[key]) for row in stream if len(listed.get(key := normalise_title(row["TITLE_RAW"]), ())) == 1]
+        labels_of[title.casefold()].add(label)
+    keys = [normalise_title(row["TITLE_RAW"]) for row in stream]
+    rows = [(row, labels_of[key]) for row, key in zip(stream, keys, strict=True) if len(labels_of.get(key, ())) == 1]
     encoder = data.source.encoder
     clean = [row["TITLE_RAW"] for row, _ in rows]
-    labels = torch.tensor([next(iter(codes)) for _, codes in rows])
+    labels = torch.tensor([next(iter(only)) for _, only in rows])
     titles = Titles(
         clean,
         [plain_text(title) for title in clean],
@@ -142,10 +152,10 @@ def on_real_bodies(run: Trial, data: Data, stream: Sequence[dict[str, str]]) -> 
         encoder.ref.sha256,
         [body_text(row["BODY"]) for row, _ in rows],
     )
-    return summary(body_alone(run.model, titles))
+    return summary(body_alone(trial.model, titles))
 
 
-def means(figures: Sequence[Figures]) -> Figures:
+def mean_figures(figures: Sequence[Figures]) -> Figures:
     """Return the mean of each figure, and the rows of all."""
     shown = (*SHOWN, "body_weight")
     found = {

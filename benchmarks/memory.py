@@ -1,14 +1,14 @@
 """Peak memory of a real consumer process while it works through real or built-in postings at full speed.
 
-The physics: PyTorch and its libraries, the encoder's weights twice while they are loaded, and then only what is bounded:
-the fetch queue, one batch, the records in flight, the title cache. Peak means VmHWM of the consumer's process.
+The physics: PyTorch and its libraries take memory, and the encoder's weights take theirs twice while they are loaded. Whatever
+else grows has a bound: the fetch queue, one batch, the records in flight, the title cache. The peak is VmHWM of the consumer's
+process.
 
     python -m benchmarks.memory [--postings FILE.jsonl] [--count 20000] [--registry DIR]
 """
 
 import argparse
 import contextlib
-import json
 import sys
 import tempfile
 import time
@@ -17,18 +17,18 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from benchmarks.throughput import machine, real_kafka
-from deploy.demo import (
+from benchmarks.machine import print_result, real_kafka
+from deploy.feed import events
+from deploy.local_stack import (
     created_topics,
     embedded_broker,
     free_port,
+    read_lag_and_version,
     running_consumer,
-    scrape,
     topic_names,
     touched_topics,
     train,
 )
-from deploy.feed import events
 
 
 def main() -> None:
@@ -47,24 +47,17 @@ def main() -> None:
         servers = cluster or stack.enter_context(embedded_broker())
         topics = topic_names()
         stack.enter_context((created_topics if cluster else touched_topics)(servers, topics.values()))
-        send(servers, topics["raw"], values(options.postings, options.count))
+        send(servers, topics["raw"], read_messages(options.postings, options.count))
         port = free_port()
         process = stack.enter_context(running_consumer(servers, topics, registry, port, embedded=not cluster))
-        seconds = wait_read(port)
+        seconds = wait_until_read(port)
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
         peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    result = {
-        "benchmark": "memory",
-        "postings": options.count,
-        "peak_mb": round(peak_kb / 1024),
-        "seconds": round(seconds),
-        **machine(),
-    }
-    print(json.dumps(result))
+    print_result("memory", postings=options.count, peak_mb=round(peak_kb / 1024), seconds=round(seconds))
 
 
-def values(file: Path | None, count: int) -> list[bytes]:
-    """Return the messages to send."""
+def read_messages(file: Path | None, count: int) -> list[bytes]:
+    """Return `count` messages to send: the lines of a file, again and again, or the built-in postings."""
     if file is None:
         return [event.value for event in islice(events(), count)]
     lines = file.read_bytes().splitlines()
@@ -84,13 +77,13 @@ def send(servers: str, topic: str, messages: list[bytes]) -> None:
     producer.flush(60)
 
 
-def wait_read(port: int) -> float:
-    """Wait until nothing is left to read; returns the seconds."""
+def wait_until_read(port: int) -> float:
+    """Wait until nothing is left to read, and return the seconds that it took."""
     started = time.monotonic()
     calm = 0
     while calm < 3:  # noqa: PLR2004 - the lag is shown once a second, and is zero before the first message
         time.sleep(1)
-        lag, _version = scrape(port)
+        lag, _version = read_lag_and_version(port)
         calm = calm + 1 if lag == 0 and time.monotonic() - started > 5 else 0  # noqa: PLR2004
         print(f"\rlag {lag:8,.0f}", end="", file=sys.stderr)
     return time.monotonic() - started

@@ -1,15 +1,14 @@
 """Titles per second through `Scorer.score` of two model versions, say one with a transformer and one with a static encoder.
 
-From a title as posted to its codes, groups, decision and evidence, each title once, so that no cache helps. A transformer keeps
-all cores busy from one process; token vectors are looked up so fast that Python itself is what there is to do, and a second
-process, as a second consumer would be, helps. Both are measured, in alternating rounds, and the better one is quoted.
+Each title is scored once, from the text as posted to its codes, groups, decision and evidence, so that no cache helps. A
+transformer keeps all cores busy from one process. Token vectors are looked up so fast that most of the time goes into Python
+itself, so a second process helps, as a second consumer would. Both ways are measured, in alternating rounds, and the faster one
+is quoted.
 
     python -m benchmarks.versions --registry frozen/ static/ --titles labelled.csv [--count 2000 20000] [--without exemplars]
 """
 
 import argparse
-import csv
-import json
 import multiprocessing
 import os
 import statistics
@@ -21,7 +20,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.throughput import machine
+from benchmarks.inputs import read_titles
+from benchmarks.machine import print_result
 from consumer.model.serving_options import Switches
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.reloader import ScorerLoader
@@ -38,37 +38,36 @@ def main() -> None:
     parser.add_argument("--titles", type=Path, required=True, help="CSV with the column TITLE_RAW")
     parser.add_argument("--count", type=int, nargs=2, default=(2_000, 20_000), help="titles asked of each (2000 20000)")
     parser.add_argument("--without", nargs="*", default=[], help="parts of the models not to use")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each way (3)")
     options = parser.parse_args()
-    with options.titles.open(encoding="utf-8", newline="") as file:
-        given = list(dict.fromkeys(row["TITLE_RAW"] for row in csv.DictReader(file)))
+    given = read_titles(options.titles)
     cores = os.cpu_count() or 1
     found: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         for registry, count in zip(options.registry, options.count, strict=True):
-            titles = distinct(given, count)
+            titles = make_distinct(given, count)
             for processes, threads in {(1, cores), (cores, 1)}:
-                rate = titles_per_second(registry, titles, options.without, processes, threads)
+                rate = measure_rate(registry, titles, options.without, processes, threads)
                 found.setdefault(f"{registry}: {processes} process(es) of {threads} thread(s)", []).append(rate)
     medians = {name: round(statistics.median(rates)) for name, rates in found.items()}
     for name, rate in medians.items():
         print(f"{name}: {rate:,} titles/s", file=sys.stderr)
     best = [max(rate for name, rate in medians.items() if name.startswith(f"{registry}: ")) for registry in options.registry]
-    print(json.dumps({"benchmark": "versions", "titles_per_second": medians, "ratio": round(best[1] / best[0], 1), **machine()}))
+    print_result("versions", titles_per_second=medians, ratio=round(best[1] / best[0], 1))
 
 
-def distinct(titles: Sequence[str], count: int) -> list[str]:
-    """Return so many different titles, some with a number where there are not enough."""
+def make_distinct(titles: Sequence[str], count: int) -> list[str]:
+    """Return `count` distinct titles; where there are not enough, further ones get a number."""
     rounds = -(-count // len(titles))
     return [f"{title} {turn}" if turn else title for turn in range(rounds) for title in titles][:count]
 
 
-def titles_per_second(registry: Path, titles: Sequence[str], without: Sequence[str], processes: int, threads: int) -> float:
-    """Return the rate of all processes together, each with its share of the titles, from when all are ready."""
+def measure_rate(registry: Path, titles: Sequence[str], without: Sequence[str], processes: int, threads: int) -> float:
+    """Return the titles per second of all processes together; each scores its share, and the clock starts when all are ready."""
     context = multiprocessing.get_context("spawn")
     barrier, times = context.Barrier(processes), context.Queue()
     shares = [titles[start::processes] for start in range(processes)]
-    workers = [context.Process(target=score, args=(registry, share, without, threads, barrier, times)) for share in shares]
+    workers = [context.Process(target=score_share, args=(registry, share, without, threads, barrier, times)) for share in shares]
     for worker in workers:
         worker.start()
     spans = [times.get() for _ in workers]
@@ -78,7 +77,7 @@ def titles_per_second(registry: Path, titles: Sequence[str], without: Sequence[s
     return len(titles) / seconds
 
 
-def score(
+def score_share(
     registry: Path,
     titles: Sequence[str],
     without: Sequence[str],
@@ -86,7 +85,7 @@ def score(
     barrier: Barrier,
     times: "multiprocessing.Queue[tuple[float, float]]",
 ) -> None:
-    """Score the titles in this process; puts when it began and ended."""
+    """Score the titles in this process, and put the moments of its start and its end into `times`."""
     torch.set_num_threads(threads)
     found = FolderRegistry(registry)
     switches = Switches(without=frozenset(without))  # type: ignore[arg-type] # parts by name

@@ -62,12 +62,8 @@ def events(seed: int = 0, *, broken_share: float = 0.01) -> Iterator[Event]:
 
 
 def main() -> int:
-    """Feed until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="postings per second (50)")
-    parser.add_argument("--count", type=int, default=0, metavar="N", help="stop after so many; 0: never (0)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of titles (0)")
-    options = parser.parse_args()
+    """Feed until SIGINT or SIGTERM, and return 0 if the brokers acknowledged every posting."""
+    options = _parser().parse_args()
     servers = os.environ.get("OCCUSTREAM_BOOTSTRAP_SERVERS", "localhost:9092")
     topic = os.environ.get("OCCUSTREAM_INPUT_TOPIC", "postings.raw")
     stop = threading.Event()
@@ -90,6 +86,14 @@ def main() -> int:
     left = producer.flush(30)
     print(f"{sent - left:,} postings sent to {topic}" + (f", {left:,} not acknowledged" if left else ""), file=sys.stderr)
     return 1 if left else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="postings per second (50)")
+    parser.add_argument("--count", type=int, default=0, metavar="N", help="stop after so many; 0: never (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of titles (0)")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""`python -m faults`: plays scenarios on real Kafka brokers; one line of JSON each, exit status 1 if any is not passed."""
+"""`python -m faults` plays scenarios on real Kafka brokers.
+
+Each scenario ends with one line of JSON; the exit status is 1 if one is not passed.
+"""
 
 import argparse
 import json
@@ -19,11 +22,11 @@ ROOT = Path(__file__).parent.parent
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     options = _parser().parse_args(arguments)
-    from faults.cluster import missing_tools  # noqa: PLC0415 - seconds to import; --help need not pay
+    from deploy.kafka.jars import missing_tools  # noqa: PLC0415 - seconds to import; --help need not pay
     from faults.scenarios import SCENARIOS  # noqa: PLC0415
 
     if options.list:
-        print("\n".join(f"{scenario.name:16} {scenario.tells}" for scenario in SCENARIOS))
+        print("\n".join(f"{scenario.name:16} {scenario.summary}" for scenario in SCENARIOS))
         return 0
     if unknown := set(options.scenarios) - {scenario.name for scenario in SCENARIOS}:
         print(f"faults: no scenario is called {', '.join(sorted(unknown))}; --list shows them", file=sys.stderr)
@@ -35,19 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from faults.scenarios import plays  # noqa: PLC0415
-    from faults.suite import Stage  # noqa: PLC0415
+    from faults.scenarios import list_plays  # noqa: PLC0415
+    from faults.suite import Suite  # noqa: PLC0415
 
     directory = Path(tempfile.mkdtemp(prefix="faults-"))
-    stage, failed = Stage(directory), 0
+    suite, failed = Suite(directory), 0
     try:
-        for scenario, delivery in plays(options.size):
+        for scenario, delivery in list_plays(options.size):
             if scenario.name in (options.scenarios or [scenario.name]) and delivery == (options.delivery or delivery):
-                line = {**stage.play(scenario, delivery, size=options.size, seed=options.seed), **machine()}
+                line = {**suite.play(scenario, delivery, size=options.size, seed=options.seed), **describe_machine()}
                 failed += not line["passed"]
                 _write(line, options.output)
     finally:
-        stage.end()
+        suite.end()
     if failed or options.keep:
         print(f"faults: the logs are in {directory}", file=sys.stderr)
     else:
@@ -55,8 +58,8 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def machine() -> dict[str, Any]:
-    """Return what the scenarios were played on."""
+def describe_machine() -> dict[str, Any]:
+    """Return the commit, the processor and the number of its cores."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=ROOT
     ).stdout.strip()
@@ -82,9 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="show the scenarios and end")
     parser.add_argument("--size", choices=("short", "full"), default="full", help="short: minutes, for CI (default: %(default)s)")
     parser.add_argument("--delivery", choices=("at-least-once", "exactly-once"), help="only this one (default: both)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of moments (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the choice of moments (0)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="append the lines to this file, too")
-    parser.add_argument("--keep", action="store_true", help="keep the logs, also where all is passed")
+    parser.add_argument("--keep", action="store_true", help="keep the logs, also if all scenarios are passed")
     return parser
 
 

@@ -12,17 +12,17 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from deploy.kafka.local_kafka import HOST, LocalKafka, Node, free_port, missing_tools, new_cluster_id
-
-__all__ = ["WAIT_S", "Cluster", "missing_tools", "wait_until"]
+from deploy.kafka.broker import LocalKafka
+from deploy.kafka.node import Node, new_cluster_id
+from deploy.kafka.ports import HOST, free_port
 
 WAIT_S = 180.0
-"""Brokers on a busy machine, all of which elect leaders at once, may need minutes."""
-INTERNAL = ("__consumer_offsets", "__transaction_state")
+"""On a busy machine, brokers that all elect leaders at the same time may need minutes."""
+INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state")
 INTERNAL_PARTITIONS = 5
-"""Of each, see `local_kafka.SMALL_MACHINE_SETTINGS`."""
-QUICK_JAVA = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-"""Several brokers and consumers share few cores: what counts is how soon one is up."""
+"""Of each internal topic; see `SMALL_MACHINE_SETTINGS` in `deploy/kafka/node.py`."""
+QUICK_START_JAVA_OPTIONS = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+"""Several brokers and consumers share few cores, so a quick start counts for more than speed later."""
 GROUP_SETTINGS = {  # of group.protocol=consumer, whose timeouts are the broker's
     "group.consumer.min.session.timeout.ms": "1000",
     "group.consumer.session.timeout.ms": "6000",
@@ -32,7 +32,7 @@ GROUP_SETTINGS = {  # of group.protocol=consumer, whose timeouts are the broker'
 
 
 def wait_until(done: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
-    """Wait until `done`. Raises TimeoutError, naming `what` was waited for."""
+    """Wait until `done` returns true. Raises TimeoutError that names `what` was waited for."""
     deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() >= deadline:
@@ -41,16 +41,20 @@ def wait_until(done: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -
 
 
 class Cluster:
-    """`count` nodes, each broker and controller; topics have a replica on each, and all but one must have a record."""
+    """`count` nodes, each a broker and a controller.
+
+    Topics have a replica on each node, and all replicas but one must have a record before it is acknowledged.
+    """
 
     def __init__(self, directory: Path, count: int) -> None:
         self.count = count
         self._detours = {number: (free_port(), free_port()) for number in range(1, count + 1)}
-        cluster_id, controllers = new_cluster_id(), {number: free_port() for number in range(1, count + 1)}
+        cluster_id, settings = new_cluster_id(), _node_settings(count)
+        controllers = {number: free_port() for number in range(1, count + 1)}
         self.nodes = {
             number: LocalKafka(
                 directory / f"node-{number}",
-                node=Node(number, cluster_id, controllers, _settings(count), self._detours[number], QUICK_JAVA),
+                node=Node(number, cluster_id, controllers, settings, self._detours[number], QUICK_START_JAVA_OPTIONS),
                 start_timeout_s=WAIT_S,
             )
             for number in range(1, count + 1)
@@ -63,7 +67,7 @@ class Cluster:
 
     @property
     def detours(self) -> dict[int, int]:
-        """Ports to listen on, and for each the port to pass on to: clients that come by one come back by one."""
+        """Ports that a proxy listens on, each with the port to pass on to; clients of a detour come back by one."""
         return {outer: inner for inner, outer in self._detours.values()}
 
     @property
@@ -86,14 +90,14 @@ class Cluster:
         self.end()
 
     def end(self) -> None:
-        """End all nodes; their data are of no use any more."""
+        """Kill all nodes; nobody needs their data any more."""
         for node in self.nodes.values():
             node.kill()
 
     def create_topics(self, *names: str, partitions: int, nodes: Sequence[int] = (), **settings: str) -> None:
         """Create topics and wait until each partition has a leader.
 
-        With `nodes`, only these have them, all of which must have a record; the first of them leads.
+        With `nodes`, only these nodes have replicas, and all of them must have a record; the first node leads.
         """
         config = {name.replace("_", "."): value for name, value in settings.items()}
         placed: dict[str, Any] = {"replication_factor": self.count}
@@ -114,8 +118,8 @@ class Cluster:
         partition = java_hash(name) % INTERNAL_PARTITIONS
         return int(self._admin.list_topics(topic, timeout=WAIT_S).topics[topic].partitions[partition].leader)
 
-    def without_part(self, group: str, transactional_id: str) -> int:
-        """Return a node that coordinates neither a group nor a transactional id, once all nodes agree on who leads what."""
+    def uninvolved_node(self, group: str, transactional_id: str) -> int:
+        """Return a node that coordinates neither the group nor the transactional id, after all replicas are in sync."""
         self.wait_in_sync()
         busy = {self.coordinator("__consumer_offsets", group), self.coordinator("__transaction_state", transactional_id)}
         return min(set(self.nodes) - busy)
@@ -136,14 +140,15 @@ class Cluster:
         return pid
 
     def _create_internal_topics(self) -> None:
-        """Use offsets and transactions once: only then are the topics there that hold them."""
+        """Use offsets and transactions once: Kafka creates the topics that hold them on first use."""
         own = {"bootstrap.servers": self.servers, "log_level": 2}
         producer, reader = ck.Producer({**own, "transactional.id": "first"}), ck.Consumer({**own, "group.id": "first"})
         wait_until(lambda: _succeeds(lambda: producer.init_transactions(5)), "transactions are taken")
         wait_until(lambda: _succeeds(lambda: reader.committed([ck.TopicPartition("none", 0)], timeout=5)), "groups are known")
         reader.close()
         wait_until(
-            lambda: all(self._has_leaders(topic, INTERNAL_PARTITIONS) for topic in INTERNAL), "Kafka's own topics are there"
+            lambda: all(self._has_leaders(topic, INTERNAL_PARTITIONS) for topic in INTERNAL_TOPICS),
+            "Kafka's own topics are there",
         )
 
     def _signal(self, number: int, what: signal.Signals) -> None:
@@ -171,7 +176,7 @@ def _succeeds(ask: Callable[[], object]) -> bool:
     return True
 
 
-def _settings(count: int) -> dict[str, str]:
+def _node_settings(count: int) -> dict[str, str]:
     copies, least = str(count), str(max(1, count - 1))
     return {
         **GROUP_SETTINGS,

@@ -1,4 +1,4 @@
-"""What goes in: postings with a key, numbered per key, and what is to become of each in a header."""
+"""Feeds postings: each has a key and a number of that key, and a header says what must become of it."""
 
 import itertools
 import json
@@ -20,17 +20,17 @@ ENRICHED = "enriched"
 FLUSH_S = 120.0
 TICK_S = 0.02
 
-Make = Callable[[str, int, str], tuple[bytes | None, str]]
-"""From a key, its running number and a title to a value, and what is to become of it."""
+MakeMessage = Callable[[str, int, str], tuple[bytes | None, str]]
+"""From a key, its running number and a title to a value, and what must become of it: see `EXPECT`."""
 
 
-def posting(key: str, number: int, title: str) -> tuple[bytes | None, str]:
+def make_posting(key: str, number: int, title: str) -> tuple[bytes | None, str]:
     """Return a good posting."""
     return json.dumps({"posting_id": f"{key}:{number}", "title": title}).encode(), ENRICHED
 
 
 class Feed:
-    """Sends to a topic; a key always goes to the same partition."""
+    """Sends messages to a topic; a key always goes to the same partition."""
 
     def __init__(self, servers: str, topic: str, *, partitions: int, seed: float) -> None:
         self._producer = ck.Producer(
@@ -51,8 +51,8 @@ class Feed:
         self.sent = 0
         self.refused = 0
 
-    def send(self, count: int, make: Make = posting) -> None:
-        """Send so many; returns when the client has them."""
+    def send(self, count: int, make: MakeMessage = make_posting) -> None:
+        """Send so many messages; return when the client has them."""
         for number in itertools.islice(self._turn, count):
             key = f"key-{number % KEYS}"
             value, expect = make(key, self._numbers[key], self._rng.choice(TITLES))
@@ -61,13 +61,13 @@ class Feed:
             self.sent += 1
 
     def flush(self) -> None:
-        """Wait until the brokers have all of it. Raises TimeoutError."""
+        """Wait until the brokers have all messages. Raises TimeoutError."""
         if self._producer.flush(FLUSH_S) or self.refused:
             raise TimeoutError(f"the brokers did not take what was fed within {FLUSH_S:.0f} s ({self.refused} refused)")
 
     @contextmanager
-    def flowing(self, per_s: int, make: Make = posting) -> Iterator[None]:
-        """Send at an even pace meanwhile."""
+    def flowing(self, per_s: int, make: MakeMessage = make_posting) -> Iterator[None]:
+        """Send `per_s` messages a second meanwhile, at an even pace."""
         stop = threading.Event()
         thread = threading.Thread(target=self._flow, args=(per_s, make, stop))
         thread.start()
@@ -77,7 +77,7 @@ class Feed:
             stop.set()
             thread.join()
 
-    def _flow(self, per_s: int, make: Make, stop: threading.Event) -> None:
+    def _flow(self, per_s: int, make: MakeMessage, stop: threading.Event) -> None:
         owed = 0.0
         while not stop.wait(TICK_S):
             owed += per_s * TICK_S

@@ -1,19 +1,19 @@
-"""What came out against what went in: sets, duplicates, order, and dead letters byte by byte."""
+"""Checks the records of a group against its input messages: lost, invented, duplicates, order, and dead letters byte by byte."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from consumer.messages import Message
 from faults.feed import ENRICHED, EXPECT
 
 SHOWN = 5
-_STORY = ("topic", "partition", "offset")
+_ORIGIN_HEADERS = ("topic", "partition", "offset")
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Counts over one group's topics; a record is `changed` whose key, place or, as a dead letter, bytes are not the input's."""
+    """Counts over one group's topics. `changed`: records with another key or partition, dead letters with other bytes."""
 
     sent: int
     out: int
@@ -26,15 +26,22 @@ class Findings:
     dead_letters_right: int
     dead_letters_wrong: int
     forced_ends: int = 0
-    """Consumers that hung when they were stopped, and ended themselves within the bound; their logs show where."""
+    """Consumers that hung when they were stopped, and ended themselves in time; their logs show where they hung."""
     revived: int = 0
     """Consumers that Kafka shut out for good, so that they ended with status 1 and were started again."""
     first_lost: tuple[str, ...] = ()
     """Event ids, at most `SHOWN`."""
 
-    def problems(self, *, once: bool) -> list[str]:
-        """Return what must not be; duplicates only where each record is promised `once`."""
-        forbidden = ["lost", "invented", "out_of_order", "changed", "dead_letters_wrong", *(["duplicates"] if once else [])]
+    def problems(self, *, exactly_once: bool) -> list[str]:
+        """Return a text for each count that must be 0 and is not; duplicates are allowed unless `exactly_once`."""
+        forbidden = [
+            "lost",
+            "invented",
+            "out_of_order",
+            "changed",
+            "dead_letters_wrong",
+            *(["duplicates"] if exactly_once else []),
+        ]
         found = [f"{getattr(self, name)} {name.replace('_', ' ')}" for name in forbidden if getattr(self, name)]
         return [*found, *([f"the first lost: {', '.join(self.first_lost)}"] if self.first_lost else [])]
 
@@ -44,49 +51,56 @@ class Findings:
 
 
 def compare(inputs: Sequence[Message], enriched: Sequence[Message], dead: Sequence[Message]) -> Findings:
-    """Return what is to be said of the records of these inputs, each list in the order of its topic's partitions."""
+    """Return the findings; each list is in the order of its topic's partitions."""
     origins = {message.event_id: message for message in inputs}
-    pairs = [(record, origins.get(event_id(record))) for record in (*enriched, *dead)]
-    found = [(record, origin) for record, origin in pairs if origin is not None]
+    enriched_pairs, dead_pairs = _pair_with_origins(enriched, origins), _pair_with_origins(dead, origins)
+    found = enriched_pairs + dead_pairs
     distinct = {origin.event_id for _record, origin in found}
-    buried = found[len(found) - sum(event_id(record) in origins for record in dead) :]
-    right = sum(_header(record, "dead-letter.reason") == expected(origin) for record, origin in buried)
-    served = found[: len(found) - len(buried)]
+    right = sum(_header(record, "dead-letter.reason") == expected_outcome(origin) for record, origin in dead_pairs)
     return Findings(
         sent=len(origins),
-        out=len(pairs),
+        out=len(enriched) + len(dead),
         distinct=len(distinct),
         lost=len(origins) - len(distinct),
-        invented=len(pairs) - len(found),
+        invented=len(enriched) + len(dead) - len(found),
         duplicates=len(found) - len(distinct),
-        out_of_order=_out_of_order(served) + _out_of_order(buried),
-        changed=sum(not _in_place(*pair) for pair in found) + sum(record.value != origin.value for record, origin in buried),
+        out_of_order=_count_out_of_order(enriched_pairs) + _count_out_of_order(dead_pairs),
+        changed=sum(not _keeps_key_and_partition(*pair) for pair in found)
+        + sum(record.value != origin.value for record, origin in dead_pairs),
         dead_letters_right=right,
-        dead_letters_wrong=len(buried) - right + sum(expected(origin) != ENRICHED for _record, origin in served),
+        dead_letters_wrong=len(dead_pairs)
+        - right
+        + sum(expected_outcome(origin) != ENRICHED for _record, origin in enriched_pairs),
         first_lost=tuple(itertools.islice((name for name in origins if name not in distinct), SHOWN)),
     )
 
 
+def _pair_with_origins(records: Sequence[Message], origins: Mapping[str, Message]) -> list[tuple[Message, Message]]:
+    """Return each record that has an input message, with that message."""
+    pairs = [(record, origins.get(event_id(record))) for record in records]
+    return [(record, origin) for record, origin in pairs if origin is not None]
+
+
 def event_id(record: Message) -> str:
-    """Return which input message a record was made of."""
-    return _header(record, "occustream.event-id") or ":".join(_header(record, f"dead-letter.{name}") for name in _STORY)
+    """Return the event id of the input message that a record was made of."""
+    return _header(record, "occustream.event-id") or ":".join(_header(record, f"dead-letter.{name}") for name in _ORIGIN_HEADERS)
 
 
-def expected(message: Message) -> str:
-    """Return what is to become of an input message."""
+def expected_outcome(message: Message) -> str:
+    """Return `enriched`, or the reason that the dead letter of an input message must give."""
     return _header(message, EXPECT)
 
 
-def version(record: Message) -> str:
+def model_version(record: Message) -> str:
     """Return the model version that made an enriched record."""
     return _header(record, "occustream.model-version")
 
 
-def _in_place(record: Message, origin: Message) -> bool:
+def _keeps_key_and_partition(record: Message, origin: Message) -> bool:
     return (record.key, record.partition) == (origin.key, origin.partition)
 
 
-def _out_of_order(found: Iterable[tuple[Message, Message]]) -> int:
+def _count_out_of_order(found: Iterable[tuple[Message, Message]]) -> int:
     """Count the inputs whose first record stands behind that of a later one of their partition, and so of their key."""
     furthest: dict[int, int] = {}
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""What a consumer process needs, imported once, before it is forked."""
+"""Imports the modules that a consumer process needs, once, in the server that forks the processes."""
 
 import sentence_transformers.sentence_transformer.modules  # noqa: F401
 import transformers.utils.logging  # noqa: F401

@@ -1,4 +1,4 @@
-"""Consumer processes: the real program, forked from a server that has imported it, so that one starts within a second."""
+"""Consumer processes: the real program, forked from a server that has imported it, so that it starts within a second."""
 
 import contextlib
 import faulthandler
@@ -18,31 +18,31 @@ import torch
 
 from consumer.__main__ import main
 from faults.cluster import wait_until
-from faults.strikes import Strike, watch
+from faults.strikes import Strike, watch_steps
 
 READY_S = 60.0
 END_S = 40.0
-MOVED = r": (assigned|revoked|lost) (\S.*)"
-"""In a log."""
+ASSIGNMENT_CHANGE = r": (assigned|revoked|lost) (\S.*)"
+"""A line of a consumer's log about its partitions."""
 
 
-def serve(arguments: Sequence[str], log: str, strikes: Sequence[Strike]) -> None:
-    """Be a consumer, from its command line to its exit status. Runs in the forked process."""
+def run_consumer(arguments: Sequence[str], log: str, strikes: Sequence[Strike]) -> None:
+    """Run a consumer in the forked process, from its command line to its exit status."""
     descriptor = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.dup2(descriptor, sys.stdout.fileno())
     os.dup2(descriptor, sys.stderr.fileno())
     faulthandler.register(signal.SIGUSR1)
     torch.set_num_threads(1)  # several share the cores
-    watch(strikes)
+    watch_steps(strikes)
     sys.exit(main(arguments))
 
 
-class Process:
-    """A running consumer."""
+class ConsumerProcess:
+    """A consumer in a process of its own."""
 
     def __init__(self, context: ForkServerContext, arguments: Sequence[str], log: Path, *, strikes: Sequence[Strike]) -> None:
         self._log = log
-        self._process = context.Process(target=serve, args=(arguments, str(log), strikes), daemon=True)
+        self._process = context.Process(target=run_consumer, args=(arguments, str(log), strikes), daemon=True)
         self._process.start()
 
     @property
@@ -61,22 +61,22 @@ class Process:
         return is_frozen(self.pid)
 
     def signal(self, number: int) -> None:
-        """Send it a signal. Raises RuntimeError where it has ended."""
+        """Send the process a signal. Raises RuntimeError if it has ended."""
         self.raise_if_ended()
         os.kill(self.pid, number)
 
     def stop(self) -> int:
-        """Ask it to drain and end; returns its exit status. Raises TimeoutError."""
+        """Send SIGTERM, on which the consumer drains, and return its exit status. Raises TimeoutError."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the process at once."""
         self._process.kill()
         self._process.join(END_S)
 
     def wait(self, timeout_s: float = END_S) -> int:
-        """Wait for its end; returns its exit status. Raises TimeoutError, after it has written to its log where it hangs."""
+        """Wait for the end and return the exit status. Raises TimeoutError, after the consumer has logged where it hangs."""
         self._process.join(timeout_s)
         if self._process.exitcode is None:
             self.signal(signal.SIGUSR1)
@@ -85,39 +85,39 @@ class Process:
         return self._process.exitcode
 
     def wait_ready(self) -> Self:
-        """Wait until it says that it would enrich a posting now. Raises TimeoutError, or RuntimeError where it ended."""
+        """Wait until the consumer is ready. Raises TimeoutError, or RuntimeError if it has ended."""
         wait_until(lambda: self.ready, f"the consumer {self._log.name} is ready", READY_S)
         return self
 
     @property
-    def forced(self) -> bool:
-        """Whether it hung when it was to end, and so ended itself."""
+    def was_forced(self) -> bool:
+        """Whether the consumer hung when it was to end, and so ended itself."""
         return self.status == 1 and "Timeout (" in self.log()
 
     def log(self) -> str:
-        """Return what it has logged."""
+        """Return the log so far."""
         with contextlib.suppress(FileNotFoundError):
             return self._log.read_text(encoding="utf-8", errors="replace")
         return ""
 
     @property
-    def serves(self) -> str | None:
-        """The model version that it says it serves."""
+    def served_version(self) -> str | None:
+        """The model version in the consumer's metrics."""
         found = re.search(r'occustream_model_info\{[^}]*\bversion="([^"]+)"', self._metrics())
         return found[1] if found else None
 
     @property
-    def moves(self) -> int:
-        """How often it was given partitions or had to let go of some."""
-        return len(re.findall(MOVED, self.log()))
+    def assignment_changes(self) -> int:
+        """How often the consumer was given partitions or lost some."""
+        return len(re.findall(ASSIGNMENT_CHANGE, self.log()))
 
     @property
-    def holds(self) -> set[str]:
-        """The partitions that it has by its log."""
+    def partitions(self) -> set[str]:
+        """The partitions that the consumer has by its log."""
         held: set[str] = set()
-        for move, partitions in re.findall(MOVED, self.log()):
+        for change, partitions in re.findall(ASSIGNMENT_CHANGE, self.log()):
             named = set(partitions.split(", ")) - {"nothing"}
-            held = held | named if move == "assigned" else held - named
+            held = held | named if change == "assigned" else held - named
         return held
 
     def metric(self, name: str, **labels: str) -> float:
@@ -137,7 +137,7 @@ class Process:
 
     @property
     def ready(self) -> bool:
-        """Whether it says that it would enrich a posting now. Raises RuntimeError where it has ended."""
+        """Whether the consumer says that it would enrich a posting now. Raises RuntimeError if it has ended."""
         self.raise_if_ended()
         address = self._address()
         if address is None:
@@ -148,27 +148,27 @@ class Process:
         return False
 
     def raise_if_ended(self) -> None:
-        """Raise RuntimeError, with the end of its log, where it has ended."""
+        """Raise RuntimeError, with the end of the log, if the process has ended."""
         if self.status is not None:
             raise RuntimeError(f"the consumer {self._log.name} ended with status {self.status}:\n{self.log()[-2_000:]}")
 
 
-class Processes:
-    """Starts consumers; whichever still run at the end are killed."""
+class ConsumerProcesses:
+    """Starts consumers, and kills those that still run at the end."""
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["faults.preload"])
-        self._started: list[Process] = []
+        self._started: list[ConsumerProcess] = []
 
-    def start(self, arguments: Sequence[str], log: Path, *, strikes: Sequence[Strike] = ()) -> Process:
-        """Start a consumer with these arguments of its command line, that logs to `log`."""
-        process = Process(self._context, arguments, log, strikes=strikes)
+    def start(self, arguments: Sequence[str], log: Path, *, strikes: Sequence[Strike] = ()) -> ConsumerProcess:
+        """Start a consumer with these arguments on its command line; it logs to `log`."""
+        process = ConsumerProcess(self._context, arguments, log, strikes=strikes)
         self._started.append(process)
         return process
 
     def end(self) -> None:
-        """Kill what still runs."""
+        """Kill the consumers that still run."""
         for process in self._started:
             process.kill()
         self._started.clear()

@@ -15,49 +15,49 @@ HOST = "127.0.0.1"
 CHUNK = 65_536
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: a closed connection is reset, and what is in it lost."""
-Weather = Literal["fair", "slow", "cut", "silent"]
+Condition = Literal["normal", "slow", "cut", "silent"]
 
 
 class Proxy:
-    """Listens on each port of `ways` and passes on to the port it is mapped to, under the weather of the moment.
+    """Listens on each port of `ports` and passes on to the port it is mapped to, under the network condition of the moment.
 
-    `slow`: every chunk is late by up to `delay_s`. `cut`: all connections are reset, and new ones as soon as they carry
-    anything. `silent`: connections stay open, also new ones, and nothing passes.
+    `normal`: everything passes at once. `slow`: every chunk is late by up to `delay_s`. `cut`: all connections are reset, and new
+    ones as soon as they carry anything. `silent`: connections stay open, also new ones, and nothing passes.
     """
 
-    def __init__(self, ways: Mapping[int, int], *, rng: Random, delay_s: float = 0.3) -> None:
-        self._ways = ways
+    def __init__(self, ports: Mapping[int, int], *, rng: Random, delay_s: float = 0.3) -> None:
+        self._ports = ports
         self._rng = rng
         self._delay_s = delay_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
-        self._weather: Weather = "fair"
+        self._condition: Condition = "normal"
         self._cleared = asyncio.Event()
         self._open: set[asyncio.StreamWriter] = set()
         self.counts: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._do(self._listen()).result()
+        self._run(self._listen()).result()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._do(self._close()).result()
+        self._run(self._close()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def weather(self, weather: Weather) -> None:
-        """Change it, for connections that are open, too."""
-        self._do(self._change(weather)).result()
+    def set_condition(self, condition: Condition) -> None:
+        """Change the condition, of open connections, too."""
+        self._run(self._change(condition)).result()
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> "Future[None]":
+    def _run(self, work: Coroutine[Any, Any, None]) -> "Future[None]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _listen(self) -> None:
         self._servers = [
             await asyncio.start_server(lambda reader, writer, inner=inner: self._serve(reader, writer, inner), HOST, outer)  # type: ignore[misc]
-            for outer, inner in self._ways.items()
+            for outer, inner in self._ports.items()
         ]
 
     async def _close(self) -> None:
@@ -69,14 +69,14 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _change(self, weather: Weather) -> None:
-        self.counts[weather] += 1
-        self._weather = weather
-        if weather == "silent":
+    async def _change(self, condition: Condition) -> None:
+        self.counts[condition] += 1
+        self._condition = condition
+        if condition == "silent":
             self._cleared.clear()
         else:
             self._cleared.set()
-        if weather == "cut":
+        if condition == "cut":
             self._reset_all()
 
     def _reset_all(self) -> None:
@@ -99,14 +99,14 @@ class Proxy:
         writer.close()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on until one side has ended; then the other is closed, too."""
+        """Pass on until one side has ended; then close the other."""
         with contextlib.suppress(OSError):
             while chunk := await reader.read(CHUNK):
-                if self._weather == "slow":
+                if self._condition == "slow":
                     await asyncio.sleep(self._rng.uniform(0, self._delay_s))
-                if self._weather == "silent":
+                if self._condition == "silent":
                     await self._cleared.wait()
-                if self._weather == "cut":
+                if self._condition == "cut":
                     _reset(writer)
                     break
                 writer.write(chunk)

@@ -1,6 +1,6 @@
-"""Strikes inside a consumer process, between two of its steps, without a trace of them in the product.
+"""Faults that strike inside a consumer process, between two of its steps; the product has no code for them.
 
-The steps are seen from outside: the calls to Kafka's clients and to the scorer.
+The steps are counted from outside, by watching the calls to Kafka's clients and to the scorer.
 """
 
 import os
@@ -17,41 +17,41 @@ import confluent_kafka as ck
 from consumer.model.scorer import Scorer
 
 Step = Literal["poll", "decode", "score", "produce", "produced", "offsets", "commit"]
-STEPS_ONCE: tuple[Step, ...] = ("poll", "decode", "score", "produce", "produced", "offsets", "commit")
-"""Of an exactly-once consumer: a strike comes when the step is done, in `produce` when some records of a batch are."""
-STEPS_LEAST: tuple[Step, ...] = ("poll", "decode", "score", "produce", "produced", "commit")
-"""Of an at-least-once consumer; `produced` are records that have been acknowledged and are about to be committed."""
+EXACTLY_ONCE_STEPS: tuple[Step, ...] = ("poll", "decode", "score", "produce", "produced", "offsets", "commit")
+"""Steps of an exactly-once consumer. A strike comes after its step, that of `produce` after some records of a batch."""
+AT_LEAST_ONCE_STEPS: tuple[Step, ...] = ("poll", "decode", "score", "produce", "produced", "commit")
+"""Steps of an at-least-once consumer; at `produced`, records have been acknowledged and are about to be committed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """What happens when `step` has been done `count` times since the first message was read."""
+    """A fault that happens when `step` has been done `count` times since the first message was read."""
 
     step: Step
     count: int
     signal: int = signal.SIGKILL
     pid: int = 0
-    """Of whom the signal is for; 0: of the consumer itself."""
+    """The process that gets the signal; 0: the consumer itself."""
     stall_s: float = 0.0
-    """Above 0: no signal, the step takes so much longer."""
+    """Above 0: no signal is sent, the step takes so much longer."""
 
     def strike(self) -> None:
-        """Do it."""
+        """Send the signal, or stall."""
         if self.stall_s:
             time.sleep(self.stall_s)
         else:
             os.kill(self.pid or os.getpid(), self.signal)
 
 
-class Steps:
-    """Counts the steps, and strikes."""
+class StepCounter:
+    """Counts the steps of a process, and strikes when it is time."""
 
     def __init__(self, strikes: Sequence[Strike]) -> None:
         self._strikes = strikes
         self._counts: Counter[Step] = Counter()
 
-    def done(self, step: Step) -> None:
-        """Note that a step has been done; before the first message was read, nothing counts."""
+    def count(self, step: Step) -> None:
+        """Count a step that has been done; before the first message is read, no step counts."""
         if step != "poll" and not self._counts["poll"]:
             return
         self._counts[step] += 1
@@ -60,55 +60,55 @@ class Steps:
                 strike.strike()
 
 
-def watch(strikes: Sequence[Strike]) -> None:
-    """Have the steps of this process watched from now on."""
+def watch_steps(strikes: Sequence[Strike]) -> None:
+    """Watch the steps of this process from now on, and strike."""
     if strikes:
-        steps = Steps(strikes)
-        ck.Producer, ck.Consumer = _producer(steps), _consumer(steps)  # type: ignore[misc] # seen by whoever makes one
-        Scorer.score = _around(Scorer.score, steps)  # type: ignore[method-assign]
+        steps = StepCounter(strikes)
+        ck.Producer, ck.Consumer = _watched_producer(steps), _watched_consumer(steps)  # type: ignore[misc] # seen by whoever makes one
+        Scorer.score = _watch_score(Scorer.score, steps)  # type: ignore[method-assign]
 
 
-def _around(score: Callable[..., Any], steps: Steps) -> Callable[..., Any]:
+def _watch_score(score: Callable[..., Any], steps: StepCounter) -> Callable[..., Any]:
     @wraps(score)
     def watched(*arguments: Any) -> Any:  # noqa: ANN401 - as given
-        steps.done("decode")
+        steps.count("decode")
         answers = score(*arguments)
-        steps.done("score")
+        steps.count("score")
         return answers
 
     return watched
 
 
-def _consumer(steps: Steps) -> type[ck.Consumer]:
-    class Watched(ck.Consumer):
+def _watched_consumer(steps: StepCounter) -> type[ck.Consumer]:
+    class WatchedConsumer(ck.Consumer):
         def poll(self, *arguments: Any) -> Any:  # noqa: ANN401 - as of the class above
             message = super().poll(*arguments)
             if message is not None and message.error() is None:
-                steps.done("poll")
+                steps.count("poll")
             return message
 
         def commit(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-            steps.done("produced")
+            steps.count("produced")
             answer = super().commit(*arguments, **named)
-            steps.done("commit")
+            steps.count("commit")
             return answer
 
-    return Watched
+    return WatchedConsumer
 
 
-def _producer(steps: Steps) -> type[ck.Producer]:
-    class Watched(ck.Producer):
+def _watched_producer(steps: StepCounter) -> type[ck.Producer]:
+    class WatchedProducer(ck.Producer):
         def produce(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
             super().produce(*arguments, **named)
-            steps.done("produce")
+            steps.count("produce")
 
         def send_offsets_to_transaction(self, *arguments: Any) -> None:  # noqa: ANN401
-            steps.done("produced")
+            steps.count("produced")
             super().send_offsets_to_transaction(*arguments)
-            steps.done("offsets")
+            steps.count("offsets")
 
         def commit_transaction(self, *arguments: Any) -> None:  # noqa: ANN401
             super().commit_transaction(*arguments)
-            steps.done("commit")
+            steps.count("commit")
 
-    return Watched
+    return WatchedProducer

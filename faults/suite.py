@@ -1,4 +1,4 @@
-"""What scenarios have in common: brokers started when they are needed, a registry, and the record of a run."""
+"""Plays scenarios: starts brokers when a scenario needs them, gives it a registry, and records what it found."""
 
 import sys
 import time
@@ -11,18 +11,18 @@ from typing import Any, Literal
 from confluent_kafka import KafkaException
 
 from faults.cluster import Cluster
-from faults.consumer_group import Trial
-from faults.processes import Processes
-from faults.tiny_model import Versions
+from faults.consumer_group import ConsumerGroup
+from faults.processes import ConsumerProcesses
+from faults.tiny_model import VersionPublisher
 
 Size = Literal["short", "full"]
 Delivery = Literal["at-least-once", "exactly-once"]
-BOTH: tuple[Delivery, ...] = ("at-least-once", "exactly-once")
+BOTH_DELIVERIES: tuple[Delivery, ...] = ("at-least-once", "exactly-once")
 
 
 @dataclass
 class Outcome:
-    """What a scenario did and found, and why it is not passed; empty: it is."""
+    """What a scenario did and found; it is passed if there are no `reasons` why not."""
 
     done: Mapping[str, Any]
     found: Mapping[str, Any]
@@ -31,47 +31,47 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A story of faults: `tells` it in a line, `play` plays it. In a short run, fewer nodes may do."""
+    """Faults to be played by `play`, with a `summary` of one line. The short form may take fewer nodes and one delivery only."""
 
     name: str
-    tells: str
-    play: Callable[["Scene"], Outcome]
+    summary: str
+    play: Callable[["ScenarioRun"], Outcome]
     nodes: int = 1
     short_nodes: int = 1
-    deliveries: tuple[Delivery, ...] = BOTH
-    short_deliveries: tuple[Delivery, ...] = BOTH
+    deliveries: tuple[Delivery, ...] = BOTH_DELIVERIES
+    short_deliveries: tuple[Delivery, ...] = BOTH_DELIVERIES
 
-    def parts(self, size: Size) -> tuple[int, tuple[Delivery, ...]]:
-        """Return on how many nodes it is played, and with which deliveries."""
+    def nodes_and_deliveries(self, size: Size) -> tuple[int, tuple[Delivery, ...]]:
+        """Return the number of nodes and the deliveries of a form of the scenario."""
         return (self.nodes, self.deliveries) if size == "full" else (self.short_nodes, self.short_deliveries)
 
 
-class Scene:
-    """What one scenario has to play with."""
+class ScenarioRun:
+    """One run of a scenario, with its cluster, its registry and its random numbers."""
 
-    def __init__(self, stage: "Stage", nodes: int, *, delivery: Delivery, size: Size, seed: int) -> None:
-        self.cluster = stage.cluster(nodes)
-        self.versions = stage.versions()
-        self.once = delivery == "exactly-once"
+    def __init__(self, suite: "Suite", nodes: int, *, delivery: Delivery, size: Size, seed: int) -> None:
+        self.cluster = suite.cluster(nodes)
+        self.publisher = suite.new_publisher()
+        self.exactly_once = delivery == "exactly-once"
         self.full = size == "full"
         self.rng = Random(seed)  # noqa: S311 - faults to be repeated, no secrets
-        self._stage = stage
+        self._suite = suite
 
-    def trial(self, *, servers: str = "", output_apart: bool = False) -> Trial:
-        """Return a new group with topics of its own."""
-        return Trial(
+    def new_group(self, *, servers: str = "", isolate_output: bool = False) -> ConsumerGroup:
+        """Return a new consumer group with topics of its own."""
+        return ConsumerGroup(
             self.cluster,
-            self._stage.processes,
-            once=self.once,
-            registry=self.versions.registry.root,
-            directory=self._stage.directory,
+            self._suite.processes,
+            exactly_once=self.exactly_once,
+            registry=self.publisher.registry.root,
+            directory=self._suite.directory,
             seed=self.rng.random(),
             servers=servers,
-            output_apart=output_apart,
+            isolate_output=isolate_output,
         )
 
-    def size(self, short: int, full: int) -> int:
-        """Choose a number by the size of the run."""
+    def by_size(self, short: int, full: int) -> int:
+        """Return `short` in a short run, else `full`."""
         return full if self.full else short
 
     def say(self, text: str) -> None:
@@ -79,17 +79,17 @@ class Scene:
         print(f"  {text}", file=sys.stderr, flush=True)
 
 
-class Stage:
-    """Owns what is started: brokers, consumers, registries. One cluster runs at a time."""
+class Suite:
+    """Owns the brokers, consumers and registries that are started. One cluster runs at a time."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.processes = Processes()
+        self.processes = ConsumerProcesses()
         self._cluster: Cluster | None = None
         self._registries = 0
 
     def cluster(self, nodes: int) -> Cluster:
-        """Return running brokers, started if they do not run yet."""
+        """Return a running cluster of so many nodes; start it if it does not run yet."""
         if self._cluster is not None and self._cluster.count != nodes:
             self._cluster.end()
             self._cluster = None
@@ -98,21 +98,21 @@ class Stage:
             self._cluster = Cluster(self.directory / f"kafka-{nodes}-{time.monotonic_ns()}", nodes).__enter__()
         return self._cluster
 
-    def versions(self) -> Versions:
-        """Return a registry of its own with one version in service."""
+    def new_publisher(self) -> VersionPublisher:
+        """Return the publisher of a new registry that has one version in service."""
         self._registries += 1
-        versions = Versions(self.directory / f"registry-{self._registries}")
-        versions.publish()
-        return versions
+        publisher = VersionPublisher(self.directory / f"registry-{self._registries}")
+        publisher.publish()
+        return publisher
 
     def play(self, scenario: Scenario, delivery: Delivery, *, size: Size, seed: int) -> dict[str, Any]:
         """Play a scenario and return its record."""
         print(f"{scenario.name} ({delivery}, {size})", file=sys.stderr, flush=True)
-        nodes, _deliveries = scenario.parts(size)
-        scene = Scene(self, nodes, delivery=delivery, size=size, seed=seed)
+        nodes, _deliveries = scenario.nodes_and_deliveries(size)
+        run = ScenarioRun(self, nodes, delivery=delivery, size=size, seed=seed)
         started = time.monotonic()
         try:
-            outcome = scenario.play(scene)
+            outcome = scenario.play(run)
         except (TimeoutError, RuntimeError, KafkaException) as error:
             outcome = Outcome({}, {}, [f"{type(error).__name__}: {error}"])
         finally:
@@ -131,7 +131,7 @@ class Stage:
         }
 
     def end(self) -> None:
-        """End all that still runs."""
+        """Kill the consumers and brokers that still run."""
         self.processes.end()
         if self._cluster is not None:
             self._cluster.end()

@@ -1,4 +1,4 @@
-"""What an enemy of the registry may do to a version: damage its files, with or without making the digests agree again."""
+"""Damage that an attacker may do to a version in a registry, with or without making the digests agree again."""
 
 import json
 import os

@@ -1,6 +1,7 @@
-"""A real model that loads in no time: a static SentenceTransformer over a few words, and a registry of versions of it.
+"""A small real model: a static SentenceTransformer over a few words, and versions of it in a registry.
 
-Consumer processes load it from a folder as they load any encoder; the tests' model (tests/support/tiny_model.py) lives in memory.
+It is not the tests' model (`tests/support/tiny_model.py`), whose encoder lives in the test process: here consumers are processes
+of their own, which must load the encoder from the registry.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from consumer.model.encoder import load_encoder
 from consumer.model.mixture import Tensors
 from consumer.registry.folder import FolderRegistry
-from schemas.artifact import Calibration, Category, Decide, EncoderRef, GoldenTitle, Manifest, Mix
+from schemas.artifact import Calibration, Category, Decide, GoldenTitle, Manifest, Mix
 from schemas.text import TEMPLATE_ID, model_text
 
 DIM = 16
@@ -33,7 +34,7 @@ CATEGORIES = tuple(
         ("53-3032.00", "Heavy and Tractor-Trailer Truck Drivers"),
     )
 )
-PLAIN = Decide(accept_at=0.5, review_at=0.1)
+THRESHOLDS = Decide(accept_at=0.5, review_at=0.1)
 _ROLES = ("Registered Nurse", "Line Cook", "Software Developer", "Truck Driver", "Accountant", "Electrician")
 _LEVELS = ("Senior", "Junior", "Lead", "Part-time", "Staff")
 _PLACES = ("Boise, ID", "Nampa", "Remote", "Night Shift", "Austin TX", "$22/hr", "Weekend", "Hiring now", "II")
@@ -41,7 +42,7 @@ TITLES = tuple(f"{level} {role} - {place}" for level in _LEVELS for role in _ROL
 
 
 def save_encoder(folder: Path) -> None:
-    """Write a StaticEmbedding over the words of all titles, its vectors drawn from a fixed seed."""
+    """Write a static encoder over the words of all titles; its vectors are drawn from a fixed seed."""
     texts = [*(model_text(title) for title in TITLES), *(category.onet_title for category in CATEGORIES)]
     words = sorted({word for text in texts for word in text.lower().replace(",", " , ").split()})
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0, **{word: n for n, word in enumerate(words, 1)}}, unk_token="[UNK]"))  # noqa: S106
@@ -51,8 +52,8 @@ def save_encoder(folder: Path) -> None:
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
 
 
-class Versions:
-    """A registry with one encoder, and model versions that differ in nothing but their names and weights."""
+class VersionPublisher:
+    """Publishes versions into a registry; they share an encoder, and differ only in their names and weights."""
 
     def __init__(self, root: Path) -> None:
         self.registry = FolderRegistry(root)
@@ -62,42 +63,37 @@ class Versions:
         self._encoder = load_encoder(str(folder), device="cpu", called="faults-static")
         self._numbers = itertools.count(1)
 
-    @property
-    def encoder(self) -> EncoderRef:
-        """The encoder of all versions."""
-        return self._encoder.ref
-
     def publish(self, *, promote: bool = True) -> str:
         """Publish a good version and return its name."""
         number = next(self._numbers)
-        tensors = self.tensors(number)
-        manifest = self.manifest(f"v{number:04d}", tensors)
+        tensors = self._make_tensors(number)
+        manifest = self._make_manifest(f"v{number:04d}", tensors)
         self.registry.publish(manifest, tensors)
         if promote:
             self.registry.promote(manifest.version)
         return manifest.version
 
-    def tensors(self, number: int) -> Tensors:
-        """Return the category embeddings, each a little beside its title, by number otherwise."""
+    def _make_tensors(self, number: int) -> Tensors:
+        """Return the category embeddings `(categories, DIM)`: those of their titles with a little noise, drawn by `number`."""
         rows = self._encoder.encode([model_text(category.onet_title) for category in CATEGORIES])
         noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(number))
         return Tensors(CATEGORIES, torch.nn.functional.normalize(rows + 0.02 * noise, dim=1))
 
-    def manifest(self, version: str, tensors: Tensors) -> Manifest:
-        """Return the manifest of a version with these embeddings; its golden titles are the categories' own, but for the first.
+    def _make_manifest(self, version: str, tensors: Tensors) -> Manifest:
+        """Return the manifest of a version; its golden titles are those of all categories but the first.
 
-        What is wrong with the first row alone, no golden title tells.
+        So no golden title notices a fault in the first row of the embeddings.
         """
         rows = self._encoder.encode([model_text(category.onet_title) for category in CATEGORIES])
         scores = (rows * tensors.title).sum(dim=1).tolist()
         return Manifest(
             version=version,
             trained_at=datetime.now(UTC),
-            encoder=self.encoder,
+            encoder=self._encoder.ref,
             taxonomy_version="O*NET-SOC 2019",
             template=TEMPLATE_ID,
             mix=Mix(scale=10.0),
-            calibration=Calibration(new=PLAIN, known=PLAIN),
+            calibration=Calibration(new=THRESHOLDS, known=THRESHOLDS),
             golden=tuple(
                 GoldenTitle(title=category.onet_title, onet_code=category.onet_code, score=score)
                 for category, score in list(zip(CATEGORIES, scores, strict=True))[1:]

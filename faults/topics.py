@@ -1,4 +1,4 @@
-"""Reads topics from beside the group: what is in them, and what a group has committed."""
+"""Reads topics without joining a group: their messages, and the offsets that a group has committed."""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ WAIT_S = 60.0
 
 
 def read_topic(servers: str, topic: str) -> list[Message]:
-    """Return all of a topic that a read_committed reader sees once no transaction is open, partition by partition.
+    """Return all messages that a read_committed reader sees after the last transaction has ended, partition by partition.
 
     Raises TimeoutError.
     """
@@ -21,7 +21,7 @@ def read_topic(servers: str, topic: str) -> list[Message]:
         partitions = _partitions(consumer, topic)
         consumer.assign(partitions)
         found: list[Message] = []
-        unread, deadline = _ends(servers, partitions), time.monotonic() + 2 * WAIT_S
+        unread, deadline = _end_offsets(servers, partitions), time.monotonic() + 2 * WAIT_S
         while unread:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{topic} gave {len(found)} messages and no end of partitions {set(unread)}")
@@ -30,15 +30,15 @@ def read_topic(servers: str, topic: str) -> list[Message]:
                 if (error := raw.error()) is None:
                     found.append(as_message(raw))
                 elif error.code() == ck.KafkaError._PARTITION_EOF and offset >= unread.get(place, 0):  # noqa: SLF001
-                    # An end before that is of what a consumer has left open: the broker ends it in its time.
+                    # An end before that is the start of a transaction that a consumer left open; the broker ends it in time.
                     unread.pop(place, None)
         return sorted(found, key=lambda message: (message.partition, message.offset))
     finally:
         consumer.close()
 
 
-def _ends(servers: str, partitions: Sequence[ck.TopicPartition]) -> dict[int, int]:
-    """Return the offsets behind all that was written, whether committed or not."""
+def _end_offsets(servers: str, partitions: Sequence[ck.TopicPartition]) -> dict[int, int]:
+    """Return the offset behind the last record of each partition, whether it was committed or not."""
     consumer = _reader(servers, "faults-reader", isolation="read_uncommitted")
     try:
         return {p.partition: consumer.get_watermark_offsets(p, timeout=WAIT_S)[1] for p in partitions}
@@ -47,26 +47,26 @@ def _ends(servers: str, partitions: Sequence[ck.TopicPartition]) -> dict[int, in
 
 
 class Progress:
-    """How much of a topic a group has committed."""
+    """The offsets of a topic that a group has committed."""
 
     def __init__(self, servers: str, group: str, topic: str) -> None:
         self._consumer = _reader(servers, group)
         self._topic = topic
 
     def committed(self) -> dict[int, int]:
-        """Return next-to-read offsets by partition. Raises KafkaException while they are not to be had."""
+        """Return next-to-read offsets by partition. Raises KafkaException while the brokers cannot tell them."""
         partitions = self._consumer.committed(_partitions(self._consumer, self._topic), timeout=5)
         return {p.partition: max(p.offset, 0) for p in partitions}
 
-    def done(self, count: int) -> bool:
-        """Return whether `count` messages have been committed, all that there are."""
+    def has_committed(self, count: int) -> bool:
+        """Return whether at least `count` messages have been committed."""
         try:
             return sum(self.committed().values()) >= count
         except ck.KafkaException:
-            return False  # an unfinished transaction, or a coordinator that is not there
+            return False  # a transaction is open, or the coordinator is down
 
     def close(self) -> None:
-        """Let go."""
+        """Close the client."""
         self._consumer.close()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from deploy.kafka.local_kafka import LocalKafka
+from deploy.kafka.broker import LocalKafka
 from tests.support.command_line import Cli, run_command
 from tests.support.paths import NO_MINILM, ROOT, has_minilm
 from tests.support.sharing import SHARED_FOLDER, make_once, threads_per_worker

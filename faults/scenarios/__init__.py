@@ -17,8 +17,8 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 
 
-def plays(size: Size) -> list[tuple[Scenario, Delivery]]:
+def list_plays(size: Size) -> list[tuple[Scenario, Delivery]]:
     """Return what a run of this size plays, on one node first: each cluster is started once."""
-    parts = [(scenario, *scenario.parts(size)) for scenario in SCENARIOS]
+    parts = [(scenario, *scenario.nodes_and_deliveries(size)) for scenario in SCENARIOS]
     ordered = sorted(parts, key=lambda part: part[1])
     return [(scenario, delivery) for scenario, _nodes, deliveries in ordered for delivery in deliveries]

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from threading import Thread
 
 from faults.cluster import wait_until
-from faults.consumer_group import Trial
-from faults.strikes import STEPS_LEAST, STEPS_ONCE, Step, Strike
-from faults.suite import Outcome, Scenario, Scene
+from faults.consumer_group import ConsumerGroup
+from faults.strikes import AT_LEAST_ONCE_STEPS, EXACTLY_ONCE_STEPS, Step, Strike
+from faults.suite import Outcome, Scenario, ScenarioRun
 
 SLOTS = 2
 PER_S = 300
 RECORDS_IN = 150
-"""In the midst of producing, a kill comes after up to so many records."""
+"""A kill during `produce` comes after up to so many records."""
 BATCHES = 4
-STRUCK_S = 60.0
-SOON_GONE = "--kafka=session.timeout.ms=2000"
+KILLED_WITHIN_S = 60.0
+SHORT_SESSION = "--kafka=session.timeout.ms=2000"
 
 
-class _Slot:
-    """Starts its consumer again and again, each time to be killed by the next strike of a list."""
+class _SlotKills:
+    """Starts the consumer of a slot again and again; the next strike of a list kills it each time."""
 
-    def __init__(self, trial: Trial, slot: int, strikes: Sequence[Strike]) -> None:
-        self._trial = trial
+    def __init__(self, group: ConsumerGroup, slot: int, strikes: Sequence[Strike]) -> None:
+        self._trial = group
         self._slot = slot
         self._strikes = strikes
         self.kills: Counter[str] = Counter()
@@ -33,12 +33,12 @@ class _Slot:
 
     def _run(self) -> None:
         for strike in self._strikes:
-            process = self._trial.start(self._slot, SOON_GONE, strikes=[strike])
+            process = self._trial.start(self._slot, SHORT_SESSION, strikes=[strike])
             try:
-                wait_until(lambda process=process: process.status is not None, "the consumer is killed", STRUCK_S)  # type: ignore[misc]
+                wait_until(lambda process=process: process.status is not None, "the consumer is killed", KILLED_WITHIN_S)  # type: ignore[misc]
             except TimeoutError:
                 process.kill()
-                self.missed.append(f"{strike.step} was not done {strike.count} times within {STRUCK_S:.0f} s")
+                self.missed.append(f"{strike.step} was not done {strike.count} times within {KILLED_WITHIN_S:.0f} s")
                 continue
             if process.status == -signal.SIGKILL:
                 self.kills[strike.step] += 1
@@ -48,26 +48,31 @@ class _Slot:
                 )
 
 
-def _play(scene: Scene) -> Outcome:
-    trial = scene.trial()
-    steps = STEPS_ONCE if scene.once else STEPS_LEAST
-    rounds = scene.size(1, -(-100 // (SLOTS * len(steps))))  # 100 kills, and as many in the other mode
-    orders = [[_strike(scene, step) for _ in range(rounds) for step in scene.rng.sample(steps, len(steps))] for _ in range(SLOTS)]
-    with trial.feed.flowing(PER_S):
-        slots = [_Slot(trial, slot, order) for slot, order in enumerate(orders)]
+def _play(run: ScenarioRun) -> Outcome:
+    group = run.new_group()
+    steps = EXACTLY_ONCE_STEPS if run.exactly_once else AT_LEAST_ONCE_STEPS
+    rounds = run.by_size(1, -(-100 // (SLOTS * len(steps))))  # 100 kills, and as many in the other mode
+    strikes = [_choose_strikes(run, steps, rounds) for _ in range(SLOTS)]
+    with group.feed.flowing(PER_S):
+        slots = [_SlotKills(group, slot, of_slot) for slot, of_slot in enumerate(strikes)]
         for slot in slots:
             slot.thread.join()
     for number in range(SLOTS):
-        trial.start(number)
-    findings, problems = trial.finish()
+        group.start(number)
+    findings, problems = group.finish()
     kills = sum((slot.kills for slot in slots), Counter())
     done = {"kills": kills.total(), "after": dict(sorted(kills.items()))}
     missed = [text for slot in slots for text in slot.missed]
-    return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances}, problems + missed)
+    return Outcome(done, {**findings.as_dict(), "rebalances": group.rebalances}, problems + missed)
 
 
-def _strike(scene: Scene, step: Step) -> Strike:
-    return Strike(step, scene.rng.randint(1, RECORDS_IN if step == "produce" else BATCHES))
+def _choose_strikes(run: ScenarioRun, steps: Sequence[Step], rounds: int) -> list[Strike]:
+    """Return a strike after each step, in a random order, so many times."""
+    return [_choose_strike(run, step) for _ in range(rounds) for step in run.rng.sample(steps, len(steps))]
+
+
+def _choose_strike(run: ScenarioRun, step: Step) -> Strike:
+    return Strike(step, run.rng.randint(1, RECORDS_IN if step == "produce" else BATCHES))
 
 
 SCENARIOS = (Scenario("kills", "SIGKILL between each pair of steps: poll, decode, score, produce, offsets, commit", _play),)

@@ -1,73 +1,79 @@
-"""Members come and go, in both group protocols; those with a name of their own are restarted unnoticed."""
+"""Members join and leave, in both group protocols; static members restart without a rebalance."""
 
 from functools import partial
 
 from faults.cluster import wait_until
-from faults.consumer_group import PARTITIONS, Trial
-from faults.processes import Process
-from faults.suite import Outcome, Scenario, Scene
+from faults.consumer_group import PARTITIONS, ConsumerGroup
+from faults.processes import ConsumerProcess
+from faults.suite import Outcome, Scenario, ScenarioRun
 
 PER_S = 300
 MOST, FEWEST = 4, 1
 STATIC = 3
 PATIENT_MS = 30_000
-"""The group's patience with a member that restarts."""
+"""The session timeout of the group: so long a member may take to restart."""
 CONSUMER_PROTOCOL = "--kafka=group.protocol=consumer"
 
 
-def _come_and_go(scene: Scene, *, classic: bool) -> Outcome:
-    trial = scene.trial()
+def _join_and_leave(run: ScenarioRun, *, classic: bool) -> Outcome:
+    group = run.new_group()
     flags = () if classic else (CONSUMER_PROTOCOL,)
-    moves = ["join", "leave"] * scene.size(3, 20)
-    scene.rng.shuffle(moves)
-    trial.start(0, *flags, classic=classic).wait_ready()
+    moves = ["join", "leave"] * run.by_size(3, 20)
+    run.rng.shuffle(moves)
+    group.start(0, *flags, classic=classic).wait_ready()
     joins = leaves = 0
-    with trial.feed.flowing(PER_S):
+    with group.feed.flowing(PER_S):
         for move in moves:
-            members = trial.running
+            members = group.running
             if len(members) < MOST and (move == "join" or len(members) == FEWEST):
                 joins += 1
-                trial.start(joins, *flags, classic=classic).wait_ready()
+                group.start(joins, *flags, classic=classic).wait_ready()
             else:
                 leaves += 1
-                scene.rng.choice(members).stop()
-    findings, problems = trial.finish()
+                run.rng.choice(members).stop()
+    findings, problems = group.finish()
     done = {"joins": joins, "leaves": leaves, "protocol": "classic" if classic else "consumer"}
-    return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances}, problems)
+    return Outcome(done, {**findings.as_dict(), "rebalances": group.rebalances}, problems)
 
 
-def _restarts(scene: Scene) -> Outcome:
-    """Restart members in turn, in order and by SIGKILL; the others must not notice."""
-    trial, restarts = scene.trial(), scene.size(2, 12)
-    members = [_static(trial, slot) for slot in range(STATIC)]
-    wait_until(lambda: sorted(len(member.holds) for member in members) == [PARTITIONS // STATIC] * STATIC, "all have partitions")
+def _restart_static_members(run: ScenarioRun) -> Outcome:
+    """Restart members in turn, by SIGTERM and by SIGKILL; the partitions of the others must not move."""
+    group, restarts = run.new_group(), run.by_size(2, 12)
+    members = [_start_static(group, slot) for slot in range(STATIC)]
+    share = PARTITIONS // STATIC
+    wait_until(lambda: all(len(member.partitions) == share for member in members), "all have partitions")
     noticed = 0
-    with trial.feed.flowing(PER_S):
+    with group.feed.flowing(PER_S):
         for number in range(restarts):
             slot = number % STATIC
             others = [member for member in members if member is not members[slot]]
-            before = [member.moves for member in others]
+            before = [member.assignment_changes for member in others]
             (members[slot].kill if number % 2 else members[slot].stop)()
-            members[slot] = _static(trial, slot).wait_ready()
-            noticed += before != [member.moves for member in others]
-    findings, problems = trial.finish()
+            members[slot] = _start_static(group, slot).wait_ready()
+            noticed += before != [member.assignment_changes for member in others]
+    findings, problems = group.finish()
     if noticed:
         problems.append(f"{noticed} of {restarts} restarts moved partitions of other members")
     done = {"restarts": restarts, "members": STATIC}
-    return Outcome(done, {**findings.as_dict(), "restarts_noticed": noticed, "rebalances": trial.rebalances}, problems)
+    return Outcome(done, {**findings.as_dict(), "restarts_noticed": noticed, "rebalances": group.rebalances}, problems)
 
 
-def _static(trial: Trial, slot: int) -> Process:
-    return trial.start(slot, f"--kafka=session.timeout.ms={PATIENT_MS}", static=True)
+def _start_static(group: ConsumerGroup, slot: int) -> ConsumerProcess:
+    return group.start(slot, f"--kafka=session.timeout.ms={PATIENT_MS}", static=True)
 
 
 SCENARIOS = (
-    Scenario("members-classic", "members join and leave, cooperative-sticky", partial(_come_and_go, classic=True)),
+    Scenario("members-classic", "members join and leave, cooperative-sticky", partial(_join_and_leave, classic=True)),
     Scenario(
         "members-consumer",
         "members join and leave, group.protocol=consumer",
-        partial(_come_and_go, classic=False),
+        partial(_join_and_leave, classic=False),
         short_deliveries=("at-least-once",),
     ),
-    Scenario("members-static", "static members restarted without a rebalance", _restarts, short_deliveries=("exactly-once",)),
+    Scenario(
+        "members-static",
+        "static members restarted without a rebalance",
+        _restart_static_members,
+        short_deliveries=("exactly-once",),
+    ),
 )

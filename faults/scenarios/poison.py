@@ -1,11 +1,11 @@
-"""One message in a hundred is none, in some twenty ways: the good ones are enriched, the others dead letters that say why."""
+"""One message in a hundred is bad, in one of two dozen ways: it must become a dead letter with the right reason."""
 
 import itertools
 import json
 from collections.abc import Mapping
 
-from faults.feed import ENRICHED, Make, posting
-from faults.suite import Outcome, Scenario, Scene
+from faults.feed import ENRICHED, MakeMessage, make_posting
+from faults.suite import Outcome, Scenario, ScenarioRun
 
 EVERY = 100
 MAX_MESSAGE_BYTES = 1_500_000
@@ -38,27 +38,27 @@ KINDS: Mapping[str, tuple[bytes | None, str]] = {
     "control characters, escaped": (b'{"title": "Nurse \\u0000\\u0007"}', ENRICHED),
     "a byte order mark": (b'\xef\xbb\xbf{"title": "Nurse"}', ENRICHED),
 }
-"""Values that are no postings, and the reason that their dead letter must give; the last ones only look bad."""
+"""Bad values, each with the reason that its dead letter must give; the last two only look bad."""
 
 
-def mixed() -> Make:
-    """Return a maker of postings, each `EVERY`-th of which is of the next kind."""
+def mix_in_bad_messages() -> MakeMessage:
+    """Return a maker of messages: each `EVERY`-th is bad, of the next kind, and the others are postings."""
     numbers, kinds = itertools.count(1), itertools.cycle(KINDS.values())
 
     def make(key: str, number: int, title: str) -> tuple[bytes | None, str]:
-        return posting(key, number, title) if next(numbers) % EVERY else next(kinds)
+        return make_posting(key, number, title) if next(numbers) % EVERY else next(kinds)
 
     return make
 
 
-def _play(scene: Scene) -> Outcome:
-    trial = scene.trial()
+def _play(run: ScenarioRun) -> Outcome:
+    group = run.new_group()
     flags = (f"--max-message-bytes={MAX_MESSAGE_BYTES}", f"--max-title-chars={MAX_TITLE_CHARS}")
-    trial.feed.send(scene.size(EVERY * len(KINDS), 100_000), mixed())
+    group.feed.send(run.by_size(EVERY * len(KINDS), 100_000), mix_in_bad_messages())
     for slot in range(2):
-        trial.start(slot, *flags)
-    findings, problems = trial.finish()
-    sent = itertools.islice(itertools.cycle(KINDS.values()), trial.feed.sent // EVERY)
+        group.start(slot, *flags)
+    findings, problems = group.finish()
+    sent = itertools.islice(itertools.cycle(KINDS.values()), group.feed.sent // EVERY)
     bad = sum(expect != ENRICHED for _value, expect in sent)
     if findings.dead_letters_right != bad and not problems:
         problems.append(f"{findings.dead_letters_right} dead letters for {bad} bad messages")

@@ -1,4 +1,4 @@
-"""A new version every two seconds under load, every second one broken: only good ones answer, no batch mixes two."""
+"""A new model version every two seconds under load, every second one broken: only good ones answer, no batch mixes two."""
 
 import json
 import time
@@ -8,80 +8,81 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from consumer.messages import Message
-from faults.broken_versions import BREAKS
+from faults.broken_versions import WAYS_TO_BREAK
 from faults.cluster import wait_until
-from faults.findings_check import version
-from faults.processes import Process
-from faults.suite import Outcome, Scenario, Scene
-from faults.tiny_model import Versions
+from faults.findings_check import model_version
+from faults.processes import ConsumerProcess
+from faults.suite import Outcome, Scenario, ScenarioRun
+from faults.tiny_model import VersionPublisher
 
 PER_S = 300
 EVERY_S = 2.0
 RELOADS = "occustream_reloads_total"
 TRAINERS = 2
-"""That publish at the same time."""
+"""Trainers that publish at the same time."""
 
 
-def _promote_good(versions: Versions, consumers: Sequence[Process]) -> list[str]:
-    """Have two trainers publish and promote at once, and wait until the last is served; returns both versions."""
+def _promote_good(publisher: VersionPublisher, consumers: Sequence[ConsumerProcess]) -> list[str]:
+    """Have two trainers publish and promote at the same time, wait until the last is served, and return both versions."""
     with ThreadPoolExecutor() as trainers:
-        good = [made.result() for made in [trainers.submit(versions.publish) for _ in range(TRAINERS)]]
-    last = versions.registry.current()
-    wait_until(lambda: all(process.serves == last for process in consumers), f"{last} is served")
+        good = [made.result() for made in [trainers.submit(publisher.publish) for _ in range(TRAINERS)]]
+    last = publisher.registry.current()
+    wait_until(lambda: all(process.served_version == last for process in consumers), f"{last} is served")
     return good
 
 
-def _point_to_broken(versions: Versions, consumers: Sequence[Process], name: str) -> None:
-    """Break the registry and wait until every consumer has noticed."""
-    before = [_failed(process) for process in consumers]
-    BREAKS[name](versions)
+def _point_to_broken(publisher: VersionPublisher, consumers: Sequence[ConsumerProcess], name: str) -> None:
+    """Break the registry and wait until every consumer has refused the version."""
+    before = [_count_failed_reloads(process) for process in consumers]
+    WAYS_TO_BREAK[name](publisher)
     wait_until(
-        lambda: all(_failed(process) > was for process, was in zip(consumers, before, strict=True)), f"{name!r} is refused"
+        lambda: all(_count_failed_reloads(process) > was for process, was in zip(consumers, before, strict=True)),
+        f"{name!r} is refused",
     )
 
 
 @contextmanager
-def _lasting(seconds: float) -> Iterator[None]:
-    """Last so long, whatever it takes within."""
+def _last_at_least(seconds: float) -> Iterator[None]:
+    """Take at least so many seconds, whatever happens within."""
     until = time.monotonic() + seconds
     yield
     time.sleep(max(0.0, until - time.monotonic()))
 
 
-def _failed(process: Process) -> float:
+def _count_failed_reloads(process: ConsumerProcess) -> float:
     return process.metric(RELOADS) - process.metric(RELOADS, outcome="loaded")
 
 
-def _play(scene: Scene) -> Outcome:
-    trial, versions = scene.trial(), scene.versions
-    consumers = [trial.start(slot) for slot in range(2)]
+def _play(run: ScenarioRun) -> Outcome:
+    group, publisher = run.new_group(), run.publisher
+    consumers = [group.start(slot) for slot in range(2)]
     for process in consumers:
         process.wait_ready()
-    names = scene.rng.sample(list(BREAKS), scene.size(9, len(BREAKS))) * scene.size(1, 3)
-    good, every_s = [versions.registry.current() or ""], EVERY_S if scene.full else 0.0
-    with trial.feed.flowing(PER_S):
+    names = run.rng.sample(list(WAYS_TO_BREAK), run.by_size(9, len(WAYS_TO_BREAK))) * run.by_size(1, 3)
+    good, every_s = [publisher.registry.current() or ""], EVERY_S if run.full else 0.0
+    with group.feed.flowing(PER_S):
         for name in names:
-            with _lasting(every_s):
-                good += _promote_good(versions, consumers)
-            with _lasting(every_s):
-                _point_to_broken(versions, consumers, name)
-    findings, problems = trial.finish()
-    _inputs, enriched, _dead = trial.read()
-    seen = {version(record) for record in enriched}
-    mixed = _mixed(enriched)
+            with _last_at_least(every_s):
+                good += _promote_good(publisher, consumers)
+            with _last_at_least(every_s):
+                _point_to_broken(publisher, consumers, name)
+    findings, problems = group.finish()
+    _inputs, enriched, _dead = group.read()
+    seen = {model_version(record) for record in enriched}
+    mixed = _count_mixed_batches(enriched)
     if wrong := seen - set(good):
         problems.append(f"versions that no consumer may serve have answered: {', '.join(sorted(wrong))}")
     if mixed:
         problems.append(f"{mixed} batches mix versions")
-    done = {"good_versions": len(good) - 1, "broken": len(names), "ways_to_break": len(BREAKS)}
+    done = {"good_versions": len(good) - 1, "broken": len(names), "ways_to_break": len(WAYS_TO_BREAK)}
     return Outcome(done, {**findings.as_dict(), "versions_seen": len(seen), "mixed_batches": mixed}, problems)
 
 
-def _mixed(enriched: Sequence[Message]) -> int:
+def _count_mixed_batches(enriched: Sequence[Message]) -> int:
     """Count the batches with two versions; all records of a batch carry one time."""
     batches: defaultdict[str, set[str]] = defaultdict(set)
     for record in enriched:
-        batches[json.loads(record.value or b"{}")["enriched_at"]].add(version(record))
+        batches[json.loads(record.value or b"{}")["enriched_at"]].add(model_version(record))
     return sum(len(versions) > 1 for versions in batches.values())
 
 

@@ -1,4 +1,4 @@
-"""Half an hour of joins, leaves and reloads: one consumer stays all the time, and must not grow."""
+"""Half an hour of joins, leaves and reloads: one consumer stays all the time, and its memory must not grow."""
 
 import itertools
 import statistics
@@ -7,35 +7,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.broken_versions import BREAKS
-from faults.consumer_group import Trial
-from faults.processes import Process
-from faults.suite import Outcome, Scenario, Scene
+from faults.broken_versions import WAYS_TO_BREAK
+from faults.consumer_group import ConsumerGroup
+from faults.processes import ConsumerProcess
+from faults.suite import Outcome, Scenario, ScenarioRun
 
 PER_S = 100
 FULL_S, SHORT_S = 1_800, 30
 SAMPLE_S = 1.0
 MOVE_EVERY, RELOAD_EVERY = 15, 5
-"""In samples."""
+"""Intervals, in samples."""
 PATIENT_MS = 30_000
-"""The group's patience with the member that stays, also on a busy machine."""
+"""The session timeout of the member that stays, long enough for a busy machine."""
 WARM_UP = 0.2
 """Share of the time whose samples do not count: caches fill, allocators find their size."""
 MB_PER_HOUR, FILES_PER_HOUR = 40.0, 12.0
-"""How much the slopes may be. Below them, what half an hour shows is noise: some 20 MB, and a few connections."""
+"""Limits of the slopes. Smaller ones are noise in half an hour: some 20 MB, and a few connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a process takes, and when, in seconds."""
+    """The memory and the open files of a process at a moment."""
 
     at_s: float
     rss_mb: float
     files: int
 
     @classmethod
-    def of(cls, process: Process) -> "Sample":
-        """Look at a running process. Raises RuntimeError where it has ended."""
+    def take(cls, process: ConsumerProcess) -> "Sample":
+        """Return a sample of a running process. Raises RuntimeError if it has ended."""
         process.raise_if_ended()
         proc = Path(f"/proc/{process.pid}")
         rss_kb = next(line for line in (proc / "status").read_text(encoding="ascii").splitlines() if line.startswith("VmRSS"))
@@ -47,47 +47,47 @@ def per_hour(samples: list[tuple[float, float]]) -> float:
     return statistics.linear_regression(*zip(*samples, strict=True)).slope * 3_600
 
 
-def _comings(trial: Trial) -> Iterator[None]:
-    """Each time, let a member join or leave."""
+def _member_changes(group: ConsumerGroup) -> Iterator[None]:
+    """At each step, let a member join or leave."""
     for number in itertools.count(1):
-        member = trial.start(number).wait_ready()  # a version that it refused would end it: it has none to stay with
+        member = group.start(number).wait_ready()  # a new member that refuses the version ends, since it has no other
         yield
         member.stop()
         yield
 
 
-def _offers(scene: Scene) -> Iterator[None]:
-    """Each time, promote a version or break the registry."""
-    for name in itertools.cycle(BREAKS):
-        scene.versions.publish()
+def _registry_changes(run: ScenarioRun) -> Iterator[None]:
+    """At each step, promote a version or break the registry."""
+    for name in itertools.cycle(WAYS_TO_BREAK):
+        run.publisher.publish()
         yield
-        BREAKS[name](scene.versions)
+        WAYS_TO_BREAK[name](run.publisher)
         yield
 
 
-def _play(scene: Scene) -> Outcome:
-    trial = scene.trial()
-    stays = trial.start(0, f"--kafka=session.timeout.ms={PATIENT_MS}").wait_ready()
-    comings, offers = _comings(trial), _offers(scene)
-    samples, seconds = [Sample.of(stays)], scene.size(SHORT_S, FULL_S)
-    with trial.feed.flowing(PER_S):
+def _play(run: ScenarioRun) -> Outcome:
+    group = run.new_group()
+    stays = group.start(0, f"--kafka=session.timeout.ms={PATIENT_MS}").wait_ready()
+    member_changes, registry_changes = _member_changes(group), _registry_changes(run)
+    samples, seconds = [Sample.take(stays)], run.by_size(SHORT_S, FULL_S)
+    with group.feed.flowing(PER_S):
         for number in range(int(seconds / SAMPLE_S)):
             time.sleep(SAMPLE_S)
-            samples.append(Sample.of(stays))
+            samples.append(Sample.take(stays))
             if number % RELOAD_EVERY == 0:
-                next(offers)
+                next(registry_changes)
             if number % MOVE_EVERY == 0:  # members join while a good version is there
-                next(comings)
+                next(member_changes)
     reloads = {name: stays.metric("occustream_reloads_total", outcome=name) for name in ("loaded", "refused")}
-    findings, problems = trial.finish()
-    growth = _growth(samples)
-    if scene.full:
-        problems += _too_much(growth)
-    done = {"minutes": round(seconds / 60, 1), "joins": len(trial.started) - 1, **reloads}
-    return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances, **growth}, problems)
+    findings, problems = group.finish()
+    growth = _measure_growth(samples)
+    if run.full:
+        problems += _explain_growth(growth)
+    done = {"minutes": round(seconds / 60, 1), "joins": len(group.started) - 1, **reloads}
+    return Outcome(done, {**findings.as_dict(), "rebalances": group.rebalances, **growth}, problems)
 
 
-def _growth(samples: list[Sample]) -> dict[str, float]:
+def _measure_growth(samples: list[Sample]) -> dict[str, float]:
     """Return memory and open files after the warm-up and at the end, and their slopes between."""
     counted = samples[int(WARM_UP * len(samples)) :]
     first, last = counted[0], counted[-1]
@@ -101,7 +101,7 @@ def _growth(samples: list[Sample]) -> dict[str, float]:
     }
 
 
-def _too_much(growth: dict[str, float]) -> list[str]:
+def _explain_growth(growth: dict[str, float]) -> list[str]:
     limits = {"rss_mb_per_hour": MB_PER_HOUR, "files_per_hour": FILES_PER_HOUR}
     return [f"{name} is {growth[name]}, above {limit}" for name, limit in limits.items() if growth[name] > limit]
 

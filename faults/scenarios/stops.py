@@ -1,80 +1,81 @@
-"""SIGSTOP: a consumer, or the coordinator, halts in the midst of its work with all connections open, and later goes on."""
+"""SIGSTOP: a consumer or a broker halts during its work with all connections open, and later goes on."""
 
 import signal
 import time
 from collections.abc import Sequence
 
 from faults.cluster import wait_until
-from faults.consumer_group import SESSION_S, Trial
+from faults.consumer_group import SESSION_S
 from faults.processes import is_frozen
 from faults.strikes import Step, Strike
-from faults.suite import Delivery, Outcome, Scenario, Scene
+from faults.suite import Delivery, Outcome, Scenario, ScenarioRun
 
 PER_S = 200
 FULL_S = 20.0
 MAX_POLL_S = 10.0
 MAX_GROWTH_MB = 100.0
 WARM = 2_000
-"""Records before the memory is looked at first."""
+"""Records before the memory is measured first."""
 COUNT = 20
-"""Of steps before the halt."""
+"""Steps before the halt."""
 
 
-def _consumer(scene: Scene) -> Outcome:
-    """Halt a consumer until long after the group has given its partitions away; in exactly-once mode also in a transaction."""
-    trial = scene.trial()
-    steps: Sequence[Step] = ("offsets", "poll", "produced") if trial.once else ("produced", "poll", "produce")
-    steps, frozen_s = steps[: scene.size(1, 3)], FULL_S if scene.full else 2 * SESSION_S
-    halts = [(step, named) for step in steps for named in ((True, False) if trial.once and scene.full else (trial.once,))]
-    other = trial.start(1).wait_ready()
+def _halt_consumer(run: ScenarioRun) -> Outcome:
+    """Halt a consumer until the group has long given its partitions away; in exactly-once mode also in a transaction."""
+    group = run.new_group()
+    steps: Sequence[Step] = ("offsets", "poll", "produced") if group.exactly_once else ("produced", "poll", "produce")
+    steps, frozen_s = steps[: run.by_size(1, 3)], FULL_S if run.full else 2 * SESSION_S
+    static_or_not = (True, False) if group.exactly_once and run.full else (group.exactly_once,)
+    halts = [(step, static) for step in steps for static in static_or_not]
+    other = group.start(1).wait_ready()
     moved = 0
-    with trial.feed.flowing(PER_S):
-        for step, named in halts:
-            halted = trial.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP)], static=named)
-            _wait_frozen(halted.pid, step)
-            before, until = other.moves, time.monotonic() + frozen_s
+    with group.feed.flowing(PER_S):
+        for step, static in halts:
+            halted = group.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP)], static=static)
+            _wait_until_frozen(halted.pid, step)
+            before, until = other.assignment_changes, time.monotonic() + frozen_s
             time.sleep(frozen_s)
-            moved += other.moves > before
-            scene.say(f"halted after {step} for {time.monotonic() - until + frozen_s:.0f} s")
+            moved += other.assignment_changes > before
+            run.say(f"halted after {step} for {time.monotonic() - until + frozen_s:.0f} s")
             halted.signal(signal.SIGCONT)
             wait_until(lambda halted=halted: halted.ready, "the consumer is back")  # type: ignore[misc]
             halted.stop()
-    findings, problems = trial.finish()
+    findings, problems = group.finish()
     if moved < len(halts):
         problems.append(f"the group went on without the halted consumer {moved} of {len(halts)} times")
     done = {"stops": len(halts), "stop_s": frozen_s, "after": list(steps)}
-    return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances}, problems)
+    return Outcome(done, {**findings.as_dict(), "rebalances": group.rebalances}, problems)
 
 
-def _coordinator(scene: Scene) -> Outcome:
+def _halt_coordinator(run: ScenarioRun) -> Outcome:
     """Halt the broker that coordinates a commit, at the moment of the commit."""
-    trial, stops = scene.trial(), scene.size(1, 3)
-    frozen_s = FULL_S if scene.full else 8.0
-    with trial.feed.flowing(PER_S):
+    group, stops = run.new_group(), run.by_size(1, 3)
+    frozen_s = FULL_S if run.full else 8.0
+    with group.feed.flowing(PER_S):
         for _ in range(stops):
-            node = _coordinating(trial)
-            pid = scene.cluster.pid(node)
-            step: Step = "offsets" if trial.once else "produced"
-            trial.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP, pid=pid)])
-            _wait_frozen(pid, step)
-            scene.say(f"node {node}, which coordinates, is halted for {frozen_s:.0f} s")
+            node = group.coordinator()
+            pid = run.cluster.pid(node)
+            step: Step = "offsets" if group.exactly_once else "produced"
+            group.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP, pid=pid)])
+            _wait_until_frozen(pid, step)
+            run.say(f"node {node}, which coordinates, is halted for {frozen_s:.0f} s")
             time.sleep(frozen_s)
-            scene.cluster.thaw(node)
-            scene.cluster.wait_in_sync()
-            wait_until(lambda: trial.at_work(0), "the consumer is at work")
-            for process in trial.running:
+            run.cluster.thaw(node)
+            run.cluster.wait_in_sync()
+            wait_until(lambda: group.is_ready(0), "the consumer is at work")
+            for process in group.running:
                 process.stop()
-    trial.start(0)
-    findings, problems = trial.finish()
+    group.start(0)
+    findings, problems = group.finish()
     done = {"stops": stops, "stop_s": frozen_s}
-    return Outcome(done, {**findings.as_dict(), "rebalances": trial.rebalances}, problems)
+    return Outcome(done, {**findings.as_dict(), "rebalances": group.rebalances}, problems)
 
 
-def _output(scene: Scene) -> Outcome:
+def _halt_output_broker(run: ScenarioRun) -> Outcome:
     """Halt a broker that every enriched record needs, for longer than the group waits for a member that does not poll."""
-    trial, stops = scene.trial(output_apart=True), scene.size(1, 3)
+    group, stops = run.new_group(isolate_output=True), run.by_size(1, 3)
     frozen_s = 2.5 * MAX_POLL_S
-    process = trial.start(
+    process = group.start(
         0,
         f"--kafka=max.poll.interval.ms={1_000 * MAX_POLL_S:.0f}",
         f"--kafka=session.timeout.ms={1_000 * MAX_POLL_S:.0f}",  # heartbeats wait behind a commit that waits for the node
@@ -82,18 +83,18 @@ def _output(scene: Scene) -> Outcome:
         f"--drain-timeout-s={MAX_POLL_S / 2}",
     ).wait_ready()
     blocked, grown_mb = 0, 0.0
-    with trial.feed.flowing(PER_S):
+    with group.feed.flowing(PER_S):
         for _ in range(stops):
             wait_until(lambda: process.metric("occustream_enriched_total") > WARM, "the consumer is at work")
             held = process.metric("process_resident_memory_bytes")
-            scene.cluster.freeze(trial.output_node)
-            scene.say(f"node {trial.output_node}, which the enriched topic needs, is halted for {frozen_s:.0f} s")
+            run.cluster.freeze(group.output_node)
+            run.say(f"node {group.output_node}, which the enriched topic needs, is halted for {frozen_s:.0f} s")
             time.sleep(frozen_s)
             blocked += not process.ready
             grown_mb = max(grown_mb, (process.metric("process_resident_memory_bytes") - held) / 1e6)
-            scene.cluster.thaw(trial.output_node)
+            run.cluster.thaw(group.output_node)
             wait_until(lambda: process.ready, "the consumer writes again")
-    findings, problems = trial.finish()
+    findings, problems = group.finish()
     evictions = process.log().count(": lost ")
     if evictions:
         problems.append(f"the group shut the consumer out {evictions} times")
@@ -106,31 +107,30 @@ def _output(scene: Scene) -> Outcome:
     return Outcome(done, found, problems)
 
 
-def _coordinating(trial: Trial) -> int:
-    if trial.once:
-        return trial.cluster.coordinator("__transaction_state", trial.transactional_id(0))
-    return trial.cluster.coordinator("__consumer_offsets", trial.group)
-
-
-def _wait_frozen(pid: int, step: str) -> None:
+def _wait_until_frozen(pid: int, step: str) -> None:
     wait_until(lambda: is_frozen(pid), f"SIGSTOP after {step}")
 
 
-ONCE: tuple[Delivery, ...] = ("exactly-once",)
+EXACTLY_ONCE: tuple[Delivery, ...] = ("exactly-once",)
 SCENARIOS = (
-    Scenario("stop-consumer", "SIGSTOP of a consumer that is at work, in a transaction too", _consumer, short_deliveries=ONCE),
+    Scenario(
+        "stop-consumer",
+        "SIGSTOP of a consumer that is at work, in a transaction too",
+        _halt_consumer,
+        short_deliveries=EXACTLY_ONCE,
+    ),
     Scenario(
         "stop-coordinator",
         "SIGSTOP of the coordinator during a commit",
-        _coordinator,
+        _halt_coordinator,
         nodes=3,
         short_nodes=3,
-        short_deliveries=ONCE,
+        short_deliveries=EXACTLY_ONCE,
     ),
     Scenario(
         "stop-output",
         "SIGSTOP of a broker that the enriched topic needs",
-        _output,
+        _halt_output_broker,
         nodes=3,
         short_nodes=3,
     ),

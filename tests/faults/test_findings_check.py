@@ -1,4 +1,4 @@
-"""The judge of the fault suite sees what it is there to see."""
+"""The check of the fault suite's findings reports every fault, and the strikes come when they should."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +9,7 @@ from consumer.messages import Message
 from faults.cluster import java_hash
 from faults.feed import ENRICHED, EXPECT
 from faults.findings_check import compare
-from faults.strikes import Steps, Strike
+from faults.strikes import StepCounter, Strike
 
 PARTITIONS = 2
 COUNT = 20
@@ -26,28 +26,28 @@ def inputs() -> Records:
 
 
 def record(origin: Message, reason: str | None = None) -> Message:
-    """What a consumer makes of a message."""
+    """Return the record that a consumer makes of a message."""
     if reason is None:
-        story = [("occustream.event-id", origin.event_id)]
+        origin_headers = [("occustream.event-id", origin.event_id)]
     else:
-        told = {"reason": reason, "topic": origin.topic, "partition": origin.partition, "offset": origin.offset}
-        story = [(f"dead-letter.{name}", str(value)) for name, value in told.items()]
-    headers = (*origin.headers, *((name, text.encode()) for name, text in story))
+        fields = {"reason": reason, "topic": origin.topic, "partition": origin.partition, "offset": origin.offset}
+        origin_headers = [(f"dead-letter.{name}", str(value)) for name, value in fields.items()]
+    headers = (*origin.headers, *((name, text.encode()) for name, text in origin_headers))
     return replace(origin, topic="out", offset=origin.offset, headers=headers)
 
 
-def perfect() -> tuple[Records, Records, Records]:
-    came = inputs()
-    return came, [record(m) for m in came if m.offset != 4], [record(m, "not_json") for m in came if m.offset == 4]
+def correct_records() -> tuple[Records, Records, Records]:
+    sent = inputs()
+    return sent, [record(m) for m in sent if m.offset != 4], [record(m, "not_json") for m in sent if m.offset == 4]
 
 
-def test_what_is_as_it_must_be_has_no_problems() -> None:
-    findings = compare(*perfect())
+def test_correct_records_have_no_problems() -> None:
+    findings = compare(*correct_records())
     assert (findings.sent, findings.out, findings.distinct, findings.dead_letters_right) == (COUNT, COUNT, COUNT, 2)
-    assert findings.problems(once=True) == []
+    assert findings.problems(exactly_once=True) == []
 
 
-def swapped(records: Records) -> Records:
+def swap_first_two(records: Records) -> Records:
     return [records[1], records[0], *records[2:]]
 
 
@@ -55,7 +55,7 @@ FAULTS: dict[str, tuple[Callable[[Records, Records], tuple[Records, Records]], s
     "a record is not there": (lambda out, dead: (out[1:], dead), "1 lost; the first lost: in:0:0"),
     "a dead letter is not there": (lambda out, dead: (out, dead[1:]), "1 lost; the first lost: in:0:4"),
     "a record nobody sent": (lambda out, dead: ([*out, record(replace(out[0], topic="in", offset=99))], dead), "1 invented"),
-    "two records in the wrong order": (lambda out, dead: (swapped(out), dead), "1 out of order"),
+    "two records in the wrong order": (lambda out, dead: (swap_first_two(out), dead), "1 out of order"),
     "another key": (lambda out, dead: ([replace(out[0], key=b"other"), *out[1:]], dead), "1 changed"),
     "another partition": (lambda out, dead: ([replace(out[0], partition=1), *out[1:]], dead), "1 changed"),
     "a dead letter's bytes": (lambda out, dead: (out, [replace(dead[0], value=b"valu"), dead[1]]), "1 changed"),
@@ -69,36 +69,36 @@ FAULTS: dict[str, tuple[Callable[[Records, Records], tuple[Records, Records]], s
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_told_by_its_name(fault: str) -> None:
-    spoil, problem = FAULTS[fault]
-    came, out, dead = perfect()
-    assert compare(came, *spoil(out, dead)).problems(once=False) == problem.split("; ")
+def test_each_fault_is_reported_by_its_name(fault: str) -> None:
+    damage, problem = FAULTS[fault]
+    sent, out, dead = correct_records()
+    assert compare(sent, *damage(out, dead)).problems(exactly_once=False) == problem.split("; ")
 
 
-def test_a_duplicate_is_a_problem_only_where_each_record_is_promised_once() -> None:
-    came, out, dead = perfect()
-    findings = compare(came, [*out[:3], *out[1:]], dead)
+def test_a_duplicate_is_a_problem_only_with_exactly_once_delivery() -> None:
+    sent, out, dead = correct_records()
+    findings = compare(sent, [*out[:3], *out[1:]], dead)
     assert findings.duplicates == 2
-    assert findings.problems(once=False) == []
-    assert findings.problems(once=True) == ["2 duplicates"]
+    assert findings.problems(exactly_once=False) == []
+    assert findings.problems(exactly_once=True) == ["2 duplicates"]
 
 
-def test_a_strike_comes_once_after_as_many_steps_of_its_kind_as_told_and_never_before_a_message(
+def test_a_strike_comes_once_at_its_count_of_steps_and_never_before_a_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     struck: list[Strike] = []
     monkeypatch.setattr(Strike, "strike", lambda strike: struck.append(strike))
     strike = Strike("score", 2)
-    steps = Steps([strike])
+    steps = StepCounter([strike])
     for step in ("score", "score", "poll", "score", "commit"):
-        steps.done(step)  # type: ignore[arg-type]
+        steps.count(step)  # type: ignore[arg-type]
     assert struck == []
-    steps.done("score")
-    steps.done("score")
+    steps.count("score")
+    steps.count("score")
     assert struck == [strike]
 
 
-def test_the_partition_of_a_group_is_the_one_that_kafka_was_seen_to_use() -> None:
+def test_the_partition_of_a_group_is_the_one_that_kafka_used() -> None:
     assert java_hash("hello") == 99_162_322
     seen = {"group-8a661c81": 3, "group-a04f537e-slot-0": 3}  # of five; both hash codes are negative
     assert {name: java_hash(name) % 5 for name in seen} == seen

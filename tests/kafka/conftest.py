@@ -14,7 +14,7 @@ from typing import Self
 import pytest
 
 from consumer.messages import Message, TopicPartition
-from faults.processes import Processes
+from faults.processes import ConsumerProcesses
 from tests.support.brokers import Kafka, unique
 from tests.support.messages import BAD_VALUES, MAX_MESSAGE_BYTES, event_id, posting_bytes
 from tests.support.topic_reading import committed, end_offsets, read_topic
@@ -115,7 +115,7 @@ def assert_delivered(inputs: dict[str, Message], enriched: Sequence[Message], de
 class Worker:
     """A consumer process: the whole program, as the command line starts it, forked from a server that has imported it."""
 
-    def __init__(self, processes: Processes, job: Job, registry: Path, log: Path, *flags: str) -> None:
+    def __init__(self, processes: ConsumerProcesses, job: Job, registry: Path, log: Path, *flags: str) -> None:
         settings = {
             "bootstrap-servers": job.servers,
             "input-topic": job.input,
@@ -193,7 +193,7 @@ class Workers:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._processes = Processes()
+        self._processes = ConsumerProcesses()
         self._started = 0
 
     def start(self, job: Job, registry: Path, *flags: str) -> Worker:

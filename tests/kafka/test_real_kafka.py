@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from consumer.registry.folder import FolderRegistry
-from deploy.kafka import local_kafka
+from deploy.kafka.broker import LocalKafka
+from deploy.kafka.ports import free_port
 from schemas.artifact import EMBEDDINGS
 from schemas.events import EnrichedPosting
 from tests.kafka.conftest import (
@@ -176,7 +177,7 @@ def mortal(starter_registry: Path, module_workers: Workers, tmp_path_factory: py
     if "KAFKA_BOOTSTRAP_SERVERS" in os.environ:
         pytest.skip("the broker of KAFKA_BOOTSTRAP_SERVERS is not ours to kill")
     need_local_kafka()
-    with local_kafka.LocalKafka(tmp_path_factory.mktemp("mortal"), port=local_kafka.free_port()) as broker:
+    with LocalKafka(tmp_path_factory.mktemp("mortal"), port=free_port()) as broker:
         job = Job(broker.bootstrap_servers)
         yield Mortal(broker, job, module_workers.start(job, starter_registry, f"--drain-timeout-s={DRAIN_S}").wait_ready())
 

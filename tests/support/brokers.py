@@ -19,7 +19,9 @@ from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnRevoke, Sink, Source, TopicPartition
-from deploy.kafka import local_kafka
+from deploy.kafka.broker import LocalKafka
+from deploy.kafka.jars import missing_tools
+from deploy.kafka.ports import free_port
 from tests.support.topic_reading import committed, read_topic
 from tests.support.waiting import WAIT_S, wait_until
 
@@ -227,7 +229,7 @@ class MockCluster(Kafka):
 
 def need_local_kafka() -> None:
     """Skip where no broker can be started, saying what is missing."""
-    if missing := local_kafka.missing_tools():
+    if missing := missing_tools():
         pytest.skip(f"no real Kafka: missing {', '.join(missing)}, and KAFKA_BOOTSTRAP_SERVERS is not set")
 
 
@@ -237,7 +239,7 @@ def kafka_servers(shared_folder: Path) -> str:
     if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         return servers
     need_local_kafka()
-    kafka = local_kafka.LocalKafka(shared_folder / "kafka", port=local_kafka.free_port())
+    kafka = LocalKafka(shared_folder / "kafka", port=free_port())
     kafka.start()  # does nothing where another worker has started it
     return kafka.bootstrap_servers
 
