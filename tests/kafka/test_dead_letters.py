@@ -16,7 +16,8 @@ from consumer.__main__ import main
 from consumer.dead_letter_record import Letter
 from consumer.errors import InvalidMessage
 from consumer.messages import Message
-from tests.kafka.conftest import PARTITIONS, Job, Workers
+from tests.kafka.jobs import PARTITIONS, Job
+from tests.kafka.workers import Workers
 from tests.support.command_line import Cli
 from tests.support.messages import event_id, make_codec, posting_bytes
 from tests.support.paths import ROOT

@@ -15,17 +15,8 @@ from deploy.kafka.broker import LocalKafka
 from deploy.kafka.ports import free_port
 from schemas.artifact import EMBEDDINGS
 from schemas.events import EnrichedPosting
-from tests.kafka.conftest import (
-    PARTITIONS,
-    SESSION_TIMEOUT_S,
-    Job,
-    Stream,
-    Worker,
-    Workers,
-    assert_delivered,
-    first_after,
-    now_ms,
-)
+from tests.kafka.jobs import PARTITIONS, Job, Stream, assert_delivered, first_after, now_ms
+from tests.kafka.workers import SESSION_TIMEOUT_S, Worker, Workers
 from tests.support.brokers import need_local_kafka
 from tests.support.waiting import WAIT_S, wait_until
 

@@ -19,7 +19,8 @@ from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message
 from consumer.metrics import Metrics
 from consumer.times import Period
-from tests.kafka.conftest import Job, Workers
+from tests.kafka.jobs import Job
+from tests.kafka.workers import Workers
 from tests.support.brokers import FAST_GROUP, GROUP_PROTOCOLS, Kafka, unique
 from tests.support.messages import event_id, posting_bytes
 from tests.support.pipeline import HeldSink, make_pipeline

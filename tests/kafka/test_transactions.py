@@ -14,7 +14,8 @@ from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka.transactions import REPLACED_S, KafkaTransactions
 from consumer.messages import Message, Record, TopicPartition
 from consumer.process.background import bounded_steps
-from tests.kafka.conftest import Job, Stream, Workers, assert_delivered
+from tests.kafka.jobs import Job, Stream, assert_delivered
+from tests.kafka.workers import Workers
 from tests.support.brokers import Kafka, unique
 from tests.support.topic_reading import end_offsets
 from tests.support.waiting import WAIT_S, wait_until
