@@ -77,7 +77,7 @@ def records(broker: MemoryBroker) -> list[Message]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_1_one_message_in_one_record_out_enriched_or_dead_nothing_dropped_nothing_invented(seed: int) -> None:
+def test_1_each_message_becomes_one_record_or_dead_letter_none_dropped_or_invented(seed: int) -> None:
     broker = mixed(seed)
     run(broker, StutteringSink(broker, seed=seed), batch=1 + seed)
     assert Counter(map(event_id, records(broker))) == Counter(m.event_id for m in broker.messages(IN))
@@ -164,9 +164,7 @@ def test_3_order_per_input_partition_is_kept_and_the_input_key_is_the_output_key
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_4_a_batch_never_mixes_model_versions_and_every_record_names_the_one_that_made_it(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_4_a_batch_never_mixes_versions_and_every_record_names_its_version(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     broker, rng = mixed(seed), random.Random(seed)
     batches: list[set[str]] = []
 
@@ -311,7 +309,7 @@ def assert_refused(registry: FolderRegistry) -> None:
     assert reloader.take() is None
 
 
-def test_5_the_old_version_serves_until_the_new_one_is_whole_and_through_every_refusal(registry: FolderRegistry) -> None:
+def test_5_the_old_version_serves_until_a_whole_new_one_is_there(registry: FolderRegistry) -> None:
     broker = memory_broker(1)
     metrics = Metrics()
     reloader = Reloader(loader_of(registry), serving="good", metrics=metrics)
@@ -369,7 +367,7 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
     assert said.probabilities.max(dim=1).values.tolist() == pytest.approx([m.probability for m in served], abs=1e-5)
 
 
-def test_6_only_one_module_makes_text_and_the_trainer_is_never_imported_by_the_consumer() -> None:
+def test_6_one_module_makes_text_and_the_consumer_never_imports_the_trainer() -> None:
     for file in [*(ROOT / "consumer").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
         imported = _imports(file)
         assert "unicodedata" not in imported, f"{file.name} normalises text itself; that is schemas.text's"

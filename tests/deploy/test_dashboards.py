@@ -66,7 +66,7 @@ def test_every_label_in_an_expression_or_a_legend_is_one_of_a_metric() -> None:
 # --- dashboard -------------------------------------------------------------------------------------------------------
 
 
-def test_every_panel_asks_the_provisioned_datasource_and_says_what_it_shows_in_which_unit() -> None:
+def test_every_panel_asks_the_provisioned_datasource_and_has_a_description_and_unit() -> None:
     uids = {source["uid"] for source in load(DEPLOY / "grafana/provisioning/datasources/prometheus.yml")["datasources"]}
     for panel in PANELS:
         assert {panel["datasource"]["uid"], *(target["datasource"]["uid"] for target in panel["targets"])} <= uids, panel["title"]
@@ -107,7 +107,7 @@ def test_every_panel_follows_the_choice_of_consumers_or_of_the_refresh_service()
         assert not re.findall(r"\$\w+", substituted(expression)), f"{title}: a variable that Grafana does not know"
 
 
-def test_all_jobs_are_those_of_consumers_so_that_a_refresh_service_is_not_counted_as_one() -> None:
+def test_all_jobs_are_consumers_so_that_no_refresh_service_is_counted_as_one() -> None:
     (job,) = [variable for variable in DASHBOARD["templating"]["list"] if variable["name"] == "job"]
     assert job["allValue"] is None  # Grafana then fills in the jobs that the query finds
     assert job["definition"] == "label_values(occustream_messages_total, job)"

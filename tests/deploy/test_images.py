@@ -47,7 +47,7 @@ def test_the_topics_that_compose_creates_are_those_the_services_use() -> None:
     assert set(created[1].split()) == used
 
 
-def test_the_refresh_service_has_the_brokers_and_the_registry_of_the_consumers_and_keeps_its_state() -> None:
+def test_the_refresh_service_shares_brokers_and_registry_and_keeps_its_state() -> None:
     trainer, consumer = SERVICES["trainer"], given_settings(SERVICES["consumer"])
     inside = {path: volume for volume, path, *_ in (mount.split(":") for mount in trainer["volumes"])}
     assert given_settings(trainer)["bootstrap_servers"] == consumer["bootstrap_servers"]
@@ -96,7 +96,7 @@ def test_a_service_waits_only_for_services_that_can_reach_what_it_waits_for() ->
                 assert SERVICES[awaited]["restart"] == "no", awaited
 
 
-def test_grafana_finds_its_datasource_its_dashboards_and_its_home_where_compose_mounts_them() -> None:
+def test_grafana_finds_datasource_dashboards_and_home_where_compose_mounts_them() -> None:
     inside = {path: source for name, source, path in bind_mounts() if name == "grafana"}
     home = Path(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     assert inside[str(home.parent)] / home.name == DASHBOARD_FILE
@@ -121,7 +121,7 @@ def test_prometheus_finds_its_configuration_the_consumers_and_the_refresh_servic
     assert SERVICES["trainer"]["expose"] == [str(trainer_options().http_port)]
 
 
-def test_the_console_scripts_that_compose_and_the_image_call_are_installed_by_the_distribution() -> None:
+def test_the_console_scripts_that_compose_and_the_image_call_are_installed() -> None:
     scripts = re.findall(r"^(occustream-\w+) = ", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     called = [json.dumps(service["command"]) for service in SERVICES.values() if service.get("image") == OURS]
     called.append((ROOT / "Dockerfile").read_text(encoding="utf-8"))

@@ -121,7 +121,7 @@ def limit(job: Job, topic: str, max_message_bytes: int) -> None:
 @pytest.mark.parametrize(
     "flags", [["--kafka=batch.size=4000"], ["--delivery=exactly-once"]], ids=["at-least-once", "exactly-once"]
 )
-def test_while_dead_letters_cannot_be_written_it_says_so_and_goes_on_once_they_can_with_nothing_lost(
+def test_nothing_is_lost_while_dead_letters_cannot_be_written_and_readyz_says_so(
     job: Job, starter_registry: Path, workers: Workers, flags: list[str]
 ) -> None:
     limit(job, job.output, 5_000)

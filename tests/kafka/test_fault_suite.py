@@ -18,9 +18,7 @@ PLAYS = [
 @pytest.mark.kafka
 @pytest.mark.timeout(900)  # each wait in it has a limit of its own
 @pytest.mark.parametrize(("scenario", "delivery"), PLAYS)
-def test_whatever_fails_nothing_is_lost_and_nothing_is_twice_where_that_is_promised(
-    suite: Suite, scenario: Scenario, delivery: Delivery
-) -> None:
+def test_no_fault_loses_a_message_or_repeats_one_exactly_once(suite: Suite, scenario: Scenario, delivery: Delivery) -> None:
     line = suite.play(scenario, delivery, size="short", seed=1)
     print(json.dumps(line))
     assert line["passed"], line["reasons"]

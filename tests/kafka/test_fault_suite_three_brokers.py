@@ -17,7 +17,7 @@ PLAYS = [
 @pytest.mark.kafka
 @pytest.mark.timeout(900)  # each wait in it has a limit of its own
 @pytest.mark.parametrize(("scenario", "delivery"), PLAYS)
-def test_whatever_fails_on_three_brokers_nothing_is_lost_and_nothing_is_twice_where_that_is_promised(
+def test_no_fault_on_three_brokers_loses_a_message_or_repeats_one_exactly_once(
     suite: Suite, scenario: Scenario, delivery: Delivery
 ) -> None:
     line = suite.play(scenario, delivery, size="short", seed=1)

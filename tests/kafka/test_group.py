@@ -71,7 +71,7 @@ def members(kafka: Kafka, protocol: Mapping[str, Any]) -> Iterator[Members]:
     made.end()
 
 
-def test_a_static_member_that_restarts_gets_its_partitions_back_and_nobody_else_is_asked(members: Members) -> None:
+def test_a_static_member_that_restarts_gets_its_partitions_back_unnoticed_by_others(members: Members) -> None:
     first, second = (members.join(**{"group.instance.id": name}) for name in ("one", "two"))
     members.settle()
     wait_until(lambda: not members.poll() and len(first.assigned) == len(second.assigned), "evenly")
@@ -110,7 +110,7 @@ def test_a_member_without_a_name_gives_its_partitions_to_the_others_when_it_leav
     wait_until(lambda: not members.poll() and len(second.assigned) == 4, "the other has all partitions")
 
 
-def test_partitions_that_come_back_are_read_from_what_is_committed_not_from_their_end(members: Members) -> None:
+def test_partitions_that_come_back_are_read_from_the_committed_offset(members: Members) -> None:
     stays = members.join()
     members.settle()
     for partition in range(4):
@@ -227,7 +227,7 @@ def test_an_output_topic_that_grows_keeps_each_input_partition_where_it_was(kafk
     assert [(m.partition, m.value) for m in kafka.messages(topic)] == [(p % 2, b"%d" % p) for p in (0, 2, 0, 2, 1, 3, 1, 3)]
 
 
-def test_what_only_classic_groups_have_is_left_out_under_the_other_protocol_and_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_properties_of_classic_groups_are_dropped_and_named_under_the_other_protocol(caplog: pytest.LogCaptureFixture) -> None:
     given = {"group.protocol": "consumer", "session.timeout.ms": 6_000, "group.id": "g"}
     properties = member_properties(given)
     assert not {"session.timeout.ms", "partition.assignment.strategy"} & properties.keys()

@@ -228,7 +228,7 @@ def test_a_group_that_is_at_work_on_something_else_is_refused(replay: Replay, pr
 
 
 @pytest.mark.model
-def test_a_replay_killed_midway_and_run_again_finds_the_occupations_that_the_live_stream_found(
+def test_a_replay_killed_midway_and_run_again_finds_what_the_live_stream_found(
     kafka_servers: str, starter_registry: Path, workers: Workers
 ) -> None:
     job = Job(kafka_servers)

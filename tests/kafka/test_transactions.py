@@ -22,7 +22,7 @@ from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 
-POSTINGS = 20_000
+POSTINGS = 10_000
 
 
 class Work:
@@ -240,7 +240,7 @@ def test_a_client_that_hangs_on_the_groups_coordinator_is_given_up_in_time_and_d
 
 
 @pytest.mark.model
-def test_20000_postings_two_consumers_killed_in_turn_nothing_lost_nothing_twice(
+def test_two_consumers_killed_in_turn_lose_nothing_and_repeat_nothing(
     kafka_servers: str, starter_registry: Path, workers: Workers
 ) -> None:
     job = Job(kafka_servers)
