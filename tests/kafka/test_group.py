@@ -32,12 +32,12 @@ class Members:
     """Members of one group; which revokes each was told of."""
 
     def __init__(self, kafka: Kafka, protocol: Mapping[str, Any], partitions: int = 4) -> None:
-        self.kafka, self._protocol = kafka, protocol
+        self.kafka, self.protocol = kafka, protocol
         self.topic, self.group = kafka.create_topic(partitions), unique("group")
         self.revokes: dict[KafkaSource, list[tuple[set[TopicPartition], bool]]] = {}
 
     def join(self, **properties: Any) -> KafkaSource:
-        source = self.kafka.source(self.topic, self.group, **self._protocol, **properties)
+        source = self.kafka.source(self.topic, self.group, **self.protocol, **properties)
         told = self.revokes[source] = []
         source.start(lambda partitions, lost: told.append((partitions, lost)))
         return source
@@ -147,7 +147,7 @@ def test_static_members_of_a_group_in_turmoil_close_within_their_time(members: M
 
 def test_a_revoke_finishes_and_commits_what_goes_and_leaves_the_rest_under_way(members: Members) -> None:
     sink, given_up = HeldSink(), set[TopicPartition]()
-    first = members.kafka.source(members.topic, members.group, **members._protocol)
+    first = members.kafka.source(members.topic, members.group, **members.protocol)
     pipeline = make_pipeline(first, sink, batch=1, max_in_flight_messages=100, commit_interval_s=0.1)
 
     def on_revoke(partitions: set[TopicPartition], lost: bool) -> None:
