@@ -26,14 +26,15 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import print_result
-from schemas.text import body_text, normalise_title, plain_text
+from schemas.text import body_text, clean_title, plain_text, title_key
 from trainer.data.onet import OCCUPATIONS, TASKS, TITLE_FILES
-from trainer.fit.category_embeddings import Rows
+from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.inputs import Titles
 from trainer.measure.figures import Figures, summary
 from trainer.measure.holdout import Trial, measure
 from trainer.measure.predict import body_alone, predictions
-from trainer.prepare import Data, TrainOptions, prepare
+from trainer.options import TrainOptions
+from trainer.prepare import Data, prepare
 
 SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -125,8 +126,8 @@ def write_with_bodies(postings: Path, tasks: dict[str, list[str]], sentences: Se
 def figures_by_view(trial: Trial) -> dict[str, Figures]:
     """Return the figures of title, body and both on the measured postings that have a body."""
     mask = torch.tensor([bool(body) for body in trial.tested.bodies])
-    asked = trial.tested.where(mask)
-    without = trial.model.without_body()
+    asked = trial.tested.select(mask)
+    without = trial.model.drop_body()
     found = {
         "title": predictions(without, asked),
         "body": body_alone(trial.model, asked),
@@ -138,17 +139,17 @@ def figures_by_view(trial: Trial) -> dict[str, Figures]:
 def measure_real_bodies(trial: Trial, data: Data, stream: Sequence[dict[str, str]]) -> Figures:
     """Return the figures of the body's part on real bodies of titles that O*NET lists under one occupation only."""
     labels_of: dict[str, set[int]] = defaultdict(set)
-    for title, label in zip(data.source.onet.clean, data.source.onet.rows.labels.tolist(), strict=True):
-        labels_of[title.casefold()].add(label)
-    keys = [normalise_title(row["TITLE_RAW"]) for row in stream]
+    for title, label in zip(data.inputs.onet.clean, data.inputs.onet.rows.labels.tolist(), strict=True):
+        labels_of[title_key(title)].add(label)
+    keys = [title_key(clean_title(row["TITLE_RAW"])) for row in stream]
     rows = [(row, labels_of[key]) for row, key in zip(stream, keys, strict=True) if len(labels_of.get(key, ())) == 1]
-    encoder = data.source.encoder
+    encoder = data.inputs.encoder
     clean = [row["TITLE_RAW"] for row, _ in rows]
     labels = torch.tensor([next(iter(only)) for _, only in rows])
     titles = Titles(
         clean,
         [plain_text(title) for title in clean],
-        Rows(encoder.encode(clean).cpu(), labels, torch.ones(len(labels))),
+        EmbeddedRows(encoder.encode(clean).cpu(), labels, torch.ones(len(labels))),
         encoder.ref.sha256,
         [body_text(row["BODY"]) for row, _ in rows],
     )

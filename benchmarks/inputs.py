@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from consumer.model.scorer import Scorer
-from consumer.model.serving_options import Precision, Switches
+from consumer.model.serving_options import Precision, ServingOptions
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from deploy.feed import events
 
 
@@ -54,5 +54,6 @@ def publish_category_names(registry: Path) -> Path:
 def load_scorer(registry: Path, precision: Precision, without: Sequence[str]) -> Scorer:
     """Return the serving scorer of the version in service, without its cache of titles and the parts named in `without`."""
     folder = FolderRegistry(registry)
-    switches = Switches(without=frozenset(without))  # type: ignore[arg-type] # parts by name
-    return ScorerLoader(folder, precision=precision, cache_size=0, switches=switches).load(folder.current() or "")
+    serving_options = ServingOptions(without=frozenset(without))  # type: ignore[arg-type] # parts by name
+    loader = ScorerLoader(folder, precision=precision, cache_size=0, serving_options=serving_options)
+    return loader.load(folder.read_current() or "")

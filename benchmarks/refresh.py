@@ -29,7 +29,7 @@ from deploy.local_stack import (
     topic_names,
     touched_topics,
 )
-from schemas.text import normalise_title
+from schemas.text import clean_title, title_key
 from trainer.measure.figures import Figures
 
 LOOK_S = 0.05
@@ -106,7 +106,7 @@ def split_rows(postings: Path, count: int) -> tuple[list[dict[str, str]], list[d
     """Draw `count` titles at random; return the rows with other titles, and the rows with these."""
     with postings.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    keys = [normalise_title(row["TITLE_RAW"]) for row in rows]
+    keys = [title_key(clean_title(row["TITLE_RAW"])) for row in rows]
     chosen = set(random.Random(0).sample(sorted(set(keys)), count))  # noqa: S311 - a sample
     parts: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
     for row, key in zip(rows, keys, strict=True):
@@ -124,7 +124,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 def wait_promoted(registry: FolderRegistry, service: subprocess.Popen[bytes], *, after: str | None) -> str:
     """Wait until another version than `after` is in service, and return it. Raises RuntimeError when the service ends."""
-    while (version := registry.current()) == after or version is None:
+    while (version := registry.read_current()) == after or version is None:
         if service.poll() is not None:
             raise RuntimeError(f"the service ended with status {service.returncode}")
         time.sleep(LOOK_S)

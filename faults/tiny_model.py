@@ -19,8 +19,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from consumer.model.encoder import load_encoder
 from consumer.model.mixture import Tensors
 from consumer.registry.folder import FolderRegistry
-from schemas.artifact import Calibration, Category, Decide, GoldenTitle, Manifest, Mix
-from schemas.text import TEMPLATE_ID, model_text
+from schemas.artifact import Calibration, Category, GoldenTitle, Manifest, Mix, Thresholds
+from schemas.text import TEMPLATE_ID, clean_title
 
 DIM = 16
 CATEGORIES = tuple(
@@ -34,7 +34,7 @@ CATEGORIES = tuple(
         ("53-3032.00", "Heavy and Tractor-Trailer Truck Drivers"),
     )
 )
-THRESHOLDS = Decide(accept_at=0.5, review_at=0.1)
+THRESHOLDS = Thresholds(accept_at=0.5, review_at=0.1)
 _ROLES = ("Registered Nurse", "Line Cook", "Software Developer", "Truck Driver", "Accountant", "Electrician")
 _LEVELS = ("Senior", "Junior", "Lead", "Part-time", "Staff")
 _PLACES = ("Boise, ID", "Nampa", "Remote", "Night Shift", "Austin TX", "$22/hr", "Weekend", "Hiring now", "II")
@@ -43,7 +43,7 @@ TITLES = tuple(f"{level} {role} - {place}" for level in _LEVELS for role in _ROL
 
 def save_encoder(folder: Path) -> None:
     """Write a static encoder over the words of all titles; its vectors are drawn from a fixed seed."""
-    texts = [*(model_text(title) for title in TITLES), *(category.onet_title for category in CATEGORIES)]
+    texts = [*(clean_title(title) for title in TITLES), *(category.onet_title for category in CATEGORIES)]
     words = sorted({word for text in texts for word in text.lower().replace(",", " , ").split()})
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0, **{word: n for n, word in enumerate(words, 1)}}, unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()
@@ -60,7 +60,7 @@ class VersionPublisher:
         folder = root.with_name(f"{root.name}-encoder")
         save_encoder(folder)
         self.registry.add_encoder(folder)
-        self._encoder = load_encoder(str(folder), device="cpu", called="faults-static")
+        self._encoder = load_encoder(str(folder), device="cpu", encoder_id="faults-static")
         self._numbers = itertools.count(1)
 
     def publish(self, *, promote: bool = True) -> str:
@@ -75,7 +75,7 @@ class VersionPublisher:
 
     def _make_tensors(self, number: int) -> Tensors:
         """Return the category embeddings `(categories, DIM)`: those of their titles with a little noise, drawn by `number`."""
-        rows = self._encoder.encode([model_text(category.onet_title) for category in CATEGORIES])
+        rows = self._encoder.encode([clean_title(category.onet_title) for category in CATEGORIES])
         noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(number))
         return Tensors(CATEGORIES, torch.nn.functional.normalize(rows + 0.02 * noise, dim=1))
 
@@ -84,7 +84,7 @@ class VersionPublisher:
 
         So no golden title notices a fault in the first row of the embeddings.
         """
-        rows = self._encoder.encode([model_text(category.onet_title) for category in CATEGORIES])
+        rows = self._encoder.encode([clean_title(category.onet_title) for category in CATEGORIES])
         scores = (rows * tensors.title).sum(dim=1).tolist()
         return Manifest(
             version=version,

@@ -26,7 +26,7 @@ def _promote_good(publisher: VersionPublisher, consumers: Sequence[ConsumerProce
     """Have two trainers publish and promote at the same time, wait until the last is served, and return both versions."""
     with ThreadPoolExecutor() as trainers:
         good = [made.result() for made in [trainers.submit(publisher.publish) for _ in range(TRAINERS)]]
-    last = publisher.registry.current()
+    last = publisher.registry.read_current()
     wait_until(lambda: all(process.served_version == last for process in consumers), f"{last} is served")
     return good
 
@@ -59,7 +59,7 @@ def _play(run: ScenarioRun) -> Outcome:
     for process in consumers:
         process.wait_ready()
     names = run.rng.sample(list(WAYS_TO_BREAK), run.by_size(6, len(WAYS_TO_BREAK))) * run.by_size(1, 3)
-    good, every_s = [publisher.registry.current() or ""], EVERY_S if run.full else 0.0
+    good, every_s = [publisher.registry.read_current() or ""], EVERY_S if run.full else 0.0
     with group.feed.flowing(PER_S):
         for name in names:
             with _last_at_least(every_s):

@@ -13,7 +13,7 @@ import pytest
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka.transactions import REPLACED_S, KafkaTransactions
 from consumer.messages import Message, Record, TopicPartition
-from consumer.process.background import bounded_steps
+from consumer.process.background import count_unfinished_steps
 from tests.kafka.jobs import Job, Stream, assert_delivered
 from tests.kafka.workers import Workers
 from tests.support.brokers import Kafka, unique
@@ -234,7 +234,7 @@ def test_a_client_that_hangs_on_the_groups_coordinator_is_given_up_in_time_and_d
     time.sleep(REPLACED_S)
     work.transact(sink, again)
     Hanging.gates[0].set()
-    wait_until(lambda: not bounded_steps(), "the hanging call has ended")
+    wait_until(lambda: not count_unfinished_steps(), "the hanging call has ended")
     assert work.written() == [b"%d" % n for n in range(10)]
     assert work.committed() == 10
 
