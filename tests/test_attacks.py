@@ -20,7 +20,6 @@ from consumer.registry.pointer import MAX_POINTER_BYTES
 from faults.tampering import ALL_FILES, content, flip, point, sign, sparse, tensor
 from schemas.artifact import CATEGORIES, EMBEDDINGS, TITLES
 from tests.support.attacks import ATTACKS, pickled
-from tests.support.brokers import wait_until
 from tests.support.tiny_model import (
     ReloaderWithMetrics,
     category_embeddings,
@@ -30,6 +29,7 @@ from tests.support.tiny_model import (
     tensors_with_body,
     tiny_scorer,
 )
+from tests.support.waiting import wait_until
 
 
 def publish_good(root: Path, version: str, *, promote: bool = True) -> Path:

@@ -32,29 +32,14 @@ from consumer.registry.loader import ScorerLoader
 from consumer.registry.reloader import Reloader
 from consumer.settings import Settings
 from faults.tampering import point
-from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
+from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle
 from schemas.events import Decision, EnrichedPosting
 from schemas.text import clean_title
-from tests.support.brokers import (
-    BAD,
-    CATEGORIES,
-    DEAD,
-    IN,
-    OUT,
-    ROOT,
-    Clock,
-    HeldSink,
-    StutteringSink,
-    TinyEncoder,
-    event_id,
-    make_pipeline,
-    memory_broker,
-    posting,
-    tiny_embeddings,
-    tiny_manifest,
-    tiny_scorer,
-    wait_until,
-)
+from tests.support.messages import BAD_VALUES, DEAD, IN, OUT, event_id, posting_bytes
+from tests.support.paths import ROOT
+from tests.support.pipeline import Clock, HeldSink, StutteringSink, make_pipeline, memory_broker
+from tests.support.tiny_model import CATEGORIES, LetterEncoder, category_embeddings, make_manifest, tiny_scorer
+from tests.support.waiting import wait_until
 from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.encoders import Encoders
 from trainer.fit.inputs import Titles
@@ -69,8 +54,8 @@ def mixed(seed: int, count: int = 60, partitions: int = 3) -> MemoryBroker:
     """Return a broker with postings and, among them, every kind of bad message, spread at random."""
     rng = random.Random(seed)
     broker = memory_broker(partitions)
-    values: list[bytes | None] = [posting(f"Title {i % 7}", body="b" * rng.randrange(200)) for i in range(count)]
-    for _reason, bad in BAD:
+    values: list[bytes | None] = [posting_bytes(f"Title {i % 7}", body="b" * rng.randrange(200)) for i in range(count)]
+    for _reason, bad in BAD_VALUES:
         values.insert(rng.randrange(len(values)), bad)
     for i, value in enumerate(values):
         place = TopicPartition(IN, rng.randrange(partitions))
@@ -94,11 +79,11 @@ def records(broker: MemoryBroker) -> list[Message]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_1_one_message_in_one_record_out_enriched_or_dead_nothing_dropped_nothing_invented(seed: int) -> None:
+def test_1_each_message_becomes_one_record_or_dead_letter_none_dropped_or_invented(seed: int) -> None:
     broker = mixed(seed)
     run(broker, StutteringSink(broker, seed=seed), batch=1 + seed)
     assert Counter(map(event_id, records(broker))) == Counter(m.event_id for m in broker.messages(IN))
-    bad = {m.event_id for m in broker.messages(IN) if m.value in {value for _, value in BAD}}
+    bad = {m.event_id for m in broker.messages(IN) if m.value in {value for _, value in BAD_VALUES}}
     assert {event_id(m) for m in broker.messages(DEAD)} == bad
 
 
@@ -106,7 +91,7 @@ def test_1_a_dead_letter_carries_the_original_untouched_with_its_reason() -> Non
     broker = mixed(1)
     run(broker, MemorySink(broker))
     originals = {m.event_id: m for m in broker.messages(IN)}
-    reasons = {value: reason for reason, value in BAD}
+    reasons = {value: reason for reason, value in BAD_VALUES}
     for dead in broker.messages(DEAD):
         original = originals[event_id(dead)]
         assert (dead.key, dead.value) == (original.key, original.value)
@@ -181,9 +166,7 @@ def test_3_order_per_input_partition_is_kept_and_the_input_key_is_the_output_key
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_4_a_batch_never_mixes_model_versions_and_every_record_names_the_one_that_made_it(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_4_a_batch_never_mixes_versions_and_every_record_names_its_version(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     broker, rng = mixed(seed), random.Random(seed)
     batches: list[set[str]] = []
 
@@ -233,15 +216,15 @@ def registry(tmp_path: Path) -> FolderRegistry:
 def publish(registry: FolderRegistry, version: str, *, embeddings: torch.Tensor | None = None, **changes: Any) -> Path:
     best = tiny_scorer().score(["Nurse"])[0].occupations[0]
     golden = (GoldenTitle(title="Nurse", onet_code=best.onet_code, score=best.score),)
-    manifest = tiny_manifest(version, **{"golden": golden, **changes})
-    registry.publish(manifest, Tensors(CATEGORIES, tiny_embeddings() if embeddings is None else embeddings))
+    manifest = make_manifest(version, **{"golden": golden, **changes})
+    registry.publish(manifest, Tensors(CATEGORIES, category_embeddings() if embeddings is None else embeddings))
     point(registry.root, version)  # `promote` would refuse what is broken
     return registry.root / "versions" / version
 
 
 def loader_of(registry: FolderRegistry) -> ScorerLoader:
     loader = ScorerLoader(registry, top_n=3)
-    encoder = TinyEncoder()
+    encoder = LetterEncoder()
     loader._encoders = {encoder.ref: encoder}
     return loader
 
@@ -292,9 +275,9 @@ def test_5_a_damaged_artifact_never_replaces_a_good_one(registry: FolderRegistry
         {"golden": ()},
         {"golden": (GoldenTitle(title="Nurse", onet_code="99-9999.00", score=0.9),)},
         {"template": "another-v1"},
-        {"embeddings": tiny_embeddings().roll(1, dims=0)},
-        {"embeddings": tiny_embeddings() * float("nan")},
-        {"embeddings": tiny_embeddings() * 0},
+        {"embeddings": category_embeddings().roll(1, dims=0)},
+        {"embeddings": category_embeddings() * float("nan")},
+        {"embeddings": category_embeddings() * 0},
     ],
     ids=["no golden title", "wrong golden title", "other template", "rows mixed up", "NaN", "zero rows"],
 )
@@ -328,7 +311,7 @@ def assert_refused(registry: FolderRegistry) -> None:
     assert reloader.take() is None
 
 
-def test_5_the_old_version_serves_until_the_new_one_is_whole_and_through_every_refusal(registry: FolderRegistry) -> None:
+def test_5_the_old_version_serves_until_a_whole_new_one_is_there(registry: FolderRegistry) -> None:
     broker = memory_broker(1)
     metrics = Metrics()
     reloader = Reloader(loader_of(registry), serving="good", metrics=metrics)
@@ -340,7 +323,7 @@ def test_5_the_old_version_serves_until_the_new_one_is_whole_and_through_every_r
 
     def serve() -> str:
         reloader.look()
-        broker.append(TopicPartition(IN, 0), posting("Nurse"))
+        broker.append(TopicPartition(IN, 0), posting_bytes("Nurse"))
         pipeline.turn()
         return (dict(broker.messages(OUT)[-1].headers)["occustream.model-version"] or b"").decode()
 
@@ -360,7 +343,7 @@ ODD_TITLES = ["  Part-time\tRN \u2013 Med/Surg ", "\ufb01ne  dining\u00a0chef", 
 
 
 def test_6_training_and_serving_give_the_encoder_the_same_text() -> None:
-    trained, served = TinyEncoder(), TinyEncoder()
+    trained, served = LetterEncoder(), LetterEncoder()
     TitleEmbeddings(trained, [clean_title(title) for title in ODD_TITLES])
     tiny = tiny_scorer()
     Scorer(tiny.manifest, served, tiny.mixture, top_n=1).score(ODD_TITLES)
@@ -376,8 +359,8 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
         return genuine(self, queries)
 
     monkeypatch.setattr(Scorer, "judge", noting)
-    encoder, texts = TinyEncoder(), [clean_title(title) for title in ODD_TITLES]
-    model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), Encoders(encoder), Mix(scale=10.0), None)
+    encoder, texts = LetterEncoder(), [clean_title(title) for title in ODD_TITLES]
+    model = Model("2019", Tensors(CATEGORIES, category_embeddings()), Encoders(encoder), make_manifest().mix, None)
     rows = EmbeddedRows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
     said = predict(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
     served = [scored.occupations[0] for scored in tiny_scorer().score(ODD_TITLES)]
@@ -386,7 +369,7 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
     assert said.probabilities.max(dim=1).values.tolist() == pytest.approx([m.probability for m in served], abs=1e-5)
 
 
-def test_6_only_one_module_makes_text_and_the_trainer_is_never_imported_by_the_consumer() -> None:
+def test_6_one_module_makes_text_and_the_consumer_never_imports_the_trainer() -> None:
     for file in [*(ROOT / "consumer").rglob("*.py"), *(ROOT / "trainer").rglob("*.py")]:
         imported = _imports(file)
         assert "unicodedata" not in imported, f"{file.name} normalises text itself; that is schemas.text's"

@@ -36,7 +36,7 @@ def _play(run: ScenarioRun, bounce: Callable[..., None], *, least: int, hard: bo
         group.start(slot)
     for process in group.started:
         process.wait_ready()
-    count, bounces = run.by_size(3_000, 100_000), 0
+    least, count, bounces = run.by_size(min(least, CONSUMERS), least), run.by_size(1_500, 100_000), 0
     with group.feed.flowing(PER_S):
         while bounces < least or group.feed.sent < count:
             bounce(run, group, bounces, hard=hard)

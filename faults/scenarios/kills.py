@@ -51,10 +51,10 @@ class _SlotKills:
 def _play(run: ScenarioRun) -> Outcome:
     group = run.new_group()
     steps = EXACTLY_ONCE_STEPS if run.exactly_once else AT_LEAST_ONCE_STEPS
-    rounds = run.by_size(1, -(-100 // (SLOTS * len(steps))))  # 100 kills, and as many in the other mode
-    strikes = [_choose_strikes(run, steps, rounds) for _ in range(SLOTS)]
+    rounds = run.by_size(1, -(-100 // len(steps)))  # 100 kills, and as many in the other mode
+    strikes = _choose_strikes(run, steps, rounds)
     with group.feed.flowing(PER_S):
-        slots = [_SlotKills(group, slot, of_slot) for slot, of_slot in enumerate(strikes)]
+        slots = [_SlotKills(group, slot, strikes[slot::SLOTS]) for slot in range(SLOTS)]
         for slot in slots:
             slot.thread.join()
     for number in range(SLOTS):

@@ -18,7 +18,7 @@ CONSUMER_PROTOCOL = "--kafka=group.protocol=consumer"
 def _join_and_leave(run: ScenarioRun, *, classic: bool) -> Outcome:
     group = run.new_group()
     flags = () if classic else (CONSUMER_PROTOCOL,)
-    moves = ["join", "leave"] * run.by_size(3, 20)
+    moves = ["join", "leave"] * run.by_size(2, 20)
     run.rng.shuffle(moves)
     group.start(0, *flags, classic=classic).wait_ready()
     joins = leaves = 0

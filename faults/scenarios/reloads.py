@@ -58,7 +58,7 @@ def _play(run: ScenarioRun) -> Outcome:
     consumers = [group.start(slot) for slot in range(2)]
     for process in consumers:
         process.wait_ready()
-    names = run.rng.sample(list(WAYS_TO_BREAK), run.by_size(9, len(WAYS_TO_BREAK))) * run.by_size(1, 3)
+    names = run.rng.sample(list(WAYS_TO_BREAK), run.by_size(6, len(WAYS_TO_BREAK))) * run.by_size(1, 3)
     good, every_s = [publisher.registry.read_current() or ""], EVERY_S if run.full else 0.0
     with group.feed.flowing(PER_S):
         for name in names:

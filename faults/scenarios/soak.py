@@ -13,7 +13,7 @@ from faults.processes import ConsumerProcess
 from faults.suite import Outcome, Scenario, ScenarioRun
 
 PER_S = 100
-FULL_S, SHORT_S = 1_800, 30
+FULL_S, SHORT_S = 1_800, 20
 SAMPLE_S = 1.0
 MOVE_EVERY, RELOAD_EVERY = 15, 5
 """Intervals, in samples."""

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.messages import Message, TopicPartition
-from tests.support.tiny_model import message
+from tests.support.messages import make_message
 
 
 def messages(*sizes: int, start: int = 0, partition: int = 0) -> list[Message]:
-    return [message(b"x" * size, offset=offset, partition=partition) for offset, size in enumerate(sizes, start)]
+    return [make_message(b"x" * size, offset=offset, partition=partition) for offset, size in enumerate(sizes, start)]
 
 
 policies = st.builds(BatchPolicy, st.integers(1, 5), st.integers(1, 20), st.sampled_from([0.0, 1.0, 3.0]))

@@ -14,7 +14,8 @@ from consumer.enrich import enrich
 from consumer.errors import DEAD_LETTER_REASONS, InvalidMessage
 from consumer.metrics import Metrics
 from schemas.events import EnrichedPosting, JobPosting, ModelInfo
-from tests.support.tiny_model import codec, message, posting_bytes, tiny_scorer
+from tests.support.messages import make_codec, make_message, posting_bytes
+from tests.support.tiny_model import tiny_scorer
 
 MODEL = ModelInfo(version="v1", encoder_id="e", taxonomy_version="t", trained_at=datetime(2025, 1, 1, tzinfo=UTC))
 anything = st.text(st.characters())  # lone surrogates too
@@ -28,7 +29,7 @@ json_values = st.recursive(
 def outcome(value: bytes | None) -> JobPosting | str:
     """The posting, or the reason why there is none; any other exception fails the test."""
     try:
-        return codec().decode(message(value))
+        return make_codec(max_message_bytes=1_000_000).decode(make_message(value))
     except InvalidMessage as error:
         return DEAD_LETTER_REASONS[DEAD_LETTER_REASONS.index(error.reason)]
 
@@ -72,10 +73,10 @@ def test_each_kind_of_bad_message_is_refused_for_its_reason(value: bytes | None,
 
 
 def test_unreadable_headers_make_a_dead_letter_that_keeps_key_and_value() -> None:
-    flawed = replace(message(posting_bytes("Cook"), key=b"k"), flaw="the name of a header is not UTF-8")
+    flawed = replace(make_message(posting_bytes("Cook"), key=b"k"), flaw="the name of a header is not UTF-8")
     with pytest.raises(InvalidMessage, match="invalid_headers: the name of a header") as refused:
-        codec().decode(flawed)
-    letter = codec().dead_letter(flawed, refused.value, stage="decode", model_version="v1")
+        make_codec().decode(flawed)
+    letter = make_codec().dead_letter(flawed, refused.value, stage="decode", model_version="v1")
     assert (letter.key, letter.value) == (b"k", flawed.value)
     assert ("dead-letter.reason", b"invalid_headers") in letter.headers
 
@@ -114,7 +115,7 @@ def test_a_message_at_the_edge_of_the_rules_is_a_posting(value: bytes) -> None:
 def test_a_posting_without_identifier_gets_its_key_else_its_place(
     key: bytes | None, fields: dict[str, Any], posting_id: str
 ) -> None:
-    assert codec().decode(message(posting_bytes(**fields), partition=2, offset=9, key=key)).posting_id == posting_id
+    assert make_codec().decode(make_message(posting_bytes(**fields), partition=2, offset=9, key=key)).posting_id == posting_id
 
 
 @given(st.binary())
@@ -131,14 +132,14 @@ def test_any_json_is_a_posting_or_an_invalid_message(value: Any) -> None:
 @example({"n": 10**4_000, "x": [-0.0, 5e-324, 2**64, True, 1.0, "\x00"], "": None, "model_fields": 1}, "Cook", True)
 def test_whatever_decodes_encodes_with_all_unknown_fields_unchanged(fields: dict[str, Any], title: str, ascii_only: bool) -> None:
     given_fields = {**fields, "title": title}
-    source = message(
+    source = make_message(
         json.dumps(given_fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"), key=b"\xff", headers=(("a", None),)
     )
     try:
-        posting = codec().decode(source)
+        posting = make_codec().decode(source)
     except InvalidMessage:
         return
-    record = codec().encode(source, enriched(posting))
+    record = make_codec().encode(source, enriched(posting))
     written = json.loads((record.value or b"").decode("utf-8"))["posting"]
     unknown = {name: value for name, value in given_fields.items() if name not in INPUT_NAMES}
     assert json.dumps({name: written[name] for name in unknown}) == json.dumps(unknown)
@@ -153,30 +154,32 @@ def test_what_nests_deeper_than_its_readers_go_is_no_posting(opened: str, closed
         times = (depth - 1) // len(closed)  # the posting itself is one
         return f'{{"title": "Cook {{[", "x": {opened * times}1{closed * times}}}'.encode()
 
-    source = message(nested(MAX_DEPTH))
-    posting = codec().decode(source)
-    written = codec().encode(source, enriched(posting)).value or b""
+    source = make_message(nested(MAX_DEPTH))
+    posting = make_codec().decode(source)
+    written = make_codec().encode(source, enriched(posting)).value or b""
     assert EnrichedPosting.model_validate_json(written).posting == posting
     assert outcome(nested(MAX_DEPTH + 2)) == "not_json"
 
 
 @pytest.mark.parametrize("depth", [100, 250, 300, 900])
 def test_a_deeply_nested_posting_is_enriched_or_a_dead_letter(depth: int) -> None:
-    bad = message(b'{"title": "Cook", "x": ' + b"[" * depth + b"]" * depth + b"}")
-    assert len(enrich([bad], tiny_scorer(), codec(), Metrics())) == 1
+    bad = make_message(b'{"title": "Cook", "x": ' + b"[" * depth + b"]" * depth + b"}")
+    assert len(enrich([bad], tiny_scorer(), make_codec(), Metrics())) == 1
 
 
 def test_a_posting_that_outgrows_the_limit_once_enriched_is_a_dead_letter() -> None:
     value = posting_bytes("Cook", body="x" * 900)
-    done = enrich([message(value)], tiny_scorer(), codec(max_message_bytes=1_000), Metrics())[0]
+    done = enrich([make_message(value)], tiny_scorer(), make_codec(max_message_bytes=1_000), Metrics())[0]
     assert (done.error and done.error.reason, done.record.value) == ("too_large", value)
 
 
 @given(st.lists(st.booleans(), max_size=12))
 def test_one_bad_message_leaves_its_batch_neighbours_unharmed(good: list[bool]) -> None:
     titles = [f"Cook {offset}" for offset in range(len(good))]
-    batch = [message(posting_bytes(t) if ok else b"\xff", offset=i) for i, (t, ok) in enumerate(zip(titles, good, strict=True))]
-    outcomes = enrich(batch, tiny_scorer(), codec(), Metrics())
+    batch = [
+        make_message(posting_bytes(t) if ok else b"\xff", offset=i) for i, (t, ok) in enumerate(zip(titles, good, strict=True))
+    ]
+    outcomes = enrich(batch, tiny_scorer(), make_codec(), Metrics())
     assert [done.message for done in outcomes] == batch
     assert [done.error is None for done in outcomes] == good
     for done, title in zip(outcomes, titles, strict=True):

@@ -7,21 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.errors import DEAD_LETTER_REASONS
-from tests.support.fuzzing import check, message
-from tests.support.tiny_model import codec
+from tests.support.fuzzing import check_codec_laws, random_message
+from tests.support.messages import make_codec
 
-CODEC = codec(max_message_bytes=50_000)
+CODEC = make_codec(max_message_bytes=50_000)
 
 
 @settings(max_examples=500, derandomize=True)
 @given(st.randoms(use_true_random=False))
 def test_whatever_comes_in_is_a_posting_that_can_be_read_again_or_a_dead_letter(rng: random.Random) -> None:
-    check(CODEC, message(rng))
+    check_codec_laws(CODEC, random_message(rng))
 
 
 def test_the_messages_drawn_reach_every_way_out_of_the_codec() -> None:
     rng = random.Random(0)
-    outcomes = Counter(check(CODEC, message(rng)) for _ in range(3_000))
+    outcomes = Counter(check_codec_laws(CODEC, random_message(rng)) for _ in range(3_000))
     assert outcomes.keys() == {"enriched", *DEAD_LETTER_REASONS} - {"not_scored", "invalid_headers"}, (
         "the model says that one, the client the other"
     )

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from consumer.__main__ import main
-from tests.conftest import ROOT, Cli
+from tests.support.command_line import Cli
+from tests.support.paths import ROOT
 
 MOCK = ("--kafka", "test.mock.num.brokers=1")  # librdkafka's own cluster inside the client
 Checked = tuple[int, str, str]

@@ -13,14 +13,15 @@ from consumer.errors import InvalidMessage
 from consumer.messages import Headers, Message, Record
 from consumer.metrics import Metrics
 from consumer.model.scorer import Scorer
-from tests.support.tiny_model import LetterEncoder, codec, message, posting_bytes, tiny_scorer
+from tests.support.messages import make_codec, make_message, posting_bytes
+from tests.support.tiny_model import LetterEncoder, tiny_scorer
 
 some_headers = st.lists(st.tuples(st.text(max_size=9), st.none() | st.binary(max_size=9)), max_size=3).map(tuple)
 anything = st.text(st.characters())  # lone surrogates too
 
 
 def made(source: Message, error: InvalidMessage | None = None) -> Record:
-    return codec().dead_letter(source, error or InvalidMessage("not_json", "no"), stage="decode", model_version="v1")
+    return make_codec().dead_letter(source, error or InvalidMessage("not_json", "no"), stage="decode", model_version="v1")
 
 
 def read(record: Record, *, offset: int = 7) -> DeadLetter:
@@ -72,7 +73,7 @@ def failing_scorer() -> Scorer:
     ],
 )
 def test_a_letter_tells_where_it_failed_on_what_and_by_which_model(value: bytes | None, stage: str, error_class: str) -> None:
-    (outcome,) = enrich([message(value)], failing_scorer(), codec(max_message_bytes=1_000), Metrics())
+    (outcome,) = enrich([make_message(value)], failing_scorer(), make_codec(max_message_bytes=1_000), Metrics())
     letter = read(outcome.record)
     assert (letter.stage, letter.error_class, letter.model_version) == (stage, error_class, "v7")
 
@@ -89,7 +90,7 @@ def test_of_a_replayed_message_the_attempt_is_counted_up_and_the_old_story_repla
 
 @pytest.mark.parametrize("nonsense", [None, b"", b"-1", b"many", b"\xff", b"1" * 40])
 def test_an_attempt_that_is_no_number_counts_as_none(nonsense: bytes | None) -> None:
-    assert read(made(message(b"{", headers=(("dead-letter.attempt", nonsense),)))).attempt == 1
+    assert read(made(make_message(b"{", headers=(("dead-letter.attempt", nonsense),)))).attempt == 1
 
 
 def without(name: str) -> Callable[[Headers], Headers]:
@@ -98,12 +99,12 @@ def without(name: str) -> Callable[[Headers], Headers]:
 
 @pytest.mark.parametrize("name", ["reason", "topic", "partition", "offset"])
 def test_what_does_not_say_where_it_came_from_and_why_is_no_dead_letter(name: str) -> None:
-    record = made(message(b"{"))
+    record = made(make_message(b"{"))
     assert DeadLetter.parse(Message("dead", 0, 0, None, b"{", without(name)(record.headers))) is None
 
 
 def test_a_letter_of_an_older_version_is_read() -> None:
-    record = made(message(b"{"))
+    record = made(make_message(b"{"))
     old = record.headers
     for name in ("error-class", "stage", "attempt", "app-version", "model-version"):
         old = without(name)(old)

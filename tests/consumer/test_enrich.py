@@ -13,9 +13,9 @@ from consumer.memory_broker import MemorySink, MemorySource
 from consumer.metrics import Metrics
 from consumer.model.answers import Answer
 from consumer.model.scorer import Scorer
-from tests.support.brokers import DEAD, OUT, Clock, make_pipeline, memory_broker, posting, tiny_scorer
-from tests.support.tiny_model import LetterEncoder, codec, message, posting_bytes
-from tests.support.tiny_model import tiny_scorer as letters_scorer
+from tests.support.messages import DEAD, OUT, make_codec, make_message, posting_bytes
+from tests.support.pipeline import Clock, make_pipeline, memory_broker
+from tests.support.tiny_model import LetterEncoder, tiny_scorer
 
 Failure = Callable[[Sequence[str]], Exception | None]
 
@@ -45,13 +45,13 @@ def codes(scored: Answer) -> list[str]:
 
 
 def enriched(titles: Sequence[str], scorer: Scorer) -> list[Outcome]:
-    messages = [message(posting_bytes(title), offset=offset) for offset, title in enumerate(titles)]
-    return enrich(messages, scorer, codec(), Metrics())
+    messages = [make_message(posting_bytes(title), offset=offset) for offset, title in enumerate(titles)]
+    return enrich(messages, scorer, make_codec(), Metrics())
 
 
 @given(st.lists(st.sampled_from(["nurse", "cook", "poison", "a poison", "driver"]), max_size=40))
 def test_only_the_postings_that_the_model_fails_on_become_dead_letters(titles: list[str]) -> None:
-    outcomes = enriched(titles, letters_scorer(encoder=FailingEncoder(poisoned)))
+    outcomes = enriched(titles, tiny_scorer(encoder=FailingEncoder(poisoned)))
     assert [outcome.message.offset for outcome in outcomes] == list(range(len(titles)))
     for title, outcome in zip(titles, outcomes, strict=True):
         reason = outcome.error.reason if outcome.error else None
@@ -59,14 +59,14 @@ def test_only_the_postings_that_the_model_fails_on_become_dead_letters(titles: l
 
 
 def test_the_dead_letter_says_what_the_model_said() -> None:
-    (outcome,) = enriched(["poison"], letters_scorer(encoder=FailingEncoder(poisoned)))
+    (outcome,) = enriched(["poison"], tiny_scorer(encoder=FailingEncoder(poisoned)))
     assert outcome.error is not None
     assert "RuntimeError: index out of range" in outcome.error.detail
     assert outcome.record.value == posting_bytes("poison")
 
 
 def test_a_device_that_fails_on_everything_is_nobodys_fault_and_no_dead_letter() -> None:
-    scorer = letters_scorer(encoder=FailingEncoder(lambda _texts: RuntimeError("device-side assert triggered")), cache_size=9)
+    scorer = tiny_scorer(encoder=FailingEncoder(lambda _texts: RuntimeError("device-side assert triggered")), cache_size=9)
     with pytest.raises(ScorerFailed, match=r"golden title.*device-side assert"):
         enriched(["nurse", "cook"], scorer)
 
@@ -74,7 +74,7 @@ def test_a_device_that_fails_on_everything_is_nobodys_fault_and_no_dead_letter()
 def test_what_is_cached_does_not_hide_a_broken_device() -> None:
     broken: list[bool] = []
     encoder = FailingEncoder(lambda _texts: RuntimeError("sticky") if broken else None)
-    scorer = letters_scorer(encoder=encoder, cache_size=9)
+    scorer = tiny_scorer(encoder=encoder, cache_size=9)
     golden = scorer.manifest.golden[0].title
     scorer.score([golden])
     broken.append(True)
@@ -86,9 +86,9 @@ def test_what_is_cached_does_not_hide_a_broken_device() -> None:
 @pytest.mark.parametrize("fits", [1, 3, 10])
 def test_out_of_memory_a_batch_is_scored_in_pieces_and_later_ones_no_larger(fits: int) -> None:
     encoder = FailingEncoder(lambda texts: torch.OutOfMemoryError("no room") if len(texts) > fits else None)
-    scorer = letters_scorer(encoder=encoder)
+    scorer = tiny_scorer(encoder=encoder)
     titles = [f"nurse {'x' * i}" for i in range(40)]
-    plain = letters_scorer().score(titles)
+    plain = tiny_scorer().score(titles)
     assert [codes(scored) for scored in scorer.score(titles)] == [codes(scored) for scored in plain]
     tried = len(encoder.batches)
     scorer.score([f"cook {'x' * i}" for i in range(40)])
@@ -98,14 +98,14 @@ def test_out_of_memory_a_batch_is_scored_in_pieces_and_later_ones_no_larger(fits
 
 def test_a_posting_that_never_fits_in_memory_is_a_dead_letter_of_its_own() -> None:
     encoder = FailingEncoder(lambda texts: torch.OutOfMemoryError("no room") if "huge" in texts else None)
-    outcomes = enriched(["nurse", "huge", "cook"], letters_scorer(encoder=encoder))
+    outcomes = enriched(["nurse", "huge", "cook"], tiny_scorer(encoder=encoder))
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
 
 
 def test_a_broken_device_ends_the_process_with_nothing_of_it_committed() -> None:
     broker = memory_broker(1)
     for number in range(4):
-        broker.append(broker.partitions("postings.raw")[0], posting(f"Title {number}"))
+        broker.append(broker.partitions("postings.raw")[0], posting_bytes(f"Title {number}"))
     source = MemorySource(broker, topic="postings.raw", group_id="g")
     scorer = tiny_scorer()
 

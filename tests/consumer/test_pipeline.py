@@ -13,18 +13,9 @@ from consumer.metrics import Metrics
 from consumer.model.answers import Answer
 from consumer.model.scorer import Scorer
 from consumer.pipeline import LIVE_WITHIN_S, Pipeline
-from tests.support.brokers import (
-    DEAD,
-    IN,
-    OUT,
-    Clock,
-    HeldSink,
-    event_id,
-    make_pipeline,
-    memory_broker,
-    posting,
-    tiny_scorer,
-)
+from tests.support.messages import DEAD, IN, OUT, event_id, posting_bytes
+from tests.support.pipeline import Clock, HeldSink, make_pipeline, memory_broker
+from tests.support.tiny_model import tiny_scorer
 
 P0, P1, P2 = (TopicPartition(IN, partition) for partition in range(3))
 
@@ -60,7 +51,7 @@ def filled(count: int, partitions: int = 3) -> MemoryBroker:
     broker = memory_broker(partitions)
     for i in range(count):
         for partition in range(partitions):
-            broker.append(TopicPartition(IN, partition), posting(f"Nurse {partition} {i}"), key=b"%d" % partition)
+            broker.append(TopicPartition(IN, partition), posting_bytes(f"Nurse {partition} {i}"), key=b"%d" % partition)
     return broker
 
 
@@ -372,7 +363,7 @@ def test_a_model_swap_happens_between_batches() -> None:
 
 def test_dead_letters_and_enriched_records_are_counted_when_they_have_landed() -> None:
     broker = memory_broker(1)
-    for value in (posting("Nurse"), b"nonsense", posting("Cook")):
+    for value in (posting_bytes("Nurse"), b"nonsense", posting_bytes("Cook")):
         broker.append(P0, value)
     source, sink, metrics = WatchedSource(broker), HeldSink(), Metrics()
     pipeline = make_pipeline(source, sink, batch=3, metrics=metrics)

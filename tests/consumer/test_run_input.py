@@ -7,7 +7,8 @@ from consumer.kafka.source import KafkaSource
 from consumer.memory_broker import MemorySource
 from consumer.messages import TopicPartition
 from consumer.run_input import LiveStream, PastRange
-from tests.support.brokers import IN, memory_broker
+from tests.support.messages import IN
+from tests.support.pipeline import memory_broker
 
 
 def test_the_live_stream_is_never_done() -> None:

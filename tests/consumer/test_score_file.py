@@ -10,7 +10,8 @@ import pytest
 
 from consumer.__main__ import main
 from schemas.events import EnrichedPosting
-from tests.conftest import ROOT, Cli
+from tests.support.command_line import Cli
+from tests.support.paths import ROOT
 
 CSV = (
     b"\xef\xbb\xbfID,TITLE_RAW,BODY,pay rate\r\n"

@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.support.brokers import GROUP_PROTOCOLS, Broker, Kafka, Memory, kafka, kafka_servers, mock_cluster
-
-__all__ = ["broker", "group_broker", "kafka", "kafka_servers", "mock_cluster"]
+from tests.support.brokers import GROUP_PROTOCOLS, Broker, Kafka, Memory
 
 
 @pytest.fixture(params=["memory", "mock", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -8,7 +8,8 @@ import pytest
 
 from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, TopicPartition
-from tests.support.brokers import WAIT_S, Kafka, MockCluster, unique, wait_until
+from tests.support.brokers import Kafka, MockCluster, unique
+from tests.support.waiting import WAIT_S, wait_until
 
 POLL_INTERVAL_S = 6.0 if "KAFKA_BOOTSTRAP_SERVERS" in os.environ else 1.0
 """The least that the broker permits: six seconds, unless it is one of ours."""

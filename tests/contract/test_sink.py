@@ -7,7 +7,8 @@ import pytest
 
 from consumer.errors import BrokerError, DeliveryFailed
 from consumer.messages import Record, Sink
-from tests.support.brokers import Broker, Kafka, MockCluster, unique, wait_until
+from tests.support.brokers import Broker, Kafka, MockCluster, unique
+from tests.support.waiting import wait_until
 
 
 class Acks:

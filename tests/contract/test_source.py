@@ -8,7 +8,8 @@ import pytest
 
 from consumer.errors import BrokerError
 from consumer.messages import Message, Source, TopicPartition
-from tests.support.brokers import WAIT_S, Broker, unique, wait_until
+from tests.support.brokers import Broker, unique
+from tests.support.waiting import WAIT_S, wait_until
 
 Open = list[Source]
 

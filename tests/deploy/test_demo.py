@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.conftest import ROOT, needs_model
+from tests.support.paths import ROOT, needs_model
 
 
 @needs_model

@@ -16,9 +16,12 @@ from consumer.__main__ import main
 from consumer.dead_letter_record import DeadLetter
 from consumer.errors import InvalidMessage
 from consumer.messages import Message
-from tests.conftest import Cli
-from tests.kafka.conftest import PARTITIONS, Job, Workers
-from tests.support.brokers import ROOT, WAIT_S, event_id, make_codec, posting, wait_until
+from tests.kafka.jobs import PARTITIONS, Job
+from tests.kafka.workers import Workers
+from tests.support.command_line import Cli
+from tests.support.messages import event_id, make_codec, posting_bytes
+from tests.support.paths import ROOT
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -73,7 +76,7 @@ def test_bad_messages_are_listed_shown_sent_back_and_at_last_kept(
     worker = workers.start(job, starter_registry, "--delivery=exactly-once", "--bad-share-limit=1").wait_ready()
     for number, value in enumerate(BAD_VALUES):
         job.kafka.append(Message(job.input, number, -1, b"k%d" % number, value, (("n", b"%d" % number),)))
-    job.kafka.append(Message(job.input, 0, -1, None, posting("Registered Nurse")))
+    job.kafka.append(Message(job.input, 0, -1, None, posting_bytes("Registered Nurse")))
     job.kafka.flush()
     wait_until(job.all_committed, "all are enriched or buried")
 
@@ -118,7 +121,7 @@ def limit(job: Job, topic: str, max_message_bytes: int) -> None:
 @pytest.mark.parametrize(
     "flags", [["--kafka=batch.size=4000"], ["--delivery=exactly-once"]], ids=["at-least-once", "exactly-once"]
 )
-def test_while_dead_letters_cannot_be_written_it_says_so_and_goes_on_once_they_can_with_nothing_lost(
+def test_nothing_is_lost_while_dead_letters_cannot_be_written_and_readyz_says_so(
     job: Job, starter_registry: Path, workers: Workers, flags: list[str]
 ) -> None:
     limit(job, job.output, 5_000)
@@ -126,10 +129,10 @@ def test_while_dead_letters_cannot_be_written_it_says_so_and_goes_on_once_they_c
     worker = workers.start(job, starter_registry, *flags).wait_ready()
     special = {
         17: b"nonsense",
-        31: posting("Registered Nurse", body=base64.b64encode(random.Random(1).randbytes(6_000)).decode()),
+        31: posting_bytes("Registered Nurse", body=base64.b64encode(random.Random(1).randbytes(6_000)).decode()),
     }
     for number in range(60):
-        value = special.get(number, posting("Registered Nurse", posting_id=number))
+        value = special.get(number, posting_bytes("Registered Nurse", posting_id=number))
         job.kafka.append(Message(job.input, number % PARTITIONS, -1, b"k%d" % number, value))
     job.kafka.flush()
     wait_until(lambda: job.dead in worker.trouble(), "/readyz names the dead-letter topic")

@@ -12,16 +12,10 @@ from consumer.errors import BrokerError
 from consumer.kafka.group_properties import member_properties
 from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, Record, TopicPartition
-from tests.support.brokers import (
-    GROUP_PROTOCOLS,
-    WAIT_S,
-    HeldSink,
-    Kafka,
-    make_pipeline,
-    posting,
-    unique,
-    wait_until,
-)
+from tests.support.brokers import GROUP_PROTOCOLS, Kafka, unique
+from tests.support.messages import posting_bytes
+from tests.support.pipeline import HeldSink, make_pipeline
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -38,12 +32,12 @@ class Members:
     """Members of one group; which revokes each was told of."""
 
     def __init__(self, kafka: Kafka, protocol: Mapping[str, Any], partitions: int = 4) -> None:
-        self.kafka, self._protocol = kafka, protocol
+        self.kafka, self.protocol = kafka, protocol
         self.topic, self.group = kafka.create_topic(partitions), unique("group")
         self.revokes: dict[KafkaSource, list[tuple[set[TopicPartition], bool]]] = {}
 
     def join(self, **properties: Any) -> KafkaSource:
-        source = self.kafka.source(self.topic, self.group, **self._protocol, **properties)
+        source = self.kafka.source(self.topic, self.group, **self.protocol, **properties)
         told = self.revokes[source] = []
         source.start(lambda partitions, lost: told.append((partitions, lost)))
         return source
@@ -77,7 +71,7 @@ def members(kafka: Kafka, protocol: Mapping[str, Any]) -> Iterator[Members]:
     made.end()
 
 
-def test_a_static_member_that_restarts_gets_its_partitions_back_and_nobody_else_is_asked(members: Members) -> None:
+def test_a_static_member_that_restarts_gets_its_partitions_back_unnoticed_by_others(members: Members) -> None:
     first, second = (members.join(**{"group.instance.id": name}) for name in ("one", "two"))
     members.settle()
     wait_until(lambda: not members.poll() and len(first.assigned) == len(second.assigned), "evenly")
@@ -116,7 +110,7 @@ def test_a_member_without_a_name_gives_its_partitions_to_the_others_when_it_leav
     wait_until(lambda: not members.poll() and len(second.assigned) == 4, "the other has all partitions")
 
 
-def test_partitions_that_come_back_are_read_from_what_is_committed_not_from_their_end(members: Members) -> None:
+def test_partitions_that_come_back_are_read_from_the_committed_offset(members: Members) -> None:
     stays = members.join()
     members.settle()
     for partition in range(4):
@@ -153,7 +147,7 @@ def test_static_members_of_a_group_in_turmoil_close_within_their_time(members: M
 
 def test_a_revoke_finishes_and_commits_what_goes_and_leaves_the_rest_under_way(members: Members) -> None:
     sink, given_up = HeldSink(), set[TopicPartition]()
-    first = members.kafka.source(members.topic, members.group, **members._protocol)
+    first = members.kafka.source(members.topic, members.group, **members.protocol)
     pipeline = make_pipeline(first, sink, batch=1, max_in_flight_messages=100, commit_interval_s=0.1)
 
     def on_revoke(partitions: set[TopicPartition], lost: bool) -> None:
@@ -165,7 +159,7 @@ def test_a_revoke_finishes_and_commits_what_goes_and_leaves_the_rest_under_way(m
     first.start(on_revoke)
     for partition in range(4):
         for number in range(3):
-            members.kafka.append(Message(members.topic, partition, -1, None, posting(f"Nurse {number}")))
+            members.kafka.append(Message(members.topic, partition, -1, None, posting_bytes(f"Nurse {number}")))
     members.kafka.flush()
     wait_until(lambda: pipeline.turn() or len(sink.taken) == 12, "all is under way")  # type: ignore[func-returns-value]
     second = members.join()
@@ -185,7 +179,7 @@ def test_lost_partitions_are_told_as_lost_and_nothing_of_them_is_committed(kafka
     told: list[bool] = []
     pipeline = make_pipeline(source, sink, batch=1, commit_interval_s=0.1)
     source.start(lambda partitions, lost: (told.append(lost), pipeline.on_revoke(partitions, lost)))  # type: ignore[func-returns-value, arg-type]
-    kafka.append(Message(members.topic, 0, -1, None, posting("Nurse")))
+    kafka.append(Message(members.topic, 0, -1, None, posting_bytes("Nurse")))
     kafka.flush()
     wait_until(lambda: pipeline.turn() or len(sink.taken) == 1, "it is under way")  # type: ignore[func-returns-value]
     other = members.join()  # takes over what the stalled one had
@@ -233,7 +227,7 @@ def test_an_output_topic_that_grows_keeps_each_input_partition_where_it_was(kafk
     assert [(m.partition, m.value) for m in kafka.messages(topic)] == [(p % 2, b"%d" % p) for p in (0, 2, 0, 2, 1, 3, 1, 3)]
 
 
-def test_what_only_classic_groups_have_is_left_out_under_the_other_protocol_and_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_properties_of_classic_groups_are_dropped_and_named_under_the_other_protocol(caplog: pytest.LogCaptureFixture) -> None:
     given = {"group.protocol": "consumer", "session.timeout.ms": 6_000, "group.id": "g"}
     properties = member_properties(given)
     assert not {"session.timeout.ms", "partition.assignment.strategy"} & properties.keys()

@@ -11,7 +11,8 @@ from confluent_kafka.admin import AdminClient
 from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.source import KafkaSource
 from consumer.messages import Message, TopicPartition
-from tests.support.brokers import GROUP_PROTOCOLS, WAIT_S, Kafka, unique, wait_until
+from tests.support.brokers import GROUP_PROTOCOLS, Kafka, unique
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -109,7 +110,7 @@ def test_latest_begins_at_the_end_once_and_a_member_that_dies_at_once_skips_noth
 
 
 @pytest.mark.parametrize("protocol", GROUP_PROTOCOLS)
-def test_an_offset_that_retention_has_passed_is_reset_as_configured_counted_and_committed(member: Member, protocol: str) -> None:
+def test_an_offset_that_retention_has_passed_is_reset_counted_and_committed(member: Member, protocol: str) -> None:
     member.fill(10)
     member.commit(5)
     member.delete_before(8)
@@ -124,6 +125,7 @@ def test_latest_counts_all_that_it_skips_when_retention_has_passed(member: Membe
     member.commit(5)
     member.delete_before(8)
     member.start(**{"auto.offset.reset": "latest"})
+    wait_until(lambda: not member.poll() and bool(member.events.resets), "what is skipped is counted")
     wait_until(lambda: not member.poll() and member.committed() == {0: 10}, "the end is committed")
     assert (member.read, member.events.resets) == ([], [(0, 5)])
 
@@ -191,7 +193,7 @@ def test_an_unknown_reset_and_an_eager_assignor_are_refused(kafka: Kafka) -> Non
         kafka.source("topic", "group", **{"partition.assignment.strategy": "range"})
 
 
-def test_a_partition_whose_offset_an_open_transaction_hides_is_read_once_that_has_ended(
+def test_a_partition_is_read_once_the_transaction_that_hides_its_offset_has_ended(
     member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("consumer.kafka.offsets.LOOKUP_TIMEOUT_S", 0.3)
@@ -230,7 +232,7 @@ def test_what_others_note_beside_an_offset_does_not_matter(member: Member) -> No
 
 
 @pytest.mark.parametrize("protocol", GROUP_PROTOCOLS)
-def test_a_topic_created_again_under_a_member_is_read_from_its_first_message_and_told(
+def test_a_topic_created_again_under_a_member_is_read_from_its_first_message(
     member: Member, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("consumer.kafka.topic_id.LOOK_EVERY_S", 0.2)

@@ -19,19 +19,12 @@ from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message
 from consumer.metrics import Metrics
 from consumer.times import Period
-from tests.kafka.conftest import Job, Workers
-from tests.support.brokers import (
-    FAST_GROUP,
-    GROUP_PROTOCOLS,
-    WAIT_S,
-    HeldSink,
-    Kafka,
-    event_id,
-    make_pipeline,
-    posting,
-    unique,
-    wait_until,
-)
+from tests.kafka.jobs import Job
+from tests.kafka.workers import Workers
+from tests.support.brokers import FAST_GROUP, GROUP_PROTOCOLS, Kafka, unique
+from tests.support.messages import event_id, posting_bytes
+from tests.support.pipeline import HeldSink, make_pipeline
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -59,7 +52,7 @@ class Replay:
         kafka.flush()
 
     def append(self, partition: int, timestamp_ms: int) -> None:
-        self.kafka.append(Message(self.input, partition, -1, None, posting("Nurse"), timestamp_ms=timestamp_ms))
+        self.kafka.append(Message(self.input, partition, -1, None, posting_bytes("Nurse"), timestamp_ms=timestamp_ms))
 
     def open(self, from_ms: int | None, to_ms: int | None, **properties: Any) -> RangeSource:
         given = {"bootstrap.servers": self.kafka.servers, "group.id": self.group, **FAST_GROUP, **properties}
@@ -92,7 +85,7 @@ class Replay:
 
     def break_off(self, partition: int) -> None:
         """End a partition with a transaction that is aborted: offsets that nobody will ever see."""
-        self.kafka.begin(self.input, posting("Nurse"), partition=partition).abort_transaction(WAIT_S)
+        self.kafka.begin(self.input, posting_bytes("Nurse"), partition=partition).abort_transaction(WAIT_S)
 
 
 @pytest.fixture
@@ -134,7 +127,7 @@ def test_what_was_never_committed_at_the_end_of_the_range_does_not_hold_it_up(
 
 
 def test_what_lies_behind_a_transaction_that_is_open_at_the_start_is_part_of_it(replay: Replay) -> None:
-    other = replay.kafka.begin(replay.input, posting("Nurse"))
+    other = replay.kafka.begin(replay.input, posting_bytes("Nurse"))
     replay.append(0, hour(10))
     replay.kafka.flush()
     source = replay.open(None, None)
@@ -176,7 +169,7 @@ def test_a_partition_that_is_added_meanwhile_is_not_part_of_it_and_does_not_end_
     replay.kafka.admin.create_partitions([ck.admin.NewPartitions(replay.input, 4)])[replay.input].result(WAIT_S)
     producer = ck.Producer({"bootstrap.servers": replay.kafka.servers, "log_level": 3})
     wait_until(lambda: partition_count(producer, replay.input) == 4, "the partition is there")
-    producer.produce(replay.input, posting("Nurse"), partition=3, timestamp=hour(9))
+    producer.produce(replay.input, posting_bytes("Nurse"), partition=3, timestamp=hour(9))
     assert producer.flush(WAIT_S) == 0
     replay.run(source)
     assert replay.replayed() == places(18, 20)
@@ -235,7 +228,7 @@ def test_a_group_that_is_at_work_on_something_else_is_refused(replay: Replay, pr
 
 
 @pytest.mark.model
-def test_a_replay_killed_midway_and_run_again_finds_the_occupations_that_the_live_stream_found(
+def test_a_replay_killed_midway_and_run_again_finds_what_the_live_stream_found(
     kafka_servers: str, starter_registry: Path, workers: Workers
 ) -> None:
     job = Job(kafka_servers)

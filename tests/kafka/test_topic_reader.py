@@ -7,7 +7,8 @@ import pytest
 from consumer.errors import BrokerError
 from consumer.kafka.topic_reader import TopicReader
 from consumer.messages import Message
-from tests.support.brokers import WAIT_S, Kafka, unique
+from tests.support.brokers import Kafka, unique
+from tests.support.waiting import WAIT_S
 
 pytestmark = pytest.mark.kafka
 
@@ -29,7 +30,7 @@ def broken_off(kafka: Kafka, topic: str, count: int) -> None:
     kafka.begin(topic, *[b"aborted"] * count).abort_transaction(WAIT_S)
 
 
-def test_a_topic_is_read_whole_in_order_of_each_partition_and_no_further_than_its_end_at_the_start(kafka: Kafka) -> None:
+def test_a_topic_is_read_in_order_of_each_partition_up_to_its_end_at_the_start(kafka: Kafka) -> None:
     topic = filled(kafka, partitions=3, each=50)
     expected = kafka.messages(topic)
     with reader(kafka, topic) as messages:

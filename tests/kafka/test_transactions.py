@@ -14,12 +14,15 @@ from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka.transactions import REPLACED_S, KafkaTransactions
 from consumer.messages import Message, Record, TopicPartition
 from consumer.process.background import count_unfinished_steps
-from tests.kafka.conftest import Job, Stream, Workers, assert_delivered
-from tests.support.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
+from tests.kafka.jobs import Job, Stream, assert_delivered
+from tests.kafka.workers import Workers
+from tests.support.brokers import Kafka, unique
+from tests.support.topic_reading import end_offsets
+from tests.support.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.kafka
 
-POSTINGS = 20_000
+POSTINGS = 10_000
 
 
 class Work:
@@ -237,7 +240,7 @@ def test_a_client_that_hangs_on_the_groups_coordinator_is_given_up_in_time_and_d
 
 
 @pytest.mark.model
-def test_20000_postings_two_consumers_killed_in_turn_nothing_lost_nothing_twice(
+def test_two_consumers_killed_in_turn_lose_nothing_and_repeat_nothing(
     kafka_servers: str, starter_registry: Path, workers: Workers
 ) -> None:
     job = Job(kafka_servers)

@@ -53,7 +53,7 @@ PIECES = (
 GOOD = b'{"ID": "7", "TITLE_RAW": "Registered Nurse \xe2\x80\x93 ICU", "BODY": "Cares.", "pay": [31.5, null, {"per": "hour"}]}'
 
 
-def message(rng: random.Random) -> Message:
+def random_message(rng: random.Random) -> Message:
     """Return a message of any kind; the same for the same state of `rng`."""
     key = rng.choice((None, b"", b"k", b"\xff\x00", rng.randbytes(rng.randrange(20))))
     names, values = ("", "a", "dead-letter.reason", "é"), (None, b"", b"\xff")
@@ -62,7 +62,7 @@ def message(rng: random.Random) -> Message:
     return Message("postings.raw", rng.randrange(8), rng.randrange(2**40), key, value, headers, rng.choice((None, 0, 2**41)))
 
 
-def check(codec: Codec, source: Message) -> str:
+def check_codec_laws(codec: Codec, source: Message) -> str:
     """Return `enriched`, or the reason of the dead letter. Whatever it raises, AssertionError or other, is a broken law."""
     try:
         posting = codec.decode(source)

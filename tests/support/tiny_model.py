@@ -1,6 +1,5 @@
-"""Small makers of what tests need: messages, postings as bytes, and a model that needs no weights."""
+"""The tests' tiny model: three occupations, encoders that count letters, and a registry of its versions. It needs no weights."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, settings
 
-from consumer.codec import Codec
-from consumer.messages import Headers, Message
 from consumer.metrics import RELOADS, Metrics
 from consumer.model.encoder import Encoder, load_encoder
 from consumer.model.mixture import Mixture, Tensors
@@ -22,9 +18,6 @@ from consumer.registry.loader import ScorerLoader
 from consumer.registry.reloader import Reloader
 from schemas.artifact import Calibration, Category, EncoderRef, Exemplars, GoldenTitle, KnownTitle, Manifest, Mix, Thresholds
 from schemas.text import TEMPLATE_ID
-
-settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared machine")  # how long an example takes says nothing about it
 
 CATEGORIES = (
     Category(onet_code="29-1141.00", onet_title="Registered Nurses"),
@@ -40,34 +33,6 @@ TITLES = (
     KnownTitle(title="Head Cook", category=1, weight=3),
 )
 """Titles that training met; the first three are exemplars in `all_parts`."""
-
-
-def posting_bytes(title: Any = "Registered Nurse", **fields: Any) -> bytes:
-    """A posting as a publisher would send it."""
-    return json.dumps({"title": title, **fields}).encode()
-
-
-def message(
-    value: bytes | None = b'{"title": "Registered Nurse"}',
-    *,
-    offset: int = 0,
-    partition: int = 0,
-    key: bytes | None = None,
-    headers: Headers = (),
-    timestamp_ms: int | None = None,
-) -> Message:
-    """A message of the input topic."""
-    return Message("postings.raw", partition, offset, key, value, headers, timestamp_ms)
-
-
-def codec(*, max_message_bytes: int = 1_000_000, max_title_chars: int = 1_000) -> Codec:
-    """A codec with the limits and topics that are the settings' defaults."""
-    return Codec(
-        output_topic="postings.enriched",
-        dead_letter_topic="postings.dead-letters",
-        max_message_bytes=max_message_bytes,
-        max_title_chars=max_title_chars,
-    )
 
 
 class LetterEncoder:
@@ -104,12 +69,12 @@ class BodyEncoder(LetterEncoder):
 
 
 def category_embeddings() -> torch.Tensor:
-    """The titles of CATEGORIES, encoded: each title's best category is its own, at cosine 1."""
+    """Return the encoded titles of CATEGORIES: each title's best category is its own, at cosine 1."""
     return LetterEncoder().encode([category.onet_title for category in CATEGORIES])
 
 
-def manifest(version: str = "v1", **changes: Any) -> Manifest:
-    """A manifest of CATEGORIES under LetterEncoder that passes every check."""
+def make_manifest(version: str = "v1", **changes: Any) -> Manifest:
+    """Return a manifest of CATEGORIES under LetterEncoder that passes every check."""
     golden = tuple(GoldenTitle(title=c.onet_title, onet_code=c.onet_code, score=1.0) for c in CATEGORIES)
     given = {
         "version": version,
@@ -125,17 +90,17 @@ def manifest(version: str = "v1", **changes: Any) -> Manifest:
 
 
 TENSORS = Tensors(CATEGORIES, category_embeddings())
-"""Of the title part alone."""
+"""Tensors of the title part alone."""
 
 
 def all_tensors() -> Tensors:
-    """Tensors of every part: three exemplars, four known titles, and lines."""
+    """Return tensors of every part: three exemplars, four known titles, and lines."""
     exemplars = LetterEncoder().encode([title.title for title in TITLES[:3]])
     return Tensors(CATEGORIES, category_embeddings(), category_embeddings(), exemplars, TITLES)
 
 
 def all_parts() -> dict[str, Any]:
-    """What a manifest says of `all_tensors`."""
+    """Return the fields of a manifest that describe `all_tensors`."""
     return {
         "line_encoder": LineEncoder.ref,
         "exemplars": Exemplars(count=3, neighbours=2, temperature=0.1),
@@ -144,12 +109,12 @@ def all_parts() -> dict[str, Any]:
 
 
 def tensors_with_body() -> Tensors:
-    """Tensors of every part, that for bodies too."""
+    """Return tensors of every part, that for bodies too."""
     return replace(all_tensors(), body=category_embeddings())
 
 
 def parts_with_body() -> dict[str, Any]:
-    """What a manifest says of `tensors_with_body`."""
+    """Return the fields of a manifest that describe `tensors_with_body`."""
     parts = all_parts()
     return parts | {
         "body_encoder": BodyEncoder.ref,
@@ -172,7 +137,7 @@ class ReloaderWithMetrics(Reloader):
         super().__init__(loader, serving=serving, metrics=self.metrics, interval_s=interval_s)
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """How often a look at the registry had each outcome and reason."""
+        """Return how often a look at the registry had each outcome and reason."""
         registry = self.metrics.registry
         found = {
             (o, r): registry.get_sample_value("occustream_reloads_total", {"outcome": o, "reason": r}) or 0.0 for o, r in RELOADS
@@ -190,15 +155,15 @@ def tiny_scorer(
     cache_size: int = 0,
     **changes: Any,
 ) -> Scorer:
-    """A scorer over CATEGORIES; `changes` go to its manifest."""
-    encoder, told = encoder or LetterEncoder(), manifest(version, **changes)
-    mixture = Mixture(tensors, told.mix, told.exemplars, encoder.device, serving_options=serving_options)
+    """Return a scorer over CATEGORIES; `changes` go to its manifest."""
+    encoder, manifest = encoder or LetterEncoder(), make_manifest(version, **changes)
+    mixture = Mixture(tensors, manifest.mix, manifest.exemplars, encoder.device, serving_options=serving_options)
     return Scorer(
-        told,
+        manifest,
         encoder,
         mixture,
-        line_encoder=LineEncoder() if told.line_encoder else None,
-        body_encoder=BodyEncoder() if told.body_encoder else None,
+        line_encoder=LineEncoder() if manifest.line_encoder else None,
+        body_encoder=BodyEncoder() if manifest.body_encoder else None,
         top_n=top_n,
         cache_size=cache_size,
     )
@@ -207,7 +172,7 @@ def tiny_scorer(
 def publish(root: Path, version: str = "v1", *, promote: bool = True, tensors: Tensors = TENSORS, **changes: Any) -> Path:
     """Publish CATEGORIES as a version of the registry at `root`; returns the version's folder."""
     registry = FolderRegistry(root)
-    registry.publish(manifest(version, **changes), tensors)
+    registry.publish(make_manifest(version, **changes), tensors)
     if promote:
         registry.promote(version)
     return root / "versions" / version

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.tiny_model import publish
-from tests.support.trainer_data import write_encoder, write_postings, write_release
+from tests.support.training_data import write_encoder, write_postings, write_release
 from trainer.__main__ import main
 
 Complaint = Callable[..., str]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from schemas.text import plain_text
-from tests.conftest import ROOT
-from tests.support.trainer_data import POSTINGS, write_encoder, write_postings, write_release
+from tests.support.paths import ROOT
+from tests.support.training_data import POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
 from trainer.cli.parser import make_parser
 from trainer.data.cleaned_titles import cached_clean_title

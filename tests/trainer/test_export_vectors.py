@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from consumer.registry.folder import FolderRegistry
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 from tests.support.tiny_model import CATEGORIES, category_embeddings, publish
 from trainer.__main__ import main
 from trainer.export_vectors import export

@@ -12,8 +12,8 @@ import torch
 
 from consumer.model.encoder import SentenceEncoder
 from schemas.text import clean_title, title_key
-from tests.conftest import SHARED, needs_shared
-from tests.support.trainer_data import write_postings
+from tests.support.paths import SHARED, needs_shared
+from tests.support.training_data import write_postings
 from trainer.data.files import read_postings
 from trainer.data.onet import read_taxonomy
 from trainer.options import FitOptions, Method, TrainOptions

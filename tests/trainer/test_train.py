@@ -16,9 +16,9 @@ from consumer.registry.artifact import Artifact
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from schemas.artifact import Category
-from tests.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.tiny_model import LetterEncoder
-from tests.support.trainer_data import ALTERNATE, OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
+from tests.support.training_data import ALTERNATE, OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
 from trainer.data.onet import read_taxonomy
 from trainer.fit.calibration import NEVER

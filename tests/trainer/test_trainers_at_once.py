@@ -13,9 +13,9 @@ from consumer.errors import ArtifactError, CurrentMoved, RegistryError
 from consumer.model.encoder_folder import weights_sha256
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.writers_lock import hold_lock
-from tests.conftest import ROOT
-from tests.support.brokers import wait_until
-from tests.support.tiny_model import TENSORS, manifest, publish
+from tests.support.paths import ROOT
+from tests.support.tiny_model import TENSORS, make_manifest, publish
+from tests.support.waiting import wait_until
 
 TURNS, TRAINERS = 12, 3
 
@@ -26,9 +26,9 @@ def train(root: Path, name: str, turns: int) -> None:
     for turn in range(turns):
         version = f"{name}-{turn}"
         if rng.random() < 0.5:
-            registry.release(manifest(version), TENSORS)
+            registry.release(make_manifest(version), TENSORS)
         else:
-            registry.publish(manifest(version), TENSORS)
+            registry.publish(make_manifest(version), TENSORS)
             unless("no artifact at", lambda version=version: registry.promote(version))  # another trainer has pruned it
         if rng.random() < 0.3:
             unless("knows no earlier version", registry.roll_back)
@@ -128,13 +128,13 @@ def blocked(pid: int) -> bool:
 
 def test_a_version_replaces_only_the_one_that_it_was_compared_with(tmp_path: Path) -> None:
     registry = FolderRegistry(tmp_path)
-    registry.release(manifest("v1"), TENSORS, instead_of=None)
+    registry.release(make_manifest("v1"), TENSORS, instead_of=None)
     with pytest.raises(CurrentMoved, match="version v1 is in service by now, not None"):
-        registry.release(manifest("v2"), TENSORS, instead_of=None)
-    registry.release(manifest("v3"), TENSORS, instead_of="v1")
+        registry.release(make_manifest("v2"), TENSORS, instead_of=None)
+    registry.release(make_manifest("v3"), TENSORS, instead_of="v1")
     with pytest.raises(CurrentMoved, match="version v3 is in service by now, not v1"):
-        registry.release(manifest("v4"), TENSORS, instead_of="v1")
-    registry.release(manifest("v5"), TENSORS)
+        registry.release(make_manifest("v4"), TENSORS, instead_of="v1")
+    registry.release(make_manifest("v5"), TENSORS)
     assert [m.version for m in registry.list_versions()] == ["v1", "v3", "v5"], "nothing is stored of what came too late"
     assert registry.read_current() == "v5"
 

@@ -26,7 +26,8 @@ from consumer.errors import ConfigError, DeadLetterReason, DeliveryFailed, Inval
 from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource, MemoryTransactions
 from consumer.messages import Headers, Message, TopicPartition
 from tests.consumer.delivery.test_too_large import LimitedTransactions
-from tests.support.brokers import DEAD, IN, OUT, Clock, event_id, make_codec, make_pipeline, memory_broker, posting
+from tests.support.messages import DEAD, IN, OUT, event_id, make_codec, posting_bytes
+from tests.support.pipeline import Clock, make_pipeline, memory_broker
 
 ALL = Filter({})
 
@@ -198,7 +199,7 @@ def test_no_letter_is_sent_to_the_dead_letter_topic() -> None:
 def test_a_message_that_stays_bad_comes_back_twice_and_then_rests() -> None:
     broker = memory_broker(1)
     broker.append(TopicPartition(IN, 0), b"nonsense")
-    broker.append(TopicPartition(IN, 0), posting("Nurse"))
+    broker.append(TopicPartition(IN, 0), posting_bytes("Nurse"))
 
     def consume() -> None:
         stops = iter([False] * 6)

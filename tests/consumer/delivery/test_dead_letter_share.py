@@ -10,7 +10,8 @@ from consumer.memory_broker import MemorySink, MemoryTransactions
 from consumer.metrics import Metrics
 from tests.consumer.delivery.test_retries import RefusingTransactions
 from tests.consumer.test_pipeline import P0, WatchedSource, committed
-from tests.support.brokers import DEAD, OUT, make_pipeline, memory_broker, posting
+from tests.support.messages import DEAD, OUT, posting_bytes
+from tests.support.pipeline import make_pipeline, memory_broker
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 12), st.sampled_from([0.1, 0.25, 0.5, 0.9, 1.0]))
@@ -51,7 +52,7 @@ def test_a_stream_that_turns_bad_ends_with_all_that_was_read_delivered_and_commi
 ) -> None:
     broker = memory_broker(1)
     for number in range(1_000):
-        broker.append(P0, posting(f"Nurse {number}") if number < 100 else b"nonsense")
+        broker.append(P0, posting_bytes(f"Nurse {number}") if number < 100 else b"nonsense")
     source, share = WatchedSource(broker), DeadLetterShare(limit=0.5, window=40)
     make_pipeline(source, kind(broker), batch=4, dead_letter_share=share, stop=lambda: share.exceeded).run()
     letters = len(broker.messages(DEAD))

@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from consumer.delivery.in_flight import InFlight
 from consumer.messages import Message, TopicPartition
-from tests.support.tiny_model import message
+from tests.support.messages import make_message
 
 partitions = st.integers(0, 2)
 
@@ -27,7 +27,7 @@ class AgainstNaiveModel(RuleBasedStateMachine):
     def take(self, partition: int, gaps: list[int]) -> None:  # offsets may skip: transaction markers, compaction
         for gap in gaps:
             self.next_offset += gap
-            self.taken[partition].append(message(offset=self.next_offset, partition=partition))
+            self.taken[partition].append(make_message(offset=self.next_offset, partition=partition))
         self.real.take(self.taken[partition][-len(gaps) :])
 
     @rule(data=st.data())

@@ -10,9 +10,10 @@ from consumer.memory_broker import MemorySink, MemoryTransactions
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
 from tests.consumer.test_pipeline import P0, WatchedSource, committed, filled, turns
-from tests.support.brokers import DEAD, IN, OUT, Clock, HeldSink, event_id, make_pipeline, memory_broker, posting
+from tests.support.messages import DEAD, IN, OUT, event_id, posting_bytes
+from tests.support.pipeline import Clock, HeldSink, make_pipeline, memory_broker
 
-GOOD, BAD = posting("Nurse"), b"nonsense"
+GOOD, BAD = posting_bytes("Nurse"), b"nonsense"
 
 
 class RefusingSink(MemorySink):

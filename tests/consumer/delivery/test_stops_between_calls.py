@@ -13,19 +13,9 @@ from consumer.errors import BrokerError
 from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
-from tests.support.brokers import (
-    BAD,
-    DEAD,
-    IN,
-    OUT,
-    Clock,
-    StutteringSink,
-    event_id,
-    make_pipeline,
-    memory_broker,
-    posting,
-    tiny_scorer,
-)
+from tests.support.messages import BAD_VALUES, DEAD, IN, OUT, event_id, posting_bytes
+from tests.support.pipeline import Clock, StutteringSink, make_pipeline, memory_broker
+from tests.support.tiny_model import tiny_scorer
 
 PARTITIONS = 3
 MESSAGES = 36
@@ -60,15 +50,15 @@ class Scenario:
             "batch": batch,
             "commit_interval_s": commit_interval_s,
             "max_in_flight_messages": max_in_flight_messages,
-            "scorer": tiny_scorer(),
+            "scorer": tiny_scorer(cache_size=MESSAGES),  # titles are scored once: the test is about delivery
             "metrics": Metrics(),
         }
 
     def broker(self) -> MemoryBroker:
         broker = memory_broker(PARTITIONS)
-        bad = itertools.cycle(value for _reason, value in BAD)
+        bad = itertools.cycle(value for _reason, value in BAD_VALUES)
         for i in range(MESSAGES):
-            value = next(bad) if i % 4 == 2 else posting(f"Title {i % 5}")
+            value = next(bad) if i % 4 == 2 else posting_bytes(f"Title {i % 5}")
             broker.append(TopicPartition(IN, i % PARTITIONS), value, key=b"%d" % (i % 6))
         return broker
 
@@ -124,7 +114,7 @@ def assert_nothing_undelivered_is_committed(broker: MemoryBroker) -> None:
 def assert_all_is_well(broker: MemoryBroker) -> None:
     """The end of every story: all answered, in order, by the right kind of record, all committed."""
     inputs = {m.event_id: m for m in broker.messages(IN)}
-    planted = {m.event_id for m in inputs.values() if m.value in {value for _, value in BAD}}
+    planted = {m.event_id for m in inputs.values() if m.value in {value for _, value in BAD_VALUES}}
     assert {event_id(m) for m in broker.messages(DEAD)} == planted
     assert {event_id(m) for m in broker.messages(OUT)} == inputs.keys() - planted
     for topic in (OUT, DEAD):

@@ -18,11 +18,12 @@ from consumer.messages import OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
 from tests.consumer.delivery.test_retries import order
 from tests.consumer.test_pipeline import WatchedSource, committed
-from tests.support.brokers import DEAD, IN, OUT, Clock, event_id, make_codec, make_pipeline, memory_broker, posting, tiny_scorer
-from tests.support.tiny_model import message
+from tests.support.messages import DEAD, IN, OUT, event_id, make_codec, make_message, posting_bytes
+from tests.support.pipeline import Clock, make_pipeline, memory_broker
+from tests.support.tiny_model import tiny_scorer
 
 LIMIT = {OUT: 3_000, DEAD: 20_000}
-BIG = posting("Nurse", body="x" * 4_000)
+BIG = posting_bytes("Nurse", body="x" * 4_000)
 """Fits the dead-letter topic; enriched, it does not fit the output."""
 
 
@@ -93,7 +94,7 @@ def filled(values: Sequence[bytes], partitions: int) -> MemoryBroker:
 def test_each_message_is_enriched_or_a_dead_letter_whatever_it_was_sent_with(
     kind: Any, kinds: list[str], partitions: int, batch: int
 ) -> None:
-    value = {"good": posting("Nurse"), "big": BIG, "bad": b"nonsense"}
+    value = {"good": posting_bytes("Nurse"), "big": BIG, "bad": b"nonsense"}
     broker = filled([value[k] for k in kinds], partitions)
     pipeline = run(broker, kind(broker), Clock(tick_s=0.001), batch=batch)
     names = {f"{IN}:{number % partitions}:{number // partitions}": k for number, k in enumerate(kinds)}
@@ -111,7 +112,7 @@ def test_each_message_is_enriched_or_a_dead_letter_whatever_it_was_sent_with(
 
 @KINDS
 def test_its_dead_letter_says_so_and_holds_the_message_as_it_came(kind: Any) -> None:
-    broker, metrics = filled([posting("Nurse"), BIG], 1), Metrics()
+    broker, metrics = filled([posting_bytes("Nurse"), BIG], 1), Metrics()
     run(broker, kind(broker), Clock(tick_s=0.001), metrics=metrics)
     letter = DeadLetter.parse(broker.messages(DEAD)[0])
     assert letter is not None
@@ -124,7 +125,7 @@ def test_its_dead_letter_says_so_and_holds_the_message_as_it_came(kind: Any) -> 
 
 @KINDS
 def test_a_dead_letter_that_is_too_large_itself_blocks_and_goes_on_once_it_fits(kind: Any) -> None:
-    values = [posting("Nurse"), BIG, posting("Cook"), posting("Driver")]
+    values = [posting_bytes("Nurse"), BIG, posting_bytes("Cook"), posting_bytes("Driver")]
     broker, clock = filled(values, 1), Clock(tick_s=0.001)
     sink = kind(broker, {**LIMIT, DEAD: 2_000})
     pipeline = run(broker, sink, clock)
@@ -144,7 +145,7 @@ def test_a_dead_letter_that_is_too_large_itself_blocks_and_goes_on_once_it_fits(
 def test_what_is_postponed_behind_a_lost_partition_is_not_taken_for_the_refused_one() -> None:
     replaced: list[Outcome] = []
     queue = RetryQueue(lambda outcome: replaced.append(outcome) or outcome)  # type: ignore[func-returns-value]
-    lost, ours = enrich([message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
+    lost, ours = enrich([make_message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
     queue.add([lost, ours], RecordTooLarge(""), trouble="")
     queue.add(queue.take(), RecordTooLarge(""), trouble="")
     assert queue.take() == [lost]
@@ -158,7 +159,7 @@ def test_what_is_postponed_behind_a_lost_partition_is_not_taken_for_the_refused_
 def test_a_queue_whose_last_partition_is_lost_forgets_its_trouble() -> None:
     replaced: list[Outcome] = []
     queue = RetryQueue(lambda outcome: replaced.append(outcome) or outcome)  # type: ignore[func-returns-value]
-    lost, ours = enrich([message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
+    lost, ours = enrich([make_message(partition=p) for p in (1, 0)], tiny_scorer(), make_codec(), Metrics())
     queue.add([lost], RecordTooLarge(""), trouble="too large")
     queue.add(queue.take(), RecordTooLarge(""), trouble="too large")
     queue.forget({lost.message.topic_partition})
@@ -169,7 +170,7 @@ def test_a_queue_whose_last_partition_is_lost_forgets_its_trouble() -> None:
 
 def test_pauses_between_tries_do_not_slow_the_search_for_the_guilty_one() -> None:
     clock = Clock()
-    broker = filled([posting("Nurse")] * 40 + [BIG] + [posting("Nurse")] * 40, 1)
+    broker = filled([posting_bytes("Nurse")] * 40 + [BIG] + [posting_bytes("Nurse")] * 40, 1)
     run(broker, Limited(broker), clock, batch=81, turns=200)
     assert clock.now_s == 1_000.0
     assert len(broker.messages(OUT)) == 80

@@ -13,7 +13,6 @@ from consumer.errors import EncoderError
 from consumer.model.encoder import SentenceEncoder, load_encoder, resolve_device
 from consumer.model.encoder_folder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256, file_sha256, find_encoder, weights_sha256
 from schemas.artifact import EncoderRef
-from tests.support import tiny_model as _  # noqa: F401 - sets the pace of hypothesis
 
 TITLES = ["Registered Nurse", "Cook", "", "Heavy and Tractor-Trailer Truck Driver - Home Daily!", "護士", "x" * 5_000, "Cook"]
 

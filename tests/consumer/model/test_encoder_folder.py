@@ -30,7 +30,7 @@ from consumer.registry.loader import ScorerLoader
 from consumer.registry.reloader import Reloader
 from faults.tampering import flip, point, sparse
 from schemas.artifact import EncoderRef, GoldenTitle
-from tests.support.tiny_model import CATEGORIES, manifest
+from tests.support.tiny_model import CATEGORIES, make_manifest
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "registered", "nurses", "cooks", "restaurant", "heavy", "truck"]
 
@@ -285,7 +285,7 @@ def publish_with_encoder(root: Path, source: Path, version: str) -> EncoderRef:
     registry.add_encoder(source)
     rows = encoder.encode([c.onet_title for c in CATEGORIES])
     golden = tuple(GoldenTitle(title=c.onet_title, onet_code=c.onet_code, score=1) for c in CATEGORIES[:2])
-    registry.publish(manifest(version, encoder=encoder.ref, golden=golden), Tensors(CATEGORIES, rows))
+    registry.publish(make_manifest(version, encoder=encoder.ref, golden=golden), Tensors(CATEGORIES, rows))
     return encoder.ref
 
 

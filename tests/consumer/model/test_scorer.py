@@ -21,7 +21,7 @@ from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from schemas.artifact import Calibration, Category, GoldenTitle, Mix, Thresholds
-from tests.support.tiny_model import CATEGORIES, BodyEncoder, LetterEncoder, all_parts, all_tensors, manifest, tiny_scorer
+from tests.support.tiny_model import CATEGORIES, BodyEncoder, LetterEncoder, all_parts, all_tensors, make_manifest, tiny_scorer
 
 CPU = torch.device("cpu")
 ASKED = ["Line Cook", "nurse", "staff nurse", "CDL truck driver", "Head Cook", "Cook - Nights", "Cook", "", "ﬁne dining chef"]
@@ -48,7 +48,7 @@ def test_the_top_k_is_that_of_a_full_sort(texts: int, categories: int, k: int) -
     rows = rng.normal(size=(texts, 16)).astype("float32")
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     mixture = Mixture(Tensors(named, torch.from_numpy(matrix)), Mix(scale=7.0), None, CPU)
-    scored = Scorer(manifest(), Given(torch.from_numpy(rows)), mixture, top_n=k).score([str(i) for i in range(texts)])
+    scored = Scorer(make_manifest(), Given(torch.from_numpy(rows)), mixture, top_n=k).score([str(i) for i in range(texts)])
     cosines = rows.astype("float64") @ (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).T
     order = np.argsort(-cosines, axis=1)[:, :k]
     weights = np.exp(7.0 * cosines)

@@ -11,7 +11,7 @@ import pytest
 from consumer.errors import BackgroundFailed, ConfigError
 from consumer.metrics import Metrics
 from consumer.process.http import HttpServer, Probe
-from tests.support.brokers import wait_until
+from tests.support.waiting import wait_until
 
 
 def make_server(port: int = 0, live: Probe = lambda: None, ready: Probe = lambda: None) -> HttpServer:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.brokers import ROOT
+from tests.support.paths import ROOT
 
 PROGRAM = """
 import ctypes, time

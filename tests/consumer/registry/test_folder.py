@@ -12,12 +12,12 @@ from consumer.errors import ArtifactError, RegistryError
 from consumer.model.encoder_folder import weights_sha256
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Category
-from tests.support.tiny_model import CATEGORIES, TENSORS, all_parts, all_tensors, manifest, publish
+from tests.support.tiny_model import CATEGORIES, TENSORS, all_parts, all_tensors, make_manifest, publish
 
 
 def test_what_is_published_is_what_is_loaded(tmp_path: Path) -> None:
     tensors = all_tensors()
-    published = FolderRegistry(tmp_path).publish(manifest("v1", **all_parts()), tensors)
+    published = FolderRegistry(tmp_path).publish(make_manifest("v1", **all_parts()), tensors)
     artifact = FolderRegistry(tmp_path).load("v1")
     assert (artifact.manifest, artifact.tensors.categories, artifact.tensors.titles) == (published, CATEGORIES, tensors.titles)
     for name in ("title", "line", "exemplars"):
@@ -34,7 +34,7 @@ def test_publishing_alone_puts_nothing_in_service(tmp_path: Path) -> None:
 def test_a_publish_that_fails_halfway_leaves_no_trace(tmp_path: Path) -> None:
     unwritable = (Category.model_construct(onet_code="29-1141.00", onet_title="\ud800"), *CATEGORIES[1:])
     with pytest.raises(UnicodeEncodeError):  # by then the embeddings are on disk
-        FolderRegistry(tmp_path).publish(manifest("v1"), replace(TENSORS, categories=unwritable))
+        FolderRegistry(tmp_path).publish(make_manifest("v1"), replace(TENSORS, categories=unwritable))
     assert {path.name for path in tmp_path.rglob("*")} == {"versions", ".lock"}
     publish(tmp_path, "v1")
 
@@ -43,7 +43,7 @@ def test_a_version_is_never_replaced(tmp_path: Path) -> None:
     folder = publish(tmp_path, "v1")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(RegistryError, match="version v1 is already in"):
-        FolderRegistry(tmp_path).publish(manifest("v1"), replace(TENSORS, title=-TENSORS.title))
+        FolderRegistry(tmp_path).publish(make_manifest("v1"), replace(TENSORS, title=-TENSORS.title))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -13,8 +13,8 @@ from consumer.errors import BackgroundFailed
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from consumer.registry.reloader import wait_for_version
-from tests.support.brokers import wait_until
 from tests.support.tiny_model import LetterEncoder, ReloaderWithMetrics, load_tiny_encoder, publish
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tests.support.tiny_model  # noqa: F401 - sets the pace of hypothesis
 from schemas.tables import TableError
 from schemas.text import MAX_BODY_CHARS
-from tests.support.trainer_data import OCCUPATIONS, write_postings
+from tests.support.training_data import OCCUPATIONS, write_postings
 from trainer.data.files import read_postings
 
 HEADER = "ID,TITLE_RAW,ONET_NAME,ONET\n"

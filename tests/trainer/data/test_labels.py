@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.events import LabelledPosting
-from tests.support.trainer_data import OCCUPATIONS, write_postings
+from tests.support.training_data import OCCUPATIONS, write_postings
 from trainer.data.files import LabelledRows, read_postings
 from trainer.data.labels import FROM_OLDER_CODE, FROM_SIX_DIGITS, OUTSIDE_TAXONOMY, SPLIT_CODE, Label, LabelReader, LabelRules
 from trainer.data.onet import read_taxonomy

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.tables import TableError
-from tests.support.trainer_data import OCCUPATIONS, write_release
+from tests.support.training_data import OCCUPATIONS, write_release
 from trainer.data.onet import read_taxonomy
 
 OCCUPATION_FILE, REPORTED, ALTERNATE = "Occupation Data.txt", "Sample of Reported Titles.txt", "Alternate Titles.txt"

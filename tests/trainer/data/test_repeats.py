@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tests.support.tiny_model  # noqa: F401 - sets the pace of hypothesis
 from schemas.events import LabelledPosting
-from tests.support.trainer_data import OCCUPATIONS, write_postings
+from tests.support.training_data import OCCUPATIONS, write_postings
 from trainer.data.files import read_postings
 from trainer.data.repeats import DUPLICATE, RELABELLED, Place, describe_disagreement, drop_repeats
 

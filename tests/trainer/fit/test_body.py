@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from schemas.text import MAX_BODY_CHARS, body_text
-from tests.conftest import Cli
-from tests.support.trainer_data import write_encoder, write_postings, write_release
+from tests.support.command_line import Cli
+from tests.support.training_data import write_encoder, write_postings, write_release
 from trainer.__main__ import main
 from trainer.fit.model import MIN_BODIES
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.queries import Queries
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
-from tests.support.tiny_model import CATEGORIES, manifest, tiny_scorer
+from tests.support.tiny_model import CATEGORIES, make_manifest, tiny_scorer
 from trainer.fit.calibration import (
     BODY_WEIGHTS,
     DEFAULT_KNOWN_PRIOR,
@@ -225,5 +225,5 @@ def test_postings_without_a_category_count_as_wrong_but_not_in_likelihoods() -> 
 
 def test_a_manifest_holds_the_fitted_calibration() -> None:
     fitted = calibrate(MIX, make_held_out([(0.99, True)] * 40), precision=0.9)
-    written = manifest(calibration=fitted)
+    written = make_manifest(calibration=fitted)
     assert type(written).model_validate_json(written.model_dump_json()).calibration == fitted

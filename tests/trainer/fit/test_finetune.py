@@ -12,7 +12,7 @@ import torch
 from consumer.errors import ConfigError, EncoderError
 from consumer.model.encoder import SentenceEncoder, load_encoder
 from consumer.model.encoder_folder import DEFAULT_ENCODER, weights_sha256
-from tests.conftest import needs_model
+from tests.support.paths import needs_model
 
 pytest.importorskip("accelerate", reason="fine-tuning needs accelerate and datasets")
 pytest.importorskip("datasets", reason="fine-tuning needs accelerate and datasets")

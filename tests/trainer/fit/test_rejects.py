@@ -11,10 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tests.support.tiny_model  # noqa: F401 - sets the pace of hypothesis
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Mix
-from tests.support.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
+from tests.support.training_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from tests.trainer.fit.test_calibration import MIX, group_by_decision, make_held_out, make_queries, mixture
 from trainer.__main__ import main
 from trainer.fit.calibration import (

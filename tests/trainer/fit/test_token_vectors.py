@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from consumer.model.encoder import UNPADDED_ROWS, SentenceEncoder, load_encoder
-from tests.conftest import needs_model
+from tests.support.paths import needs_model
 from trainer.fit.category_embeddings import EmbeddedRows, fit_mean
 from trainer.fit.token_vectors import TokenVectors, distill_tokens, load_tokenizer, save_encoder, tune_tokens
 

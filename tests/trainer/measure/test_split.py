@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tests.support.tiny_model  # noqa: F401 - sets the pace of hypothesis
 from trainer.measure.split import hold_out, split_three_ways
 
 rows = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("uvwxyz")), max_size=60)

@@ -14,7 +14,7 @@ from consumer.memory_broker import MemoryBroker, MemorySource
 from consumer.messages import TopicPartition
 from consumer.registry.folder import FolderRegistry
 from schemas.events import EnrichedPosting, JobPosting, ModelInfo, OccupationMatch
-from tests.support.trainer_data import POSTINGS, write_encoder, write_postings, write_release
+from tests.support.training_data import POSTINGS, write_encoder, write_postings, write_release
 from trainer.data.files import DEFAULT_RULES
 from trainer.data.labels import LabelRules
 from trainer.options import TrainOptions

@@ -6,8 +6,8 @@ import pytest
 
 from consumer.errors import BackgroundFailed, BrokerError
 from consumer.memory_broker import MemoryBroker
-from tests.support.brokers import wait_until
-from tests.support.trainer_data import POSTINGS
+from tests.support.training_data import POSTINGS
+from tests.support.waiting import wait_until
 from tests.trainer.refresh.conftest import NEW, TOPIC, ServiceFolders, message, start_topic, stored_titles
 from trainer.refresh.topic_thread import TopicThread
 

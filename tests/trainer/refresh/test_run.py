@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import confluent_kafka as ck
 import pytest
 
-from tests.conftest import ROOT
-from tests.support.brokers import wait_until
-from tests.support.trainer_data import OCCUPATIONS, POSTINGS
+from tests.support.paths import ROOT
+from tests.support.training_data import OCCUPATIONS, POSTINGS
+from tests.support.waiting import wait_until
 from tests.trainer.refresh.conftest import NEW, ServiceFolders, event, message, stored_titles
 from trainer.__main__ import main
 from trainer.refresh.drift_reference import read_reference

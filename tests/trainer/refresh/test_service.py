@@ -9,7 +9,7 @@ import pytest
 
 from consumer.errors import RegistryError
 from schemas.artifact import Manifest
-from tests.support.trainer_data import POSTINGS
+from tests.support.training_data import POSTINGS
 from tests.trainer.refresh.conftest import NEW, ServiceFolders
 from trainer.publish import publish
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.trainer_data import OCCUPATIONS, POSTINGS, write_postings, write_release
+from tests.support.training_data import OCCUPATIONS, POSTINGS, write_postings, write_release
 from tests.trainer.refresh.conftest import NEW, ServiceFolders
 from trainer.data.labels import LabelRules
 

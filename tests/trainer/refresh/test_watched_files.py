@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.trainer_data import write_postings
+from tests.support.training_data import write_postings
 from trainer.refresh.watched_files import Snapshot, WatchedFiles
 
 

@@ -1,4 +1,4 @@
-"""What the trainer's tests train on: a release of four occupations, postings of them, and an encoder of a few kilobytes."""
+"""Data that the trainer's tests train on: a release of four occupations, postings of them, and an encoder of a few kilobytes."""
 
 import csv
 import string
