@@ -55,7 +55,7 @@ from tests.support.brokers import (
     tiny_scorer,
     wait_until,
 )
-from trainer.fit.category_embeddings import Rows
+from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.encoders import Encoders
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
@@ -378,7 +378,7 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
     monkeypatch.setattr(Scorer, "judge", noting)
     encoder, texts = TinyEncoder(), [clean_title(title) for title in ODD_TITLES]
     model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), Encoders(encoder), Mix(scale=10.0), None)
-    rows = Rows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
+    rows = EmbeddedRows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
     said = predictions(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
     served = [scored.occupations[0] for scored in tiny_scorer().score(ODD_TITLES)]
     assert asked == [text.casefold() for text in texts]

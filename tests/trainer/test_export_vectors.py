@@ -1,4 +1,4 @@
-"""What is exported is what is served: every category and exemplar once, as unit rows, in a form that other systems load."""
+"""An export holds what is served: each category and exemplar once, as a unit vector, in formats that other systems load."""
 
 import importlib.util
 import json
@@ -34,8 +34,8 @@ def test_every_category_is_in_the_table_with_its_unit_vector(tmp_path: Path) -> 
 def test_exemplars_follow_the_categories_with_the_titles_they_stand_for(starter_registry: Path, tmp_path: Path) -> None:
     registry = FolderRegistry(starter_registry)
     artifact = registry.load(registry.read_current() or "")
-    said: list[str] = []
-    rows = export(artifact, tmp_path, said.append)
+    lines: list[str] = []
+    rows = export(artifact, tmp_path, lines.append)
     assert artifact.manifest.exemplars is not None
     assert rows == len(artifact.tensors.categories) + artifact.manifest.exemplars.count
     table = pq.read_table(tmp_path / "vectors.parquet")
@@ -88,7 +88,7 @@ sys.meta_path.insert(0, NoPandas())
 
 
 @needs_faiss
-def test_what_the_docs_do_with_an_export_works_as_it_stands_and_without_pandas(starter_registry: Path, tmp_path: Path) -> None:
+def test_the_example_of_the_docs_works_as_it_stands_and_without_pandas(starter_registry: Path, tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "models.md").read_text(encoding="utf-8"), re.DOTALL)
     output = (
         f"from trainer.__main__ import main\nmain(['export', '--registry', {str(starter_registry)!r}, '--output', 'vectors'])\n"
@@ -115,10 +115,10 @@ def test_an_index_of_other_rows_does_not_stay_beside_a_new_table(
 ) -> None:
     (tmp_path / "vectors.faiss").write_bytes(b"of an earlier version")
     monkeypatch.setitem(sys.modules, "faiss", None)
-    registry, said = FolderRegistry(starter_registry), list[str]()
-    export(registry.load(registry.read_current() or ""), tmp_path, said.append)
+    registry, lines = FolderRegistry(starter_registry), list[str]()
+    export(registry.load(registry.read_current() or ""), tmp_path, lines.append)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.parquet"]
-    assert said[-1] == "no vectors.faiss: faiss is not installed (pip install faiss-cpu)"
+    assert lines[-1] == "no vectors.faiss: faiss is not installed (pip install faiss-cpu)"
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

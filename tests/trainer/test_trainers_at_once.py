@@ -1,4 +1,4 @@
-"""Several trainers on one registry, some of them killed: the pointer is always one, and every version whole."""
+"""Several trainers share a registry, and some are killed: the pointer stays valid and every version complete."""
 
 import os
 import random
@@ -21,7 +21,7 @@ TURNS, TRAINERS = 12, 3
 
 
 def train(root: Path, name: str, turns: int) -> None:
-    """What a trainer's process does to a registry, over and over; prints each version that it has stored."""
+    """Store, promote, roll back and prune versions, as a trainer's process does; prints each version that it has stored."""
     registry, rng = FolderRegistry(root), random.Random(name)
     for turn in range(turns):
         version = f"{name}-{turn}"
@@ -37,12 +37,12 @@ def train(root: Path, name: str, turns: int) -> None:
         print(version, flush=True)
 
 
-def unless(said: str, act: Callable[[], object]) -> None:
-    """Do something that may be refused for one reason."""
+def unless(message: str, act: Callable[[], object]) -> None:
+    """Call `act`, which may be refused with this message only."""
     try:
         act()
     except (ArtifactError, RegistryError) as error:
-        if said not in str(error):
+        if message not in str(error):
             raise
 
 
@@ -53,7 +53,7 @@ def trainer(root: Path, name: str, turns: int = TURNS) -> subprocess.Popen[bytes
 
 
 def look(registry: FolderRegistry) -> str:
-    """Load the version in service as a consumer does; one that was replaced and pruned in between is not looked for."""
+    """Load the version in service, as a consumer does; tries again if that version was replaced and pruned meanwhile."""
     while True:
         version = registry.read_current() or ""
         try:
@@ -69,7 +69,7 @@ def leftovers(root: Path) -> list[str]:
     return [path.name for path in root.glob(".*") if path.name != ".lock"]
 
 
-def test_trainers_at_once_leave_a_pointer_that_holds_at_every_look_and_whole_versions(tmp_path: Path) -> None:
+def test_trainers_at_once_leave_a_valid_pointer_at_every_look_and_whole_versions(tmp_path: Path) -> None:
     publish(tmp_path, "first")
     registry, seen = FolderRegistry(tmp_path), set()
     trainers = [trainer(tmp_path, f"t{number}") for number in range(TRAINERS)]
@@ -122,7 +122,7 @@ def test_what_a_writer_at_work_has_begun_is_left_alone(tmp_path: Path) -> None:
 
 
 def blocked(pid: int) -> bool:
-    """Whether a process waits for a lock: /proc/locks marks those with an arrow."""
+    """Return whether a process waits for a lock, which /proc/locks marks with an arrow."""
     return any("->" in line and f" {pid} " in line for line in Path("/proc/locks").read_text().splitlines())
 
 

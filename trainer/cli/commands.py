@@ -18,8 +18,7 @@ from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Manifest
 from trainer.evaluate import evaluate
 from trainer.export_vectors import export
-from trainer.options import Finetuning, FitOptions
-from trainer.prepare import TrainOptions
+from trainer.options import Finetuning, FitOptions, TrainOptions
 from trainer.refresh.run import serve
 from trainer.report.report import dump, load, write_report
 from trainer.train import train

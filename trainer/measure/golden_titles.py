@@ -30,7 +30,7 @@ def golden_titles(model: Model, titles: Titles) -> tuple[GoldenTitle, ...]:
         tried[soc_major(codes[labels[row]])] += 1
         if tried[soc_major(codes[labels[row]])] <= TRIED:
             shortlist.append(row)
-    answers = predictions(model, titles.at(torch.tensor(shortlist))).probabilities.argmax(dim=1).tolist() if shortlist else []
+    answers = predictions(model, titles.take(torch.tensor(shortlist))).probabilities.argmax(dim=1).tolist() if shortlist else []
     golden: dict[str, GoldenTitle] = {}
     for row, answer in zip(shortlist, answers, strict=True):
         if answer == labels[row]:

@@ -10,7 +10,7 @@ from consumer.errors import OccustreamError
 from consumer.registry.folder import FolderRegistry
 from schemas.tables import TableError
 from trainer.data.labels import UNCLASSIFIED
-from trainer.prepare import TrainOptions
+from trainer.options import TrainOptions
 from trainer.refresh.candidate import Refreshed, refresh
 from trainer.refresh.gate import GateLimits
 from trainer.refresh.metrics import Metrics

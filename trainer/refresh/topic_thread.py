@@ -14,7 +14,7 @@ from consumer.messages import Message, Source, TopicPartition
 from consumer.process.background import BackgroundThread
 from schemas.events import EnrichedPosting, LabelledPosting
 from schemas.text import clean_title
-from trainer.data.files import labelled_posting
+from trainer.data.files import parse_posting
 from trainer.refresh.drift import DriftMonitor, Reference
 from trainer.refresh.metrics import Metrics
 
@@ -193,7 +193,7 @@ def _labelled(value: bytes) -> LabelledPosting | str:
         return f"not JSON: {error}"
     if not isinstance(fields, dict):
         return "a JSON object is expected"
-    posting = labelled_posting(fields)
+    posting = parse_posting(fields)
     return "the title is empty" if isinstance(posting, LabelledPosting) and not clean_title(posting.title) else posting
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from consumer.safe_files import replace_file
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
-from trainer.data.cleaned_titles import normalised
-from trainer.data.files import AS_USUAL, read_postings
+from trainer.data.cleaned_titles import cached_title_key
+from trainer.data.files import DEFAULT_RULES, read_postings
 from trainer.data.labels import LabelRules
-from trainer.data.onet import read_taxonomy, release_files
-from trainer.options import STARTER
+from trainer.data.onet import list_release_files, read_taxonomy
+from trainer.data.packaged import STARTER
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 Stamp = tuple[int, int]
@@ -52,7 +52,7 @@ class Watch:
     """Looks at the files; reads them again only when a time or size has changed."""
 
     def __init__(
-        self, postings: Sequence[str], onet: Path | None, state: Path, *, collected: Path, rules: LabelRules = AS_USUAL
+        self, postings: Sequence[str], onet: Path | None, state: Path, *, collected: Path, rules: LabelRules = DEFAULT_RULES
     ) -> None:
         """Take file names, folders and globs; `collected` is the file of rows from the topic, which need not be there.
 
@@ -72,7 +72,7 @@ class Watch:
         files, unmatched = self._files()
         if not files:
             return Look((), {}, {}, "", unmatched)
-        release = release_files(self._onet) if self._onet else []
+        release = list_release_files(self._onet) if self._onet else []
         # Taken before reading: a file written to meanwhile is read once more.
         watched = [*map(Path, (name for name in files if name != STARTER)), *release]
         stamps = {str(path): _stamp(path) for path in watched}
@@ -133,7 +133,7 @@ def _digest(paths: Iterable[Path]) -> str:
 
 def _name(posting: LabelledPosting) -> str:
     """Return what a row is remembered by: its title, however spaced and capitalised, and its code."""
-    row = f"{normalised(posting.title)}\t{posting.onet_code}"
+    row = f"{cached_title_key(posting.title)}\t{posting.onet_code}"
     return hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The data that comes with the package: the whole taxonomy, and labelled postings enough to show the steps."""
+"""The package holds the whole taxonomy, and enough labelled postings to show each step."""
 
 import csv
 import re
@@ -9,7 +9,7 @@ import pytest
 from schemas.text import clean_title, title_key
 from trainer.data.files import read_postings
 from trainer.data.onet import read_taxonomy
-from trainer.options import STARTER
+from trainer.data.packaged import STARTER
 
 NAMES = {category.onet_code: category.onet_title for category in read_taxonomy(None).categories}
 

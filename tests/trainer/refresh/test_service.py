@@ -32,9 +32,9 @@ from tests.support.brokers import wait_until
 from tests.support.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from tests.trainer.refresh.test_drift import event as enriched_event
 from trainer.__main__ import main
-from trainer.data.files import AS_USUAL
+from trainer.data.files import DEFAULT_RULES
 from trainer.data.labels import LabelRules
-from trainer.prepare import TrainOptions
+from trainer.options import TrainOptions
 from trainer.publish import publish
 from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
 from trainer.refresh.drift_reference import read_reference, write_reference
@@ -61,7 +61,7 @@ class Place:
     stopped: bool = False
 
     def service(
-        self, *, postings: str = "data/*.csv", onet: Path | None = None, rules: LabelRules = AS_USUAL, **policy: Any
+        self, *, postings: str = "data/*.csv", onet: Path | None = None, rules: LabelRules = DEFAULT_RULES, **policy: Any
     ) -> RefreshService:
         """A service as a new process would make it."""
         state = self.root / "state"
