@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.client import ck_partitions, listed
+from consumer.kafka.partitions import Beginning, Partitions
 from consumer.kafka.topic_id import TopicIdentity
 from consumer.messages import TopicPartition
 
@@ -38,13 +39,6 @@ class Membership(NamedTuple):
 
     metadata: Any
     topic_id: str | None
-
-
-class Beginning(NamedTuple):
-    """Where a partition begins once that is committed, and what is to be told then."""
-
-    offset: int
-    tell: Callable[[], None]
 
 
 class OffsetEvents(Protocol):
@@ -77,6 +71,7 @@ class Offsets:
         client: ck.Consumer,
         group_id: str,
         identity: TopicIdentity,
+        partitions: Partitions,
         *,
         reset: str = "earliest",
         begin: Mapping[TopicPartition, int] | None = None,
@@ -92,54 +87,52 @@ class Offsets:
         self._begin = begin or {}
         self._events = events or Unheard()
         self._partition_count = 0
-        self._starts: dict[TopicPartition, int] = {}
-        self._asked: dict[TopicPartition, int] = {}
-        self._refused: set[TopicPartition] = set()
+        self._partitions = partitions
         self._unanswered = 0
-        self._asked_beginnings: dict[TopicPartition, Beginning] = {}
-        self._beginnings: dict[TopicPartition, int] = {}
 
     def start(self, partition_count: int) -> None:
         """Note what is there at the start: partitions that are added later are read from their beginning."""
         self._partition_count = partition_count
         self._identity.start()
 
-    def place(self, partitions: Collection[TopicPartition], *, beyond: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Return where to read on, of those that can be read now. `beyond` are positions that the broker does not have.
+    def place(self, partitions: Collection[TopicPartition]) -> Placed:
+        """Return where to read on, of those of our partitions that can be read now.
 
         An initial offset is committed first: lag exporters and autoscalers see the group, and "latest" stays where it was. It is
         returned once the group has answered, see `begun`.
         Raises KafkaException when that is not known now, BrokerError where "error" forbids to go on.
         """
-        placed = {partition: self._beginnings[partition] for partition in partitions if partition in self._beginnings}
-        unknown = [partition for partition in partitions if partition not in placed and partition not in self._asked_beginnings]
+        states = {partition: self._partitions[partition] for partition in partitions}
+        placed = {partition: state.beginning for partition, state in states.items() if state.beginning is not None}
+        unknown = [p for p, state in states.items() if p not in placed and state.beginning_asked is None]
         if unknown:
-            placed |= self._unless_unknown(lambda: self._looked_up(unknown, beyond), unknown, instead=placed)
-        for partition in placed:
-            self._beginnings.pop(partition, None)
-        self._starts |= placed
+            placed |= self._unless_unknown(lambda: self._looked_up(unknown), unknown, instead=placed)
+        for partition, offset in placed.items():
+            states[partition].start_at(offset)
         return placed
 
     @property
     def begun(self) -> bool:
         """Whether the group has answered where partitions begin, so that `place` would return them."""
-        return bool(self._beginnings)
+        return any(state.beginning is not None for state in self._partitions.values())
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit these, and again what was refused before. Raises BrokerError where the group refuses for good.
 
         Nothing here waits: for a lost coordinator, librdkafka waits without a bound, and no other call is served meanwhile.
         """
-        wanted = {partition: self._asked[partition] for partition in self._refused} | dict(offsets)
-        self._refused.clear()
-        self._asked |= wanted
+        refused = {p: state.commit_refused for p, state in self._partitions.items() if state.commit_refused is not None}
+        wanted = refused | dict(offsets)
+        for partition, offset in wanted.items():
+            self._partitions.known(partition).ask_commit(offset)
         try:
             self._ask(wanted)
         except KafkaException as error:
             if error.args[0].fatal():
                 raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
             log.warning("commit failed, it is asked again: %s", error.args[0].str())
-            self._refused |= wanted.keys()
+            for partition, offset in wanted.items():
+                self._partitions[partition].commit_refused = offset
 
     @property
     def unanswered(self) -> bool:
@@ -155,47 +148,29 @@ class Offsets:
             return {}
         return {TopicPartition(p.topic, p.partition): p.offset for p in found if p.error is None and p.offset >= 0}
 
-    def start_of(self, partition: TopicPartition) -> int | None:
-        """Return where reading began, None where that is not looked up yet."""
-        return self._starts.get(partition)
-
     @property
     def refused(self) -> bool:
         """Whether a commit was refused that has not been asked again."""
-        return bool(self._refused)
+        return any(state.commit_refused is not None for state in self._partitions.values())
 
     def on_commit(self, error: KafkaError | None, places: list[ck.TopicPartition]) -> None:
         """Take the group's answer to a commit; what it refused is asked again with the next one, unless that was newer."""
         self._unanswered -= 1
         refused = [place for place in places if place.error is not None or error is not None]
         for place in places:
-            partition = TopicPartition(place.topic, place.partition)
-            if (asked := self._asked_beginnings.get(partition)) is not None and asked.offset == place.offset:
-                del self._asked_beginnings[partition]
-                if place not in refused:
-                    self._beginnings[partition] = place.offset
-                    asked.tell()
-            elif place in refused and self._asked.get(partition) == place.offset:
-                self._refused.add(partition)
+            state = self._partitions.get(TopicPartition(place.topic, place.partition))
+            if state is not None:
+                state.answer_commit(place.offset, refused=place in refused)
         if refused:
             self._events.commit_refused()
             log.warning("commit refused, it is asked again: %s", refused[0].error or error)
-
-    def forget(self, partitions: Collection[TopicPartition]) -> None:
-        """Ask nothing more of partitions that are not ours."""
-        self._refused.difference_update(partitions)
-        for partition in partitions:
-            for known in (self._asked, self._starts, self._asked_beginnings, self._beginnings):
-                known.pop(partition, None)
 
     def _ask(self, offsets: Mapping[TopicPartition, int]) -> None:
         if offsets:
             self._client.commit(offsets=places(offsets, self._identity.id), asynchronous=True)
             self._unanswered += 1
 
-    def _looked_up(
-        self, partitions: Collection[TopicPartition], beyond: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, int]:
+    def _looked_up(self, partitions: Collection[TopicPartition]) -> Placed:
         self._identity.refresh()
         kept: dict[TopicPartition, int] = {}
         anew: dict[TopicPartition, int | None] = {}
@@ -203,15 +178,15 @@ class Offsets:
             if found.error is not None:
                 raise KafkaException(found.error)  # of all: the group's coordinator knows them all, or none
             partition = TopicPartition(found.topic, found.partition)
-            if partition in beyond:
-                anew[partition] = beyond[partition]
+            if (missing := self._partitions[partition].out_of_range) is not None:
+                anew[partition] = missing
             elif found.offset < 0:
                 anew[partition] = None
             elif self._is_former(found.metadata):
                 anew[partition] = found.offset
             else:
                 kept[partition] = found.offset
-        return kept | self._unless_unknown(lambda: self._placed_anew(anew, beyond), anew, instead=kept)
+        return kept | self._unless_unknown(lambda: self._placed_anew(anew), anew, instead=kept)
 
     def _unless_unknown(self, place: Callable[[], Placed], partitions: Collection[TopicPartition], *, instead: Placed) -> Placed:
         """Return what `place` returns; nothing where it fails and others are placed already: those need not wait."""
@@ -230,9 +205,7 @@ class Offsets:
         ours = note is not None and note.startswith(NOTE)  # others may note what they like
         return note != NOTE + self._identity.id if ours else self._identity.replaced
 
-    def _placed_anew(
-        self, anew: Mapping[TopicPartition, int | None], beyond: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, int]:
+    def _placed_anew(self, anew: Mapping[TopicPartition, int | None]) -> Placed:
         if anew:
             self._check_permitted(anew)
             anew = self._led(anew)
@@ -241,21 +214,23 @@ class Offsets:
         firsts, ends = self._bounds(anew, FIRST), self._bounds(anew, END)
         placed, to_commit = {}, {}
         for partition, old in anew.items():
+            state = self._partitions[partition]
             latest = self._reset == END and partition.partition < self._partition_count
             offset = ends[partition] if latest else firsts[partition]
             if old is None:
                 offset = self._begin.get(partition, offset)
                 tell = partial(log.info, "%s[%d] begins at %d: nothing was committed for it", *partition, offset)
             else:
-                known = partition in beyond and not self._identity.replaced and old <= ends[partition]
+                known = state.out_of_range is not None and not self._identity.replaced and old <= ends[partition]
                 tell = partial(self._tell_reset, partition, old, offset, offset - old if known else None)
-            if partition in beyond and beyond[partition] != self._starts.get(partition):
+            if state.out_of_range is not None and state.out_of_range != state.start:
                 placed[partition] = offset  # messages were read since and are finished yet: their own commits will follow
                 tell()
             else:
                 to_commit[partition] = Beginning(offset, tell)
         self._ask({partition: beginning.offset for partition, beginning in to_commit.items()})
-        self._asked_beginnings |= to_commit
+        for partition, beginning in to_commit.items():
+            self._partitions[partition].beginning_asked = beginning
         return placed
 
     def _led(self, partitions: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int | None]:

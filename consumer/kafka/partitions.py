@@ -126,7 +126,3 @@ class Partitions(dict[TopicPartition, PartitionState]):
     def is_unplaced(self, name: TopicPartition) -> bool:
         """Return whether a partition is ours and still to be placed."""
         return (state := self.get(name)) is not None and state.unplaced
-
-    def is_read(self, name: TopicPartition) -> bool:
-        """Return whether messages of a partition count."""
-        return (state := self.get(name)) is not None and state.is_read

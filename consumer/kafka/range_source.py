@@ -158,8 +158,8 @@ class RangeSource:
 
     def _position(self, partition: TopicPartition) -> int:
         """Return which offset comes next; -1 where that is not known yet."""
-        start, end_seen = self._source.start_of(partition), self._source.ends_seen.get(partition, -1)
-        return max(self._next.get(partition, -1), end_seen, -1 if start is None else start)
+        start, end_seen = self._source.start_of(partition), self._source.end_seen_of(partition)
+        return max(self._next.get(partition, -1), -1 if end_seen is None else end_seen, -1 if start is None else start)
 
     def _is_through(self, partition: TopicPartition) -> bool:
         end = self._ends.get(partition, 0)  # one that was added since is not part of it

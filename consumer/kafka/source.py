@@ -22,6 +22,7 @@ from consumer.kafka.client import (
 )
 from consumer.kafka.group_properties import member_properties, stays
 from consumer.kafka.offsets import Membership, OffsetEvents, Offsets
+from consumer.kafka.partitions import Partitions
 from consumer.kafka.topic_id import TopicIdentity
 from consumer.messages import Message, OnRevoke, TopicPartition
 
@@ -61,17 +62,18 @@ class KafkaSource:
         self._offsets: Offsets
         self._consumer = make_client(ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": self._answered})
         self._identity = TopicIdentity(properties, topic)
+        self._partitions = Partitions()
         self._offsets = Offsets(
-            self._consumer, str(given.get("group.id", "")), self._identity, reset=reset, begin=begin, events=events
+            self._consumer,
+            str(given.get("group.id", "")),
+            self._identity,
+            self._partitions,
+            reset=reset,
+            begin=begin,
+            events=events,
         )
-        self._assigned: set[TopicPartition] = set()
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
-        self._paused: set[TopicPartition] = set()
-        self._held: set[TopicPartition] = set()
-        self._ends_seen: dict[TopicPartition, int] = {}
-        self._astray: set[TopicPartition] = set()  # to be placed where reading goes on before anything of them is read
-        self._beyond: dict[TopicPartition, int] = {}  # those whose position the broker does not have
         self._again_at = 0.0
         self._joined = False
         self._in_callback = False
@@ -80,7 +82,7 @@ class KafkaSource:
     @property
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions that are ours now."""
-        return frozenset(self._assigned)
+        return frozenset(self._partitions.where(lambda state: state.assigned))
 
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
@@ -100,7 +102,8 @@ class KafkaSource:
         if raw and len(raw) < max_count:
             raw += self._consumer.consume(max_count - len(raw), 0.0)
         # Filtered after the calls: a callback inside them may just have taken a partition away.
-        ours = self._assigned - self._astray
+        # And before the errors among them are looked at: what precedes "position out of range" was read and counts.
+        ours = set(self._partitions.where(lambda state: state.is_read))
         return [m for m in map(self._message, raw) if m is not None and m.topic_partition in ours]
 
     def heartbeat(self) -> None:
@@ -120,9 +123,11 @@ class KafkaSource:
 
     def hold(self, partitions: Collection[TopicPartition]) -> None:
         """Read no more of these, until they are gained again or all is rewound."""
-        if new := set(partitions) & self._assigned - self._held:
+        not_held = self._partitions.where(lambda state: state.assigned and not state.held)
+        if new := set(partitions).intersection(not_held):
             self._consumer.pause(ck_partitions(new))
-            self._held |= new
+            for name in new:
+                self._partitions[name].held = True
 
     def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return what the group has committed; nothing where that is not known now."""
@@ -130,21 +135,18 @@ class KafkaSource:
 
     def start_of(self, partition: TopicPartition) -> int | None:
         """Return where reading of a partition began, None where that is not looked up yet."""
-        return self._offsets.start_of(partition)
+        return None if (state := self._partitions.get(partition)) is None else state.start
 
-    @property
-    def ends_seen(self) -> Mapping[TopicPartition, int]:
-        """Where reading met the end of a partition last; only with `enable.partition.eof`."""
-        return self._ends_seen
+    def end_seen_of(self, partition: TopicPartition) -> int | None:
+        """Return where reading met the end of a partition last; only with `enable.partition.eof`."""
+        return None if (state := self._partitions.get(partition)) is None else state.end_seen
 
     def rewind(self) -> None:
         """See `Source.rewind`. Done by the next `poll`, or the first that can: the broker may not answer now."""
-        self._paused |= self._held
-        self._held.clear()
-        self._ends_seen.clear()
         self._stash.clear()
-        self._beyond.clear()
-        self._astray |= self._assigned
+        for state in self._partitions.values():
+            if state.assigned:
+                state.rewind()
         self._again_at = 0.0
 
     def group(self) -> object:
@@ -154,13 +156,14 @@ class KafkaSource:
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
         lags = {}
-        for position in self._consumer.position(ck_partitions(self._assigned - self._astray)):
+        for position in self._consumer.position(ck_partitions(self._partitions.where(lambda state: state.is_read))):
             partition = TopicPartition(position.topic, position.partition)
+            state = self._partitions[partition]
             _low, high = self._consumer.get_watermark_offsets(position, cached=True)
-            at = position.offset if position.offset >= 0 else self._offsets.start_of(partition)  # before a message came
+            at = position.offset if position.offset >= 0 else state.start  # before a message came
             if high >= 0 and at is not None:
                 # What ends a transaction takes an offset, too, and the position stays before it.
-                lags[partition] = max(0, high - max(at, self._ends_seen.get(partition, -1)))
+                lags[partition] = max(0, high - max(at, -1 if state.end_seen is None else state.end_seen))
         return lags
 
     def close(self) -> None:
@@ -174,10 +177,11 @@ class KafkaSource:
 
     def _serve(self, timeout_s: float) -> None:
         """Serve the client's callbacks without reading on; what it had at hand is kept for the next poll."""
-        if reading := self._assigned - self._paused:
+        if reading := self._partitions.where(lambda state: state.assigned and not state.paused):
             self._consumer.pause(ck_partitions(reading))
-            self._paused |= reading
-        if (message := self._consumer.poll(timeout_s)) is not None and place_of(message) not in self._astray:
+            for name in reading:
+                self._partitions[name].paused = True
+        if (message := self._consumer.poll(timeout_s)) is not None and not self._partitions.is_unplaced(place_of(message)):
             self._stash.append(message)
 
     def _answered(self, error: KafkaError | None, places: list[ck.TopicPartition]) -> None:
@@ -192,7 +196,7 @@ class KafkaSource:
         """
         self._consumer.unsubscribe()
         deadline = time.monotonic() + LEAVE_TIMEOUT_S
-        while (self._consumer.poll(0.1) is not None or self._assigned) and time.monotonic() < deadline:
+        while (self._consumer.poll(0.1) is not None or self.assigned) and time.monotonic() < deadline:
             pass
 
     def _gain(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
@@ -206,10 +210,7 @@ class KafkaSource:
             partition.offset = 0
         self._consumer.incremental_assign(partitions)
         self._consumer.pause(partitions)
-        gained = named(partitions)
-        self._assigned |= gained
-        self._astray |= gained
-        self._paused |= gained
+        self._partitions.gain(named(partitions))
         self._again_at = 0.0
         log.info("assigned %s", listed(partitions))
 
@@ -229,16 +230,9 @@ class KafkaSource:
 
     def _let_go(self, partitions: set[TopicPartition]) -> None:
         """Forget partitions that are no longer ours. librdkafka would keep one paused, and it might come back to us."""
-        if paused := (self._paused | self._held) & partitions:
+        if paused := partitions.intersection(self._partitions.where(lambda state: state.paused or state.held)):
             self._consumer.resume(ck_partitions(paused))
-        self._paused -= partitions
-        self._held -= partitions
-        self._assigned -= partitions
-        self._astray -= partitions
-        for partition in partitions:
-            self._beyond.pop(partition, None)
-            self._ends_seen.pop(partition, None)
-        self._offsets.forget(partitions)
+        self._partitions.drop(partitions)
         self._drop_stashed(partitions)
 
     def _drop_stashed(self, partitions: set[TopicPartition]) -> None:
@@ -256,46 +250,50 @@ class KafkaSource:
 
     def _begin_anew(self) -> None:
         """Let go of the messages of a topic that was deleted, and begin the one of the same name."""
-        self._on_revoke(set(self._assigned), True)  # noqa: FBT003 - OnRevoke
-        self._offsets.forget(self._assigned)
+        self._on_revoke(set(self.assigned), True)  # noqa: FBT003 - OnRevoke
         self._stash.clear()
-        self._ends_seen.clear()
-        self._astray |= self._assigned
+        for name in self.assigned:
+            self._partitions[name].begin_anew()
         self._again_at = 0.0
 
     def _mend(self) -> None:
         """Do what must be done before all of ours can be read; what fails is tried again later."""
         if self._identity.changed():
             self._begin_anew()
-        self._resume(self._assigned - self._astray)
-        if time.monotonic() < self._again_at or not (self._astray or self._offsets.refused):
+        self._resume(self._partitions.where(lambda state: state.is_read))
+        unplaced = self._partitions.where(lambda state: state.unplaced)
+        if time.monotonic() < self._again_at or not (unplaced or self._offsets.refused):
             return
         self._again_at = time.monotonic() + RETRY_S
         if self._offsets.refused:
             self._offsets.commit({})
-        if self._astray:
-            self._place()
+        if unplaced:
+            self._place(unplaced)
             if self._identity.changed():  # placing asked again
                 self._begin_anew()
 
-    def _place(self) -> None:
-        """Go on reading where `Offsets` says; what that cannot be done for now stays astray."""
+    def _place(self, unplaced: Collection[TopicPartition]) -> None:
+        """Go on reading where `Offsets` says; what that cannot be done for now stays unplaced."""
         try:
-            placed = self._offsets.place(self._astray, beyond=self._beyond)
+            placed = self._offsets.place(unplaced)
             self._resume(placed.keys())  # before they are placed: the client resumes where it was
             for partition, offset in placed.items():
                 self._go_to(partition, offset)
-                self._astray.discard(partition)
+                self._partitions[partition].unplaced = False
         except KafkaException as error:
-            log.warning("%s is not read yet, where to is not known: %s", listed(self._astray), error.args[0].str())
+            left = self._partitions.where(lambda state: state.unplaced)
+            log.warning("%s is not read yet, where to is not known: %s", listed(left), error.args[0].str())
 
     def _resume(self, partitions: Collection[TopicPartition]) -> None:
-        if paused := self._paused.intersection(partitions) - self._held:
+        if paused := [p for p in partitions if self._partitions[p].paused and not self._partitions[p].held]:
             self._consumer.resume(ck_partitions(paused))
-            self._paused -= paused
+            for partition in paused:
+                self._partitions[partition].paused = False
 
     def _go_to(self, partition: TopicPartition, offset: int) -> None:
-        if offset < self._beyond.pop(partition, offset):
+        state = self._partitions[partition]
+        missing, state.out_of_range = state.out_of_range, None
+        if missing is not None and offset < missing:
             self._on_revoke({partition}, True)  # noqa: FBT003 - OnRevoke
             self._drop_stashed({partition})
         go_to(self._consumer, partition, offset)
@@ -308,15 +306,12 @@ class KafkaSource:
 
     def _heed(self, error: KafkaError, raw: ck.Message) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes start with an underscore
-            partition = place_of(raw)
-            start, position = self._offsets.start_of(partition), int(raw.offset() or 0)
-            if partition in self._assigned - self._astray and start is not None and position >= start:  # else it is of before
-                self._beyond[partition] = position
-                self._astray.add(partition)
+            state = self._partitions.get(place_of(raw))
+            if state is not None and state.lose_position(int(raw.offset() or 0)):
                 self._again_at = 0.0
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            if place_of(raw) not in self._astray:
-                self._ends_seen[place_of(raw)] = int(raw.offset() or 0)
+            if (state := self._partitions.get(place_of(raw))) is not None and not state.unplaced:
+                state.end_seen = int(raw.offset() or 0)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("topic %r is gone; it is waited for until somebody creates it", self._topic)
         else:

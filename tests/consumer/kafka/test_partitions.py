@@ -52,15 +52,15 @@ def test_partitions_are_found_by_what_is_known_of_them() -> None:
     partitions[TWO].unplaced = False
     assert partitions.where(lambda state: state.unplaced) == [ONE]
     assert partitions.where(lambda state: state.is_read) == [TWO]
-    assert (partitions.is_unplaced(ONE), partitions.is_read(ONE)) == (True, False)
-    assert (partitions.is_unplaced(TWO), partitions.is_read(TWO)) == (False, True)
+    assert (partitions.is_unplaced(ONE), partitions.is_unplaced(TWO)) == (True, False)
 
 
 def test_a_partition_that_is_not_ours_is_neither_unplaced_nor_read() -> None:
     partitions = Partitions()
-    assert (partitions.is_unplaced(ONE), partitions.is_read(ONE)) == (False, False)
+    assert not partitions.is_unplaced(ONE)
     partitions.known(ONE).ask_commit(7)
-    assert (partitions.is_unplaced(ONE), partitions.is_read(ONE)) == (False, False)
+    assert not partitions.is_unplaced(ONE)
+    assert not partitions[ONE].is_read
 
 
 @pytest.mark.parametrize(("held", "paused"), [(True, True), (False, False)])
@@ -109,9 +109,9 @@ def test_a_refused_commit_is_asked_again_unless_a_newer_one_was_asked() -> None:
     state.answer_commit(7, refused=True)
     assert state.commit_refused == 7
     state.ask_commit(8)
-    assert (state.commit_asked, state.commit_refused) == (8, None)
+    assert state == being_read(commit_asked=8)
     state.answer_commit(7, refused=True)
-    assert state.commit_refused is None
+    assert state == being_read(commit_asked=8)
 
 
 def test_a_commit_that_was_taken_is_not_asked_again() -> None:
