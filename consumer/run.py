@@ -8,7 +8,7 @@ from consumer.codec import Codec
 from consumer.delivery.at_least_once import AtLeastOnce, Delivery, ExactlyOnce
 from consumer.delivery.dead_letter_share import BadShare
 from consumer.errors import ConfigError
-from consumer.kafka.range_source import RangeSource, open_replay
+from consumer.kafka.range_source import RangeSource, open_range
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.transactions import KafkaTransactions
@@ -119,7 +119,7 @@ def _replay(settings: Settings, metrics: Metrics) -> RangeSource | None:
     """Return the range to replay, None for the live stream. Raises BrokerError."""
     if settings.period is None:
         return None
-    return open_replay(settings.consumer_properties(), settings.input_topic, settings.period, events=metrics)
+    return open_range(settings.consumer_properties(), settings.input_topic, settings.period, events=metrics)
 
 
 def _delivery(settings: Settings, source: Source, metrics: Metrics, bad_share: BadShare) -> Delivery:

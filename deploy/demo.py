@@ -24,7 +24,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
+from consumer.kafka.client import IDEMPOTENT_PRODUCER
 from deploy.feed import SENT_HEADER, events
 
 PARTITIONS = 4
@@ -206,7 +206,7 @@ def stream(
     servers: str, topics: dict[str, str], registry: Path, port: int, consumer: subprocess.Popen[bytes], first: str
 ) -> tuple[Seen, int, int, str]:
     """Feed and read until the second version has enriched enough and everything is out; returns what was seen and sent."""
-    producer = Producer({"bootstrap.servers": servers, **ACKNOWLEDGED_IS_WRITTEN, "linger.ms": 5})
+    producer = Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, "linger.ms": 5})
     reader = Consumer(
         {
             "bootstrap.servers": servers,

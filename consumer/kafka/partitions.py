@@ -55,6 +55,19 @@ class PartitionState:
         """Whether messages of it count: it is ours, and was placed."""
         return self.assigned and not self.unplaced
 
+    @property
+    def reached(self) -> int:
+        """The offset where reading began, or met the end last; -1 where neither is known."""
+        return max(-1 if offset is None else offset for offset in (self.start, self.end_seen))
+
+    def lag(self, position: int, end: int) -> int | None:
+        """Return how many offsets lie between the client's position and its end. Both are negative where it knows none."""
+        at = position if position >= 0 else self.start  # no message has come yet
+        if end < 0 or at is None:
+            return None
+        # The end of a transaction takes an offset, too, and the position stays before it.
+        return max(0, end - max(at, -1 if self.end_seen is None else self.end_seen))
+
     def gain(self) -> None:
         """Note that the group gave it to us and that the client, which was told to pause it, does not read it yet."""
         self.assigned = self.unplaced = self.paused = True
@@ -82,6 +95,11 @@ class PartitionState:
         self.out_of_range = position
         self.unplaced = True
         return True
+
+    def meet_end(self, position: int) -> None:
+        """Note that reading met the end here, unless it must be placed first: then that was before."""
+        if not self.unplaced:
+            self.end_seen = position
 
     def start_at(self, offset: int) -> None:
         """Note where reading goes on, as `Offsets` found it."""

@@ -16,8 +16,9 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka.client import is_fatal, make_client, outside_group
+from consumer.kafka.client import make_client, outside_group
 from consumer.kafka.connection_watch import LOG_BROKEN_CONNECTIONS, ConnectionWatch
+from consumer.kafka.failures import FATAL, FENCED, is_fatal
 from consumer.kafka.sink import PRODUCER_DEFAULTS
 from consumer.process.backoff import Backoff
 
@@ -40,7 +41,6 @@ SLOW_S = 3.0
 """A step of a transaction that takes longer leaves the producer in doubt."""
 RETRY_PAUSES = Backoff(0.05, 1.0)
 """Between tries of a step."""
-FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 
 State = Literal["opening", "open", "given up"]
 
@@ -159,7 +159,7 @@ class TransactionalProducer:
         older request of ours came late.
         """
         fenced = cause.code() in FENCED
-        if (fenced or cause.code() == KafkaError._FATAL) and took_s >= self.timeout_s:  # noqa: SLF001 - librdkafka's own
+        if (fenced or cause.code() == FATAL) and took_s >= self.timeout_s:
             return
         if fenced and time.monotonic() < self.late_until:
             return

@@ -12,9 +12,12 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka.client import failure, is_fatal, is_too_large, partition_count
-from consumer.kafka.offsets import Membership, places
-from consumer.kafka.transactional_producer import FENCED, SLOW_S, TransactionalProducer, retry_step, seconds_left
+from consumer.kafka.client import partition_count
+from consumer.kafka.convert import to_client_offsets
+from consumer.kafka.failures import FENCED, delivery_failure, is_fatal, is_too_large
+from consumer.kafka.offsets import Membership
+from consumer.kafka.topic_id import topic_note
+from consumer.kafka.transactional_producer import SLOW_S, TransactionalProducer, retry_step, seconds_left
 from consumer.messages import Record, TopicPartition
 from consumer.process.background import bounded_steps, ends_by
 
@@ -97,7 +100,7 @@ class KafkaTransactions:
             for record in records:
                 self._produce(client, record, until)
             if offsets:
-                self._send_offsets(client, places(offsets, member.topic_id), member.metadata, until)
+                self._send_offsets(client, to_client_offsets(offsets, topic_note(member.topic_id)), member.metadata, until)
             retry_step(lambda: client.commit_transaction(seconds_left(until)), until)
         except (KafkaException, BufferError) as error:
             self._undo(error, time.monotonic() - started)
@@ -149,7 +152,7 @@ class KafkaTransactions:
         """Note why a record is not taken: the first reason, or that one is too large."""
         if isinstance(self._refusal, RecordTooLarge):
             return
-        found = failure(error, f"{topic!r} does not take a record")
+        found = delivery_failure(error, f"{topic!r} does not take a record")
         if self._refusal is None or isinstance(found, RecordTooLarge):  # which may have taken others with it
             self._refusal = found
 
@@ -166,7 +169,7 @@ class KafkaTransactions:
             self._aborted = self._abort(took_s)
         else:
             self.producer.discard(cause.str())
-        raise (self._refusal or failure(cause, "the transaction was broken off")) from error
+        raise (self._refusal or delivery_failure(cause, "the transaction was broken off")) from error
 
     def _abort(self, took_s: float) -> bool:
         """Abort, and return whether that was done. A slow abort costs the client: a process must end in time."""

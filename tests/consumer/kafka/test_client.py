@@ -1,9 +1,16 @@
 """What clients outside a group are given."""
 
 from consumer.kafka.client import outside_group
-from consumer.kafka.group_properties import CONSUMER_DEFAULTS, OF_CLASSIC_GROUPS
+from consumer.kafka.group_properties import CLASSIC_GROUP_PROPERTIES, CONSUMER_DEFAULTS
 
-MEMBERS = (*CONSUMER_DEFAULTS, *OF_CLASSIC_GROUPS, "group.id", "group.instance.id", "auto.offset.reset", "enable.partition.eof")
+MEMBERS = (
+    *CONSUMER_DEFAULTS,
+    *CLASSIC_GROUP_PROPERTIES,
+    "group.id",
+    "group.instance.id",
+    "auto.offset.reset",
+    "enable.partition.eof",
+)
 OF_ALL = ("statistics.interval.ms", "topic.metadata.refresh.interval.ms")
 
 

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka.client import as_message
+from consumer.kafka.convert import to_message
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Record
@@ -74,8 +74,8 @@ def message_with_header(library: ctypes.CDLL, name: bytes) -> ck.Message:
 def test_a_header_whose_name_is_no_text_leaves_the_message_readable(library: ctypes.CDLL) -> None:
     good, bad = (message_with_header(library, name) for name in (b"good", b"bad\xff\xfe"))
     for _ in range(1_000):  # until the interpreter has made its calls quick, and checks them less
-        as_message(good)
-    message = as_message(bad)
+        to_message(good)
+    message = to_message(bad)
     assert message.value == b"second"
     assert message.headers == ()
     assert message.flaw is not None
@@ -83,7 +83,7 @@ def test_a_header_whose_name_is_no_text_leaves_the_message_readable(library: cty
 
 
 def test_a_header_whose_name_is_text_is_kept(library: ctypes.CDLL) -> None:
-    message = as_message(message_with_header(library, "tr\u00e4ger".encode()))
+    message = to_message(message_with_header(library, "tr\u00e4ger".encode()))
     assert (message.headers, message.flaw) == ((("tr\u00e4ger", b"x"),), None)
 
 

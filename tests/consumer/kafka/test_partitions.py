@@ -137,3 +137,37 @@ def test_a_beginning_that_the_group_refused_is_looked_up_anew() -> None:
     state.answer_commit(4, refused=True)
     assert (state.beginning, state.beginning_asked, announced) == (None, None, [])
     assert state.commit_refused is None, "it was no commit of messages"
+
+
+@pytest.mark.parametrize(
+    ("known", "reached"), [({"start": None}, -1), ({"start": 5}, 5), ({"start": 5, "end_seen": 9}, 9), ({"end_seen": 3}, 5)]
+)
+def test_reading_has_reached_its_start_or_the_end_that_it_met(known: dict[str, int | None], reached: int) -> None:
+    assert being_read(**known).reached == reached
+
+
+def test_an_end_that_is_met_counts_only_for_a_partition_that_was_placed() -> None:
+    state = gained()
+    state.meet_end(9)
+    assert state.end_seen is None
+    state.unplaced = False
+    state.meet_end(9)
+    assert state.end_seen == 9
+
+
+@pytest.mark.parametrize(
+    ("start", "end_seen", "position", "end", "lag"),
+    [
+        (5, None, 7, 10, 3),
+        (5, None, -1001, 10, 5),
+        (None, None, -1001, 10, None),
+        (5, None, 7, -1001, None),
+        (5, 10, 9, 10, 0),
+        (5, 8, 9, 10, 1),
+        (5, None, 12, 10, 0),
+    ],
+)
+def test_the_lag_is_counted_from_the_position_or_the_start_or_the_end_that_was_met(
+    start: int | None, end_seen: int | None, position: int, end: int, lag: int | None
+) -> None:
+    assert being_read(start=start, end_seen=end_seen).lag(position, end) == lag

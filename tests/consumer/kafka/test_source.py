@@ -99,7 +99,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     made = Client()
     monkeypatch.setattr(ck, "Consumer", lambda _properties, logger: made)
     monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
-    monkeypatch.setattr("consumer.kafka.topic_id.FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.topic_id.FIRST_ANSWER_TIMEOUT_S", 0.0)
     return made
 
 
@@ -218,8 +218,8 @@ def test_a_partition_that_was_held_when_it_went_is_not_when_it_comes_back(client
 def test_the_end_that_reading_met_is_forgotten_with_the_partition(client: Client, source: KafkaSource) -> None:
     client.queue = [Fetched(0, 10, KafkaError._PARTITION_EOF)]
     source.poll(10, 0.0)
-    assert (source.end_seen_of(ZERO), source.end_seen_of(ONE)) == (10, None)
+    assert (source.reached(ZERO), source.reached(ONE)) == (10, 0)
     client.lose(0)
-    assert (source.end_seen_of(ZERO), source.start_of(ZERO), source.start_of(ONE)) == (None, None, 0)
+    assert (source.reached(ZERO), source.reached(ONE)) == (-1, 0)
     client.assign(0)
-    assert source.end_seen_of(ZERO) is None
+    assert source.reached(ZERO) == -1
