@@ -1,6 +1,6 @@
-"""All that a member of a group knows of its partitions, one state each: gained with the partition and dropped with it.
+"""All that a member of a group knows of its partitions, in one state each: made when it is gained and dropped when it is lost.
 
-`KafkaSource` decides what is read and notes it here; `Offsets` notes here what it asked the group to commit.
+`KafkaSource` notes here what is read, and `Offsets` what the group was asked to commit.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from consumer.messages import TopicPartition
 
 
 class Beginning(NamedTuple):
-    """Where a partition begins once the group has committed that, and what is to be logged and counted then."""
+    """The offset where a partition shall begin, and a call that logs and counts this once the group has committed it."""
 
     offset: int
     announce: Callable[[], None]
@@ -19,40 +19,45 @@ class Beginning(NamedTuple):
 
 @dataclass(slots=True)
 class PartitionState:
-    """One partition.
+    """The state of one partition: whether it is read, and what the group was asked to commit for it.
 
-    A gained partition is unplaced and paused: nothing of it is read before it is known where reading goes on. It is placed as
-    soon as `Offsets` says so, and resumed. A heartbeat pauses it again until the next poll, `hold` until it is gained anew or
-    rewound. A commit may be asked for a partition that the group has not given to us; the state of such a one is not `assigned`.
+    gained -> unplaced and paused: the offset where reading goes on is looked up, or committed first
+           -> read, as soon as the offset is known
+           -> paused by a heartbeat, until the next poll
+           -> held by `KafkaSource.hold`, until all is rewound
+           -> unplaced again: all is rewound, the broker no longer has the position, or the topic was created again
+    lost   -> dropped
+
+    The group may be asked to commit for a partition that it has not given to us. Such a partition is not `assigned`.
     """
 
     assigned: bool = False
-
+    """Whether the partition is ours."""
     unplaced: bool = False
-    """Whether it must be placed before any message of it counts."""
+    """Whether the client must go to another offset before any message of the partition counts."""
     paused: bool = False
-    """Whether the client reads no more of it for the moment: it is resumed as soon as it is placed and not held."""
+    """Whether the client reads nothing of the partition until it is placed and not held."""
     held: bool = False
-    """Whether the client reads no more of it on purpose, see `KafkaSource.hold`."""
+    """Whether the client reads nothing of the partition until all is rewound."""
     out_of_range: int | None = None
-    """The position that the broker does not have, if that is why it is unplaced."""
+    """The position that the broker does not have, if that is why the partition is unplaced."""
     end_seen: int | None = None
-    """Where reading met its end last."""
+    """The offset where reading met the end of the partition last."""
 
     start: int | None = None
-    """Where reading began."""
+    """The offset where reading began."""
     commit_asked: int | None = None
     """The newest offset that the group was asked to commit."""
     commit_refused: int | None = None
-    """The offset that the group refused and is to be asked for again."""
+    """The offset that the group refused to commit, to be asked for again."""
     beginning_asked: Beginning | None = None
-    """Where it shall begin: the group was asked to commit that and has not answered."""
+    """The beginning that the group was asked to commit and has not answered."""
     beginning: int | None = None
-    """Where it begins: the group has committed that, and it can be placed there."""
+    """The beginning that the group has committed: the partition can be placed there."""
 
     @property
     def is_read(self) -> bool:
-        """Whether messages of it count: it is ours, and was placed."""
+        """Whether messages of the partition count."""
         return self.assigned and not self.unplaced
 
     @property
@@ -69,26 +74,26 @@ class PartitionState:
         return max(0, end - max(at, -1 if self.end_seen is None else self.end_seen))
 
     def gain(self) -> None:
-        """Note that the group gave it to us and that the client, which was told to pause it, does not read it yet."""
+        """Note that the group gave the partition to us. The client was told to pause it."""
         self.assigned = self.unplaced = self.paused = True
 
     def rewind(self) -> None:
-        """Note that it is to be placed at what is committed. The client reads on only then, also where it was held."""
+        """Note that reading is to go back to the committed offset. The client still pauses a partition that was held."""
         self.paused = self.paused or self.held
         self.held = False
         self.end_seen = self.out_of_range = None
         self.unplaced = True
 
     def begin_anew(self) -> None:
-        """Forget the offsets of a topic that was deleted; it is to be placed in the new one of the same name."""
+        """Forget the offsets of a topic that was deleted: the partition is to be placed in the new topic of the same name."""
         self.start = self.commit_asked = self.commit_refused = self.beginning_asked = self.beginning = None
         self.end_seen = None
         self.unplaced = True
 
     def lose_position(self, position: int) -> bool:
-        """Note that the broker does not have this position, and return whether that concerns us.
+        """Note that the broker does not have this position, and return whether that still matters.
 
-        It does not where the partition is not read, or reading has begun behind that position since: the news are old then.
+        It does not if the partition is not read, or if reading has begun behind that position since: the error is old then.
         """
         if not self.is_read or self.start is None or position < self.start:
             return False
@@ -97,20 +102,23 @@ class PartitionState:
         return True
 
     def meet_end(self, position: int) -> None:
-        """Note that reading met the end here, unless it must be placed first: then that was before."""
+        """Note that reading met the end here; not of an unplaced partition, whose end was met before it had to be placed."""
         if not self.unplaced:
             self.end_seen = position
 
     def start_at(self, offset: int) -> None:
-        """Note where reading goes on, as `Offsets` found it."""
+        """Note the offset where reading goes on, as `Offsets` found it."""
         self.start, self.beginning = offset, None
 
     def ask_commit(self, offset: int) -> None:
-        """Note that the group is asked to commit this, instead of anything it refused before."""
+        """Note that the group is asked to commit this offset, instead of one that it refused before."""
         self.commit_asked, self.commit_refused = offset, None
 
     def answer_commit(self, offset: int, *, refused: bool) -> None:
-        """Take the group's answer. A beginning that it refused is looked up anew, another offset is asked for again if newest."""
+        """Take the group's answer to a commit.
+
+        A beginning that it refused is looked up again. Any other offset that it refused is asked for again if it is the newest.
+        """
         if (asked := self.beginning_asked) is not None and asked.offset == offset:
             self.beginning_asked = None
             if not refused:

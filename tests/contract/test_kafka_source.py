@@ -54,7 +54,7 @@ def test_heartbeats_keep_the_membership_beyond_the_poll_interval(kafka: Kafka) -
 
 
 @pytest.mark.kafka
-def test_a_member_that_stalls_is_told_that_its_partitions_are_lost_and_reads_on_when_it_is_back(
+def test_a_member_that_stalls_loses_its_partitions_and_reads_on_when_it_is_back(
     kafka: Kafka,
 ) -> None:
     topic, revokes = kafka.create_topic(), Revokes()
@@ -98,7 +98,7 @@ def test_a_partition_that_was_paused_when_it_went_is_read_when_it_comes_back(
     first.close()
 
 
-def test_poll_and_an_empty_handed_consume_return_at_the_first_message_where_consume_waits_for_a_full_batch(
+def test_poll_returns_at_the_first_message_where_consume_waits_for_a_full_batch(
     mock_cluster: MockCluster,
 ) -> None:
     """Pins the client's behaviour that `KafkaSource.poll` is built on."""

@@ -82,7 +82,7 @@ def test_records_and_offsets_land_together(work: Work) -> None:
     assert (len(work.written()), work.committed()) == (10, 10)
 
 
-def test_what_cannot_be_written_takes_the_rest_of_its_transaction_with_it_and_is_read_again(work: Work) -> None:
+def test_a_record_that_cannot_be_written_aborts_its_transaction_and_is_read_again(work: Work) -> None:
     sink = work.sink()
     work.transact(sink, work.read(2))
     with pytest.raises(DeliveryFailed, match=f"'{work.dead}' does not take a record"):
@@ -105,7 +105,7 @@ def test_after_a_record_that_was_too_large_the_next_transaction_goes_through(wor
     assert (work.written(), work.committed()) == ([b"0", b"1", b"2", b"3"], 4)
 
 
-def test_a_producer_that_must_not_shut_others_out_is_given_up_after_a_slow_transaction(work: Work) -> None:
+def test_a_producer_that_is_not_renewed_is_given_up_after_a_slow_transaction(work: Work) -> None:
     sink = KafkaTransactions(
         {"bootstrap.servers": work.kafka.servers}, topics=[work.out], transactional_id=work.id, renewed=False
     )
@@ -134,7 +134,7 @@ def test_a_successor_ends_what_its_predecessor_left_open(work: Work) -> None:
     assert time.monotonic() - started < 8.0, "nobody waits for the transaction's own ten seconds"
 
 
-def test_what_a_producer_that_is_thrown_away_left_open_is_ended_before_anything_is_read_again(work: Work) -> None:
+def test_what_a_discarded_producer_left_open_is_ended_before_anything_is_read_again(work: Work) -> None:
     sink = work.sink(**{"transaction.timeout.ms": 600_000})
     messages = work.read(4)
     work.transact(sink, messages[:2])
@@ -194,7 +194,7 @@ class Halted(ck.Producer):
         super().send_offsets_to_transaction(*arguments)
 
 
-def test_a_producer_halted_in_a_transaction_lets_the_group_tell_first_whether_it_was_replaced(
+def test_a_producer_halted_in_a_transaction_waits_to_hear_whether_it_was_replaced(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer: list[KafkaTransactions] = []
@@ -229,7 +229,7 @@ class Hanging(ck.Producer):
         super().send_offsets_to_transaction(*arguments)
 
 
-def test_a_client_that_hangs_on_the_groups_coordinator_is_given_up_in_time_and_does_no_harm_later(
+def test_a_client_that_hangs_on_the_coordinator_is_given_up_and_does_no_harm_later(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ck, "Producer", Hanging)

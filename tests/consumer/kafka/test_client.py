@@ -14,7 +14,7 @@ MEMBERS = (
 OF_ALL = ("statistics.interval.ms", "topic.metadata.refresh.interval.ms")
 
 
-def test_a_client_outside_a_group_keeps_how_to_reach_the_brokers_and_nothing_of_a_member() -> None:
+def test_a_client_outside_a_group_is_given_no_property_of_a_member() -> None:
     reach = {"bootstrap.servers": "b:1", "security.protocol": "SSL", "enable.ssl.certificate.verification": False}
     given = outside_group({**dict.fromkeys(MEMBERS, 1), **reach})
     assert given == {**dict.fromkeys(OF_ALL, 1), **reach}

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,20 +115,26 @@ def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
     assert transactions.producer.late_until == 0.0, "nothing was asked of the coordinator but by the one that is open"
 
 
-def test_an_error_between_transactions_does_not_end_a_producer_that_is_not_renewed(
-    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tell_error: list[Callable[[KafkaError], None]] = []
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ck.Producer, dict[str, Any]]]:
+    """The producers that are made, each with its properties."""
+    made: list[tuple[ck.Producer, dict[str, Any]]] = []
     make = ck.Producer
 
     def noted(properties: dict[str, Any], logger: Any) -> ck.Producer:
-        tell_error.append(properties["error_cb"])
-        return make(properties, logger=logger)
+        made.append((make(properties, logger=logger), properties))
+        return made[-1][0]
 
     monkeypatch.setattr(ck, "Producer", noted)
+    return made
+
+
+def test_an_error_between_transactions_does_not_end_a_producer_that_is_not_renewed(
+    library: ctypes.CDLL, clients: list[tuple[ck.Producer, dict[str, Any]]]
+) -> None:
     sink = KafkaTransactions(MOCK, topics=["t"], transactional_id="id", renewed=False)
     sink.start()
-    tell_error[0](KafkaError(KafkaError._TRANSPORT))
+    clients[0][1]["error_cb"](KafkaError(KafkaError._TRANSPORT))
     sink.transact(RECORDS, {}, None)
     assert sink.producer.state == "open", "it was before, of a broker that nothing was asked of, say"
     answer(library, sink.producer.client, END_TXN, TRANSPORT)
@@ -188,7 +193,7 @@ def test_a_producer_goes_on_opening_where_it_was_cut_short_but_not_for_good(
     assert sink.producer.late_until > time.monotonic(), "its request may come late, and shut the new one out"
 
 
-def test_a_transaction_that_the_coordinator_never_knew_of_costs_its_producer_and_no_more(
+def test_a_transaction_that_the_coordinator_never_knew_costs_its_client_and_no_more(
     library: ctypes.CDLL, transactions: KafkaTransactions
 ) -> None:
     answer(library, transactions.producer.client, ADD_PARTITIONS, TOPIC_REFUSED)
@@ -205,10 +210,12 @@ def kill(library: ctypes.CDLL, client: Any) -> None:
     assert library.rd_kafka_test_fatal_error(handle(client), OUT_OF_ORDER, b"a record is missing") == 0
 
 
-def test_a_producer_that_failed_for_good_says_so_whatever_is_asked_of_it(library: ctypes.CDLL) -> None:
+def test_a_producer_that_failed_for_good_says_so_whatever_is_asked_of_it(
+    library: ctypes.CDLL, clients: list[tuple[ck.Producer, dict[str, Any]]]
+) -> None:
     sink = KafkaSink(MOCK, topics=["t"])
     sink.start()
-    kill(library, sink._producer)
+    kill(library, clients[0][0])
     with pytest.raises(BrokerError, match=r"the producer failed for good: .*start the consumer again") as told:
         sink.produce(RECORDS[0], lambda _error: None)
     assert not isinstance(told.value, DeliveryFailed)
