@@ -34,7 +34,7 @@ Reason = Literal[
     "encoder",
     "golden",
 ]
-"""Why a model version is not taken up: `occustream_reloads_total` counts by it, docs/operations.md tells of each."""
+"""Why a model version is not taken up: `occustream_reloads_total` counts by it, docs/models.md tells of each."""
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 

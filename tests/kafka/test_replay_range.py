@@ -38,7 +38,7 @@ pytestmark = pytest.mark.kafka
 HOUR_MS = 3_600_000
 START_MS = time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS - 10 * HOUR_MS
 SAME = 1e-3
-"""How far a probability may be off when a posting is scored in another batch; see docs/operations.md."""
+"""How far a probability may be off when a posting is scored in another batch; see docs/replay.md."""
 DELIVERIES = ("at-least-once", "exactly-once")
 
 

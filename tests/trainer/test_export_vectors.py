@@ -89,7 +89,7 @@ sys.meta_path.insert(0, NoPandas())
 
 @needs_faiss
 def test_what_the_docs_do_with_an_export_works_as_it_stands_and_without_pandas(starter_registry: Path, tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "operations.md").read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "models.md").read_text(encoding="utf-8"), re.DOTALL)
     output = (
         f"from trainer.__main__ import main\nmain(['export', '--registry', {str(starter_registry)!r}, '--output', 'vectors'])\n"
     )
