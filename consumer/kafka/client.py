@@ -87,9 +87,9 @@ class _Log:
 
 
 def make_end_client(properties: Mapping[str, Any]) -> closing[Any]:
-    """Return a consumer, to be closed, that is told where partitions really end.
+    """Return a consumer, to be closed, that learns where partitions really end.
 
-    A consumer that reads only what is committed is told that they end at the first open transaction.
+    To a consumer that reads only committed messages, a partition ends at the first open transaction.
     """
     return closing(make_client(ck.Consumer, {**properties, "isolation.level": "read_uncommitted"}))
 

@@ -37,7 +37,7 @@ class Membership(NamedTuple):
 
 
 class OffsetEvents(Protocol):
-    """Counts what befalls offsets."""
+    """Counts offsets that were lost and commits that were refused."""
 
     def offset_reset(self, partition: TopicPartition, gone: int | None) -> None:
         """Count that a committed offset was no longer there, and `gone` messages with it, None where that is not known."""

@@ -74,7 +74,7 @@ class PartitionState:
         return max(0, end - max(at, -1 if self.end_seen is None else self.end_seen))
 
     def gain(self) -> None:
-        """Note that the group gave the partition to us. The client was told to pause it."""
+        """Note that the group gave the partition to us. The client has paused it."""
         self.assigned = self.unplaced = self.paused = True
 
     def rewind(self) -> None:

@@ -32,11 +32,11 @@ TRANSACTION_DEFAULTS: Mapping[str, Any] = {
 }
 OPEN_SLICE_S = 0.1
 OPEN_ANEW_S = 30.0
-"""A client that could not be opened for so long may wait for a coordinator that is gone. A new one asks who it is now."""
+"""A client that could not be opened for so long may wait for a coordinator that is gone. A new client asks who that is now."""
 LATE_S = 60.0
-"""For so long the coordinator may still come to an older request of ours to open, and shut out what was opened since."""
+"""For so long the coordinator may still answer an older request of ours, which shuts out the client that was opened since."""
 REPLACED_S = 2.0
-"""A process that was halted, and whose place in the group another one has taken meanwhile, is told so by then."""
+"""By then the group has told a process that was halted that another one has taken its place meanwhile."""
 SLOW_S = 3.0
 """A step of a transaction that takes longer leaves the producer in doubt."""
 RETRY_PAUSES = Backoff(0.05, 1.0)
@@ -46,7 +46,7 @@ State = Literal["opening", "open", "given up"]
 
 
 class TransactionalProducer:
-    """One transactional id and the client that has it now.
+    """The client that uses a transactional id, from one to the next.
 
         opening ──── the coordinator has answered ────▶ open ───┐
            ▲                                             ▲      │ transactions
@@ -57,8 +57,8 @@ class TransactionalProducer:
                                                        │
                                                        └──── not `renewed` ────▶ given up
 
-    Whoever finds that another process has taken the id over (it is "fenced") raises BrokerError, and the process ends. While
-    it opens, a client that waits in vain, or whose connection breaks, is replaced as well.
+    An opening client is discarded as well if it waits for too long or its connection breaks. In any state a request may find
+    that another process has taken the id over (this producer is "fenced"): BrokerError is raised, and the process ends.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class TransactionalProducer:
 
     @property
     def client(self) -> Any:  # noqa: ANN401 - confluent_kafka is untyped
-        """The client of now, open or not."""
+        """The present client, open or not."""
         return self._client
 
     @property
     def state(self) -> State:
-        """Where it stands; a discarded one is opening or given up at once."""
+        """The state of the class's picture. A discarded producer is at once opening or given up."""
         return self._state
 
     def start(self) -> None:
@@ -117,7 +117,7 @@ class TransactionalProducer:
         """Serve the client's events. A new client is opened meanwhile: what the old one left open hides where to read on."""
         self._serve(timeout_s)
         if self._state == "opening" and time.monotonic() >= self._not_before:
-            with contextlib.suppress(DeliveryFailed):  # the next transaction tells
+            with contextlib.suppress(DeliveryFailed):  # the next transaction raises it
                 self._open_within(OPEN_SLICE_S)
         self._served_at = time.monotonic()
 
@@ -141,7 +141,7 @@ class TransactionalProducer:
             self.discard("a transaction was slow")
 
     def discard(self, why: str) -> None:
-        """Throw the client away. If we may have been halted, the group is given time to say that we are replaced."""
+        """Throw the client away. If we may have been halted, wait before opening: the group may say that we are replaced."""
         if time.monotonic() - self._served_at > SLOW_S:
             self._not_before = time.monotonic() + REPLACED_S
         self._why_discarded = why
@@ -192,9 +192,9 @@ class TransactionalProducer:
         self._state, self._watch.break_seen = "open", False
 
     def _ask_coordinator(self, until: float) -> None:
-        """Wait for the coordinator's answer, for long with the same client.
+        """Wait for the coordinator's answer. Raises as `ready_client`.
 
-        A new client asks anew, and the coordinator may come to an older client's request last.
+        The same client waits for long: a new one would ask again, and the coordinator may answer the older client's request last.
         """
         asked_at = time.monotonic()
         try:
@@ -210,7 +210,7 @@ class TransactionalProducer:
             raise DeliveryFailed(f"no coordinator for the transactional id {self._id!r}: {cause.str()}") from error
 
     def _discard_unopened(self, why: str) -> None:
-        """Take another client, whose request the coordinator may come to before the one that is on its way."""
+        """Discard a client whose request is on its way. The coordinator may answer it after that of the next client."""
         self.late_until = time.monotonic() + LATE_S
         self.discard(why)
 

@@ -52,7 +52,7 @@ class KafkaTransactions:
         self._partition_counts: dict[str, int] = {}
         self._refusal: DeliveryFailed | None = None  # of a record of the transaction that is being written
         self._sequence_gap = False
-        self._aborted = False  # whether the last transaction that failed was; else only what is committed tells
+        self._aborted = False  # whether the last failed transaction was aborted; if not, only the committed offsets show its end
 
     def start(self) -> None:
         """Look the output topics up and end what an earlier process left open. Raises BrokerError."""
@@ -66,8 +66,8 @@ class KafkaTransactions:
     def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
         """See `TransactionalSink.transact`.
 
-        librdkafka counts refused records in its sequence numbers. The next transaction then fails on the gap, and only the end of
-        that one lets it count anew. So it is tried twice, unless nobody knows what became of it.
+        librdkafka counts refused records in its sequence numbers. The next transaction then fails on the gap, and only its end
+        lets librdkafka count anew. So that transaction is tried twice, unless nobody knows what became of the first try.
         """
         tries = 2 if self._sequence_gap else 1
         self._sequence_gap = False
@@ -107,9 +107,10 @@ class KafkaTransactions:
         self.producer.discard_if_doubtful(started)
 
     def _send_offsets(self, client: Any, wanted: Sequence[ck.TopicPartition], group: object, until: float) -> None:  # noqa: ANN401
-        """Add offsets to the transaction. A client that never comes back is left to itself, for its successor to shut out.
+        """Add offsets to the transaction, within a bound.
 
-        Where the group's coordinator is gone, librdkafka may wait for it for good (confluentinc/librdkafka#5456, #5511).
+        Where the group's coordinator is gone, librdkafka may wait for it without end (confluentinc/librdkafka#5456, #5511). A
+        client that does is left to itself, and its successor shuts it out.
         """
 
         def step() -> None:
