@@ -28,7 +28,8 @@ from trainer.evaluate import METHODS
 from trainer.measure.figures import summary
 from trainer.measure.holdout import measure
 from trainer.measure.predictions import Predictions
-from trainer.prepare import TrainOptions, prepare
+from trainer.options import TrainOptions
+from trainer.prepare import prepare
 from trainer.refresh.gate import chance_eces
 
 SHOWN = ("top_1", "top_3", "top_5", "top_10", "macro_top_1", "ece", "ece_chance", "accept_share", "accept_precision")

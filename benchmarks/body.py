@@ -25,14 +25,15 @@ from pathlib import Path
 import torch
 
 from benchmarks.throughput import machine
-from schemas.text import body_text, normalise_title, plain_text
+from schemas.text import body_text, clean_title, plain_text, title_key
 from trainer.data.onet import OCCUPATIONS, TASKS, TITLE_FILES
-from trainer.fit.category_embeddings import Rows
+from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.inputs import Titles
 from trainer.measure.figures import Figures, summary
 from trainer.measure.holdout import Trial, measure
 from trainer.measure.predict import body_alone, predictions
-from trainer.prepare import Data, TrainOptions, prepare
+from trainer.options import TrainOptions
+from trainer.prepare import Data, prepare
 
 SHOWN = ("top_1", "top_3", "top_5", "macro_top_1", "ece", "accept_share", "accept_precision")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -120,8 +121,8 @@ def with_bodies(postings: Path, tasks: dict[str, list[str]], sentences: Sequence
 def views(run: Trial) -> dict[str, Figures]:
     """Return the figures of title, body and both on the measured postings that have a body."""
     mask = torch.tensor([bool(body) for body in run.tested.bodies])
-    asked = run.tested.where(mask)
-    without = run.model.without_body()
+    asked = run.tested.select(mask)
+    without = run.model.drop_body()
     said = {"title": predictions(without, asked), "body": body_alone(run.model, asked), "both": predictions(run.model, asked)}
     return {view: summary(p) | {"body_weight": run.model.mix.body_weight} for view, p in said.items()}
 
@@ -129,16 +130,16 @@ def views(run: Trial) -> dict[str, Figures]:
 def on_real_bodies(run: Trial, data: Data, stream: Sequence[dict[str, str]]) -> Figures:
     """Return the figures of the body's part on real bodies of titles that O*NET lists under one occupation only."""
     listed: dict[str, set[int]] = defaultdict(set)
-    for title, label in zip(data.source.onet.clean, data.source.onet.rows.labels.tolist(), strict=True):
-        listed[title.casefold()].add(label)
-    rows = [(row, listed[key]) for row in stream if len(listed.get(key := normalise_title(row["TITLE_RAW"]), ())) == 1]
-    encoder = data.source.encoder
+    for title, label in zip(data.inputs.onet.clean, data.inputs.onet.rows.labels.tolist(), strict=True):
+        listed[title_key(title)].add(label)
+    rows = [(row, listed[key]) for row in stream if len(listed.get(key := title_key(clean_title(row["TITLE_RAW"])), ())) == 1]
+    encoder = data.inputs.encoder
     clean = [row["TITLE_RAW"] for row, _ in rows]
     labels = torch.tensor([next(iter(codes)) for _, codes in rows])
     titles = Titles(
         clean,
         [plain_text(title) for title in clean],
-        Rows(encoder.encode(clean).cpu(), labels, torch.ones(len(labels))),
+        EmbeddedRows(encoder.encode(clean).cpu(), labels, torch.ones(len(labels))),
         encoder.ref.sha256,
         [body_text(row["BODY"]) for row, _ in rows],
     )

@@ -30,7 +30,7 @@ from deploy.demo import (
     topic_names,
     touched_topics,
 )
-from schemas.text import normalise_title
+from schemas.text import clean_title, title_key
 
 LOOK_S = 0.05
 
@@ -90,7 +90,7 @@ def without_titles(postings: Path, count: int) -> tuple[list[dict[str, str]], li
     """Return the rows without `count` of the titles, drawn at random, and the rows with them."""
     with postings.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    keys = [normalise_title(row["TITLE_RAW"]) for row in rows]
+    keys = [title_key(clean_title(row["TITLE_RAW"])) for row in rows]
     chosen = set(random.Random(0).sample(sorted(set(keys)), count))  # noqa: S311 - a sample
     parts: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
     for row, key in zip(rows, keys, strict=True):
@@ -108,7 +108,7 @@ def write(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 def promoted(registry: FolderRegistry, service: subprocess.Popen[bytes], *, after: str | None) -> str:
     """Wait for another version in service than `after` and return it. Raises RuntimeError when the service ends."""
-    while (version := registry.current()) == after or version is None:
+    while (version := registry.read_current()) == after or version is None:
         if service.poll() is not None:
             raise RuntimeError(f"the service ended with status {service.returncode}")
         time.sleep(LOOK_S)

@@ -42,10 +42,10 @@ from consumer.metrics import Metrics
 from consumer.model.encoder import resolve_device
 from consumer.model.encoder_folder import DEFAULT_ENCODER, find_encoder
 from consumer.model.scorer import Scorer
-from consumer.model.serving_options import Precision, Switches
+from consumer.model.serving_options import Precision, ServingOptions
 from consumer.pipeline import Pipeline
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from deploy.feed import events
 from deploy.kafka.local_kafka import LocalKafka, missing_tools
 
@@ -234,8 +234,9 @@ def category_names(folder: Path) -> Path:
 def make_scorer(folder: Path, precision: Precision, without: Sequence[str]) -> Scorer:
     """Return the serving scorer, without its cache, of the version in service."""
     registry = FolderRegistry(folder)
-    switches = Switches(without=frozenset(without))  # type: ignore[arg-type] # parts by name
-    return ScorerLoader(registry, precision=precision, cache_size=0, switches=switches).load(registry.current() or "")
+    serving_options = ServingOptions(without=frozenset(without))  # type: ignore[arg-type] # parts by name
+    loader = ScorerLoader(registry, precision=precision, cache_size=0, serving_options=serving_options)
+    return loader.load(registry.read_current() or "")
 
 
 @contextlib.contextmanager

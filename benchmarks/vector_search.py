@@ -74,7 +74,7 @@ def vectors(registry: Path, version: str | None) -> np.ndarray:
     """Return a version's vectors `(rows, dim)`, as exported."""
     folder = FolderRegistry(registry)
     with tempfile.TemporaryDirectory() as work:
-        export(folder.load(version or folder.current() or ""), Path(work), lambda line: print(line, file=sys.stderr))
+        export(folder.load(version or folder.read_current() or ""), Path(work), lambda line: print(line, file=sys.stderr))
         column = pq.read_table(Path(work) / TABLE)["vector"].combine_chunks()
         matrix: np.ndarray = column.flatten().to_numpy().reshape(len(column), -1).copy()
     return matrix

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.throughput import machine
-from consumer.model.serving_options import Switches
+from consumer.model.serving_options import ServingOptions
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 
 BATCH = 256
 
@@ -89,8 +89,8 @@ def score(
     """Score the titles in this process; puts when it began and ended."""
     torch.set_num_threads(threads)
     found = FolderRegistry(registry)
-    switches = Switches(without=frozenset(without))  # type: ignore[arg-type] # parts by name
-    scorer = ScorerLoader(found, device="cpu", switches=switches).load(found.current() or "")
+    serving_options = ServingOptions(without=frozenset(without))  # type: ignore[arg-type] # parts by name
+    scorer = ScorerLoader(found, device="cpu", serving_options=serving_options).load(found.read_current() or "")
     barrier.wait()
     started = time.perf_counter()
     for start in range(0, len(titles), BATCH):

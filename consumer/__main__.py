@@ -68,7 +68,7 @@ def check_config(options: argparse.Namespace) -> int:
     print(json.dumps(shown, indent=1))
     from consumer.registry.folder import FolderRegistry  # noqa: PLC0415 - PyTorch
 
-    version = FolderRegistry(settings.registry).current()
+    version = FolderRegistry(settings.registry).read_current()
     if version is None:
         print(f"warning: {settings.registry} holds no promoted model version yet; run occustream-trainer train", file=sys.stderr)
     return 0

@@ -9,7 +9,7 @@ from consumer.dead_letter_record import Stage
 from consumer.errors import InvalidMessage
 from consumer.messages import Message, Record
 from consumer.metrics import Metrics
-from consumer.model.answers import Scored
+from consumer.model.answers import Answer
 from consumer.model.scorer import Scorer
 from schemas.events import EnrichedPosting, JobPosting
 
@@ -48,7 +48,7 @@ def _decode(message: Message, codec: Codec) -> JobPosting | InvalidMessage:
         return error
 
 
-def _answers(postings: Sequence[JobPosting], scorer: Scorer) -> list[Scored | InvalidMessage]:
+def _answers(postings: Sequence[JobPosting], scorer: Scorer) -> list[Answer | InvalidMessage]:
     """Return the answer for each posting; where the model fails, halves are tried until the guilty posting is alone.
 
     Raises ScorerFailed where it was not the posting's fault.
@@ -64,14 +64,14 @@ def _answers(postings: Sequence[JobPosting], scorer: Scorer) -> list[Scored | In
 
 
 def _answered(
-    message: Message, posting: JobPosting, answer: Scored | InvalidMessage, scorer: Scorer, codec: Codec, now: datetime
+    message: Message, posting: JobPosting, answer: Answer | InvalidMessage, scorer: Scorer, codec: Codec, now: datetime
 ) -> Outcome:
     if isinstance(answer, InvalidMessage):
         return _dead(message, codec, answer, "score", scorer)
     return _encode(message, posting, answer, scorer, codec, now)
 
 
-def _encode(message: Message, posting: JobPosting, scored: Scored, scorer: Scorer, codec: Codec, now: datetime) -> Outcome:
+def _encode(message: Message, posting: JobPosting, scored: Answer, scorer: Scorer, codec: Codec, now: datetime) -> Outcome:
     enriched = EnrichedPosting(
         event_id=message.event_id,
         posting=posting,

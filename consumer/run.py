@@ -19,7 +19,8 @@ from consumer.pipeline import Pipeline
 from consumer.process.http import HttpServer
 from consumer.process.signals import LEAVING_S, stop_on_signals
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import Reloader, ScorerLoader, wait_for_version
+from consumer.registry.loader import ScorerLoader
+from consumer.registry.reloader import Reloader, wait_for_version
 from consumer.settings import Settings
 
 log = logging.getLogger("occustream")
@@ -87,7 +88,7 @@ def make_loader(settings: Settings) -> ScorerLoader:
         precision=settings.precision,
         top_n=settings.top_n,
         cache_size=settings.title_cache_size,
-        switches=settings.switches,
+        serving_options=settings.serving_options,
     )
 
 
@@ -103,7 +104,7 @@ def make_codec(settings: Settings) -> Codec:
 
 def _first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Event) -> Scorer | None:
     """Load the version in service; None when asked to stop before there was one."""
-    version = wait_for_version(loader.registry.current, timeout_s=settings.registry_timeout_s, stop=stop)
+    version = wait_for_version(loader.registry.read_current, timeout_s=settings.registry_timeout_s, stop=stop)
     if version is not None:
         return loader.load(version)
     if stop.is_set():

@@ -16,8 +16,8 @@ from consumer.enrich import enrich
 from consumer.errors import ConfigError
 from consumer.messages import Message
 from consumer.metrics import Metrics
-from consumer.registry.reloader import ScorerLoader
-from schemas.tables import TableError, csv_rows
+from consumer.registry.loader import ScorerLoader
+from schemas.tables import TableError, read_csv_rows
 
 Format = Literal["csv", "tsv", "jsonl"]
 REPORT_EVERY_S = 1.0
@@ -38,7 +38,7 @@ def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_ma
 
     Raises ConfigError for files that cannot be used, ArtifactError and EncoderError for the model.
     """
-    version = options.version or loader.registry.current()
+    version = options.version or loader.registry.read_current()
     if version is None:
         raise ConfigError(
             "the registry holds no promoted model version; run occustream-trainer train, or name one with --version"
@@ -92,7 +92,7 @@ def _csv(stream: BinaryIO, name: str, *, delimiter: str) -> Iterator[Message | T
     """Yield each row as the JSON message that a producer would have made of it, so that one decoder judges all."""
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        for row, fields in csv_rows(lines, name, delimiter=delimiter, required={"title": TITLE_NAMES}):
+        for row, fields in read_csv_rows(lines, name, delimiter=delimiter, required={"title": TITLE_NAMES}):
             if isinstance(fields, TableError):
                 yield fields
             else:

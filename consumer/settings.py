@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from consumer.errors import ConfigError
-from consumer.model.serving_options import Part, Precision, Switches
+from consumer.model.serving_options import Part, Precision, ServingOptions
 from consumer.times import Period, parse_moment
 
 ENV_PREFIX = "OCCUSTREAM_"
@@ -111,9 +111,9 @@ class Settings(BaseSettings):
         return Period(self.from_timestamp, self.to_timestamp)
 
     @property
-    def switches(self) -> Switches:
+    def serving_options(self) -> ServingOptions:
         """What is changed in every model that is served."""
-        return Switches(self.without, self.prior_adjustment)
+        return ServingOptions(self.without, self.prior_adjustment)
 
     @model_validator(mode="after")
     def _rules_across_fields(self) -> Self:

@@ -15,8 +15,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from consumer.model.encoder import load_encoder
 from consumer.model.mixture import Tensors
 from consumer.registry.folder import FolderRegistry
-from schemas.artifact import Calibration, Category, Decide, EncoderRef, GoldenTitle, Manifest, Mix
-from schemas.text import TEMPLATE_ID, model_text
+from schemas.artifact import Calibration, Category, EncoderRef, GoldenTitle, Manifest, Mix, Thresholds
+from schemas.text import TEMPLATE_ID, clean_title
 
 DIM = 16
 CATEGORIES = tuple(
@@ -30,7 +30,7 @@ CATEGORIES = tuple(
         ("53-3032.00", "Heavy and Tractor-Trailer Truck Drivers"),
     )
 )
-PLAIN = Decide(accept_at=0.5, review_at=0.1)
+PLAIN = Thresholds(accept_at=0.5, review_at=0.1)
 _ROLES = ("Registered Nurse", "Line Cook", "Software Developer", "Truck Driver", "Accountant", "Electrician")
 _LEVELS = ("Senior", "Junior", "Lead", "Part-time", "Staff")
 _PLACES = ("Boise, ID", "Nampa", "Remote", "Night Shift", "Austin TX", "$22/hr", "Weekend", "Hiring now", "II")
@@ -39,7 +39,7 @@ TITLES = tuple(f"{level} {role} - {place}" for level in _LEVELS for role in _ROL
 
 def save_encoder(folder: Path) -> None:
     """Write a StaticEmbedding over the words of all titles, its vectors drawn from a fixed seed."""
-    texts = [*(model_text(title) for title in TITLES), *(category.onet_title for category in CATEGORIES)]
+    texts = [*(clean_title(title) for title in TITLES), *(category.onet_title for category in CATEGORIES)]
     words = sorted({word for text in texts for word in text.lower().replace(",", " , ").split()})
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0, **{word: n for n, word in enumerate(words, 1)}}, unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()
@@ -56,7 +56,7 @@ class Versions:
         folder = root.with_name(f"{root.name}-encoder")
         save_encoder(folder)
         self.registry.add_encoder(folder)
-        self._encoder = load_encoder(str(folder), device="cpu", called="faults-static")
+        self._encoder = load_encoder(str(folder), device="cpu", encoder_id="faults-static")
         self._numbers = itertools.count(1)
 
     @property
@@ -76,7 +76,7 @@ class Versions:
 
     def tensors(self, number: int) -> Tensors:
         """Return the category embeddings, each a little beside its title, by number otherwise."""
-        rows = self._encoder.encode([model_text(category.onet_title) for category in CATEGORIES])
+        rows = self._encoder.encode([clean_title(category.onet_title) for category in CATEGORIES])
         noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(number))
         return Tensors(CATEGORIES, torch.nn.functional.normalize(rows + 0.02 * noise, dim=1))
 
@@ -85,7 +85,7 @@ class Versions:
 
         What is wrong with the first row alone, no golden title tells.
         """
-        rows = self._encoder.encode([model_text(category.onet_title) for category in CATEGORIES])
+        rows = self._encoder.encode([clean_title(category.onet_title) for category in CATEGORIES])
         scores = (rows * tensors.title).sum(dim=1).tolist()
         return Manifest(
             version=version,

@@ -1,1 +1,1 @@
-"""What crosses a process boundary: events, the text a model sees, the artifact. Imports nothing of ours."""
+"""What crosses a process boundary: events, the text that a model reads, the artifact. Imports no other package of ours."""

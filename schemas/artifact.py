@@ -1,4 +1,4 @@
-"""The artifact: what the trainer publishes and the consumer loads. A folder of a manifest and the files it lists."""
+"""The artifact, which the trainer publishes and the consumer loads: a folder with a manifest and the files that it lists."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ EMBEDDINGS = "embeddings.safetensors"
 TITLES = "titles.json"
 
 VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-"""What a version may be called: never a path."""
+"""What a version may be called. No path matches."""
 Finite = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
-"""A number that single precision can still be multiplied by."""
+"""A number that can be multiplied in single precision without overflow."""
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Name = Annotated[str, Field(max_length=1_000)]
-"""What goes into every event, or names a thing: never long."""
+"""A short text: it goes into every event, or names something."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -35,7 +35,7 @@ class Category(BaseModel):
 
 
 class KnownTitle(BaseModel):
-    """A title that training met, cleaned; `weight` counts its postings, a title of O*NET's counts less than one."""
+    """A cleaned title of the training. `weight` is its number of postings, or less than 1 for a title of O*NET's."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,70 +45,74 @@ class KnownTitle(BaseModel):
 
 
 class EncoderRef(BaseModel):
-    """The encoder whose space the category embeddings live in; a consumer with another one refuses them."""
+    """The encoder that made the vectors of an artifact. A consumer with another encoder refuses the artifact."""
 
     model_config = ConfigDict(frozen=True)
 
     id: Name
-    sha256: Name = Field(description="Of the weights: see `consumer.model.encoder_folder.weights_sha256`.")
+    sha256: Name = Field(description="Digest of the weights: see `consumer.model.encoder_folder.weights_sha256`.")
     dim: Count = Field(gt=0)
-    max_seq_length: Count = Field(gt=0, description="In word pieces; longer texts are cut.")
+    max_seq_length: Count = Field(gt=0, description="In word pieces. Longer texts are cut.")
 
 
 class Exemplars(BaseModel):
-    """The vote of the nearest known titles: each counts weight * exp(cosine / temperature) for its category."""
+    """The vote of the nearest known titles. Each counts weight * exp(cosine / temperature) for its category."""
 
     model_config = ConfigDict(frozen=True)
 
-    count: Count = Field(gt=0, description="How many known titles, from the first on, have a vector.")
-    neighbours: Count = Field(gt=0)
+    count: Count = Field(gt=0, description="How many of the known titles have a vector: the first ones.")
+    neighbours: Count = Field(gt=0, description="How many of the nearest vote.")
     temperature: Finite = Field(gt=0)
 
 
 class Mix(BaseModel):
-    """How the parts of a model become one probability; the weights are relative to each other.
+    """How the parts of a model are mixed into one probability p of each category. The weights are relative to each other.
 
-    p = sum of weight * softmax(scale * cosine) over title and line, and of weight * vote over the exemplars. Where the exact
-    title is known, p becomes (prior * p + counts) / (prior + sum of counts): `known_prior` postings' worth of p. Where there
-    is a body, b = softmax(body_scale * cosine) of it joins in by what the title leaves open, d = body_weight * (1 - max p): p
-    becomes (p + d * b) / (1 + d).
+    1. p = weighted mean of softmax(scale * cosine) for the title, the same for the line, and the vote of the exemplars.
+    2. If the exact title is known, p becomes (known_prior * p + counts) / (known_prior + sum of counts), where `counts` are the
+       labelled postings with that title: p counts as much as `known_prior` postings.
+    3. If there is a body, p becomes (p + d * b) / (1 + d), where b = softmax(body_scale * cosine) for the body and
+       d = body_weight * (1 - max p): the surer the title, the less the body counts.
     """
 
     model_config = ConfigDict(frozen=True)
 
     scale: Finite = Field(20.0, gt=0)
-    title_weight: Share = Field(1.0, gt=0, description="Never 0: it is what is left when the other parts are switched off.")
+    title_weight: Share = Field(1.0, gt=0, description="Never 0: the other parts can be switched off, this one cannot.")
     exemplar_weight: Share = 0.0
     line_weight: Share = 0.0
     body_weight: Finite = Field(0.0, ge=0)
     body_scale: Finite = Field(20.0, gt=0)
-    known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles has no vote.")
+    known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles is not used.")
 
 
-class Decide(BaseModel):
-    """From mixed to calibrated probability, p ** sharpness normalised, and what that permits."""
+class Thresholds(BaseModel):
+    """How a mixed probability p is calibrated, and which decisions it then permits.
+
+    The calibrated probabilities are p ** sharpness, scaled to a sum of 1.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     sharpness: Finite = Field(1.0, gt=0)
-    accept_at: Finite = Field(ge=0, description="Least probability of rank 1 for `accept`; above 1: never.")
+    accept_at: Finite = Field(ge=0, description="Least probability of rank 1 for `accept`. Above 1 means never.")
     accept_margin: Share = Field(0.0, description="Least lead of rank 1 over rank 2 for `accept`.")
-    review_at: Finite = Field(ge=0, description="Least probability of rank 1 for `review`; below it: `unclassified`.")
+    review_at: Finite = Field(ge=0, description="Least probability of rank 1 for `review`. Below it: `unclassified`.")
 
 
 class Calibration(BaseModel):
-    """Fitted on held-out postings, apart for titles that labelled postings had and for new ones: those are harder."""
+    """Thresholds fitted on held-out postings. Titles that labelled postings had have their own: new titles are harder."""
 
     model_config = ConfigDict(frozen=True)
 
-    precision: Finite = Field(0.9, gt=0, lt=1, description="What `accept` promises.")
-    new: Decide
-    known: Decide
-    body: Decide | None = Field(None, description="For postings with a body; None: the model looks at no body.")
+    precision: Finite = Field(0.9, gt=0, lt=1, description="The share of right answers that `accept` promises.")
+    new: Thresholds
+    known: Thresholds
+    body: Thresholds | None = Field(None, description="For postings with a body. None: the model reads no bodies.")
 
 
 class GoldenTitle(BaseModel):
-    """A title whose answer is known; every loader checks it through its own scorer before it serves the artifact."""
+    """A title whose answer is known. Every consumer checks it through its own scorer before it serves the artifact."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -118,7 +122,7 @@ class GoldenTitle(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What an artifact is, and what its files must hash to."""
+    """Everything that an artifact says about itself, with the digests of its other files."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -126,19 +130,19 @@ class Manifest(BaseModel):
     version: str = Field(pattern=VERSION_PATTERN)
     trained_at: AwareDatetime
     encoder: EncoderRef
-    line_encoder: EncoderRef | None = Field(None, description="Of the second view: the title as posted, not cleaned.")
-    body_encoder: EncoderRef | None = Field(None, description="Of the third view, the posting's body.")
+    line_encoder: EncoderRef | None = Field(None, description="The encoder of the title as posted, not cleaned.")
+    body_encoder: EncoderRef | None = Field(None, description="The encoder of the posting's body.")
     taxonomy_version: Name
     template: Name
     mix: Mix = Mix()
     exemplars: Exemplars | None = None
     calibration: Calibration
     golden: tuple[GoldenTitle, ...] = Field(max_length=1_000)
-    training: dict[str, Any] = Field(default_factory=dict, description="Method, seed, rows: enough to repeat it.")
+    training: dict[str, Any] = Field(default_factory=dict, description="Method, seed, rows: enough to repeat the training.")
     metrics: dict[str, float] = Field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = Field(
         default_factory=dict,
-        description="Of held-out postings: `reliability` and `risk_coverage`, see `trainer.measure.figures`.",
+        description="Curves of held-out postings: `reliability` and `risk_coverage`, see `trainer.measure.figures`.",
     )
     files: dict[str, str] = Field(description="File name to sha256.")
 

@@ -1,6 +1,6 @@
-"""The events on the wire: postings in, enriched postings out, labelled postings for the trainer.
+"""The events: postings come in, enriched postings go out, labelled postings are for the trainer.
 
-Changes within a version are additive; readers ignore what they do not know. JSON Schemas lie in `schemas/json/`.
+Within a version fields are only added, and readers ignore fields that they do not know. JSON Schemas are in `schemas/json/`.
 """
 
 from datetime import datetime
@@ -8,24 +8,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
+from schemas.soc import Digits
+
 SCHEMA_VERSION = 1
 
 OnetCode = Annotated[str, StringConstraints(pattern=r"^\d{2}-\d{4}\.\d{2}$")]
 """An O*NET-SOC code, e.g. `29-1141.00`."""
 
 TextOrNumber = Annotated[str, Field(coerce_numbers_to_str=True)]
-"""Text, or a number taken as text: identifiers and dates come as either."""
+"""Text, or a number that is taken as text. Identifiers and dates come as either."""
 
 Decision = Literal["accept", "review", "unclassified"]
 
 
 def _names(*names: str) -> Any:  # noqa: ANN401 - pydantic's Field is typed as the field's own type
-    """Accept any of `names` on input; the first is the one written."""
+    """Return aliases that accept any of `names` on input. Output has the first one."""
     return AliasChoices(*names)
 
 
 class JobPosting(BaseModel):
-    """A job posting as it arrives. Fields beyond these are kept and passed through untouched."""
+    """A job posting as it arrives. Other fields are kept and passed through unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
@@ -49,7 +51,7 @@ class JobPosting(BaseModel):
     posted_at: TextOrNumber | None = Field(
         None,
         validation_alias=_names("posted_at", "POSTED", "posted", "postedAt", "date_posted", "datePosted", "posted_date"),
-        description="As posted; not parsed, so that no posting is refused for its date.",
+        description="The date as posted. It is not parsed, so that no posting is refused for its date.",
     )
     language: str | None = Field(None, validation_alias=_names("language", "LANGUAGE", "Language", "lang"))
 
@@ -63,22 +65,22 @@ class OccupationMatch(BaseModel):
     onet_code: OnetCode
     onet_title: str
     soc_major: str = Field(description="The two-digit SOC major group, e.g. `29`.")
-    score: float = Field(ge=-1.01, le=1.01, description="Cosine of title and category embedding.")
-    probability: float = Field(ge=0, le=1, description="Calibrated, over all categories.")
+    score: float = Field(ge=-1.01, le=1.01, description="Cosine of the title's and the category's embedding.")
+    probability: float = Field(ge=0, le=1, description="Calibrated probability. Over all categories, these sum to 1.")
 
 
 class Group(BaseModel):
-    """A group of occupations: the codes that share their first 2, 3, 5 or 6 digits; the whole code is 8."""
+    """A group of occupations: the codes that share their first 2, 3, 5 or 6 digits. A whole code has 8."""
 
     model_config = ConfigDict(frozen=True)
 
-    digits: Literal[2, 3, 5, 6, 8]
+    digits: Digits
     code: str = Field(description="As in the SOC: `29-0000`, `29-1000`, `29-1140`, `29-1141`; all 8 digits: `29-1141.00`.")
-    probability: float = Field(ge=0, le=1, description="Sum over the group's codes.")
+    probability: float = Field(ge=0, le=1, description="Sum of the probabilities of the group's codes.")
 
 
 class KnownExample(BaseModel):
-    """A title that training met, near the posting's."""
+    """A title that the model was trained on, similar to the posting's."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -88,16 +90,16 @@ class KnownExample(BaseModel):
 
 
 class Evidence(BaseModel):
-    """Why the model thinks so."""
+    """The known titles that support the model's answer."""
 
     model_config = ConfigDict(frozen=True)
 
-    exact_title: bool = Field(description="Whether training met this very title (cleaned, case folded).")
+    exact_title: bool = Field(description="Whether a labelled posting had exactly this title (cleaned, case folded).")
     nearest: tuple[KnownExample, ...] = Field((), description="The most similar known titles, nearest first.")
 
 
 class ModelInfo(BaseModel):
-    """Which model made an enriched posting."""
+    """The model version that enriched a posting."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -108,7 +110,7 @@ class ModelInfo(BaseModel):
 
 
 class EnrichedPosting(BaseModel):
-    """A posting with its top-N occupations, best first."""
+    """A posting with its N likeliest occupations, best first."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -120,7 +122,7 @@ class EnrichedPosting(BaseModel):
     groups: tuple[Group, ...] = Field((), description="The likeliest group at each level, coarsest first.")
     backoff: Group | None = Field(
         None,
-        description="The finest of `groups` as sure as `accept` promises, the whole code only with `accept`; None: none is.",
+        description="The finest of `groups` that is as sure as `accept` promises (the whole code only with `accept`), or null.",
     )
     evidence: Evidence | None = None
     model: ModelInfo
@@ -128,7 +130,7 @@ class EnrichedPosting(BaseModel):
 
 
 class LabelledPosting(BaseModel):
-    """A posting with the occupation that an expert gave it; what the trainer learns from."""
+    """A posting with the occupation that an expert gave it. The trainer learns from these."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
@@ -139,8 +141,3 @@ class LabelledPosting(BaseModel):
     body: str | None = Field(None, validation_alias=_names("body", "BODY", "description"))
     posted_at: TextOrNumber | None = Field(None, validation_alias=_names("posted_at", "POSTED", "posted", "date_posted"))
     source: str | None = Field(None, validation_alias=_names("source", "SOURCE"))
-
-
-def soc_major(onet_code: str) -> str:
-    """Return the SOC major group of a code: `29` for `29-1141.00`."""
-    return onet_code[:2]

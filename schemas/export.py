@@ -1,4 +1,4 @@
-"""Write the JSON Schemas and examples of the events: `python -m schemas.export`. A test compares them with the models."""
+"""Writes the JSON Schemas and examples of the events: `python -m schemas.export`. A test compares the files with the models."""
 
 import json
 from datetime import UTC, datetime
@@ -79,8 +79,8 @@ EXAMPLES: dict[str, BaseModel] = {
 }
 
 
-def documents() -> dict[str, Any]:
-    """Return file name to JSON document: a schema and an example per event."""
+def make_documents() -> dict[str, Any]:
+    """Return the JSON documents by file name: a schema and an example of each event."""
     files: dict[str, Any] = {}
     for name, example in EXAMPLES.items():
         mode = "serialization" if name == "EnrichedPosting" else "validation"
@@ -90,12 +90,12 @@ def documents() -> dict[str, Any]:
     return files
 
 
-def write(folder: Path) -> None:
-    """Write every document to `folder`."""
+def write_documents(folder: Path) -> None:
+    """Write the schemas and examples to `folder`, which is made if needed."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, document in documents().items():
+    for name, document in make_documents().items():
         (folder / name).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write(FOLDER)
+    write_documents(FOLDER)

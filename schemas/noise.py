@@ -1,18 +1,18 @@
-"""Tables of what in a posting's title does not name the job; how they are applied is in `schemas/cleaning.py`."""
+"""Tables of the words and phrases in a posting's title that do not name the job. `schemas/cleaning.py` applies them."""
 
 import re
 from importlib import resources
 
 
-def _any(*alternatives: str) -> re.Pattern[str]:
+def _compile(*alternatives: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![^\W_])(?:{'|'.join(alternatives)})", re.IGNORECASE)
 
 
-def _words(text: str) -> frozenset[str]:
+def _split(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def _table(text: str) -> dict[str, str]:
+def _parse(text: str) -> dict[str, str]:
     return dict(entry.strip().split(": ", 1) for line in text.strip().splitlines() for entry in line.split("|"))
 
 
@@ -27,7 +27,7 @@ _NTH = r"[123](?:st|nd|rd)"
 _LEADS = r"(?! (?:supervisor|manager|lead|leader|foreman|worker|engineer|superintendent|captain|commander|coordinator)\b)"
 _WHEN = r"(?:\d\d? hour )?(?:day|night|evening|morning|afternoon|overnight|weekend|weekday|swing|graveyard|rotating|flexible|all)"
 
-NUMBERS = _any(
+NUMBERS = _compile(
     rf"{_PAY_LEAD}[$€£]\s?{_AMOUNT}{_PER}?(?:\s?{_DASH}\s?[$€£]?\s?{_AMOUNT})?{_PER}?(?:\s(?:guaranteed|doe)\b)?",
     rf"{_PAY_LEAD}\d[\d,.]*k?(?:\s?{_DASH}\s?\d[\d,.]*k?)?\s?(?:/\s?|per |an )(?:hr|hour|yr|year|annum)\b",
     r"\d[\d,.]*k (?=sign|hiring|retention)",
@@ -42,9 +42,9 @@ NUMBERS = _any(
     r"(?:jr|r|req)[-_]?\d{4,}\b",
     r"(?<![\w$€£.])(?<!iso )(?:\d{4,}br|\d{2}-\d{4,}|\d{5,}(?:-\d+)?)(?![\w.%])",
 )
-"""Pay, clock times and requisition ids: looked for only in titles with a digit."""
+"""Pay, clock times and requisition ids. They are searched for only in titles with a digit."""
 
-PHRASES = _any(
+PHRASES = _compile(
     r"(?:full|part)(?:[- ]?time)?(?: or | and |/| & )(?:full|part)[- ]?time\b",
     r"(?:full|part)[- ]?time\b",
     r"per[- ]?diem\b|prn\b|ft ?/ ?pt\b|pt ?/ ?ft\b",
@@ -70,15 +70,15 @@ PHRASES = _any(
     r"[(\[]?(?<!\w)(?:[mfwdxh] ?[/|] ?[mfwdxh](?: ?[/|] ?(?:[mfwdx]|div))?|all genders)(?!\w)[)\]]?",
     r"[(\[](?:USA?|United States|UK|Canada)[)\]]",
 )
-"""Hours, place of work, advertising and tags, wherever they stand."""
+"""Hours, place of work, advertising and tags. They are noise wherever they stand."""
 
-TRIGGERS = _words(
+PHRASE_WORDS = _split(
     "time diem prn ft pt shift shifts remote hybrid home wfh telecommute telecommuting telework bonus bonuses sign signing "
     "hiring hire referral retention needed need opening openings immediate immediately urgent urgently start apply join exp "
     "experience training train pay benefits paid available own flexible m f w d x h genders us usa uk united canada "
     "mon monday mondays"
 )
-"""One of these words is in every phrase: most titles need no look at the long expression."""
+"""Words of which every phrase holds at least one. A title without any of them is not searched for phrases, which takes longer."""
 
 _LEGAL_FORM = r"(?i:inc|llc|l\.l\.c|ltd|llp|pllc|lp|pc|p\.c|corp|co|gmbh|s\.a)\b"
 SEPARATOR = re.compile(  # of plain text: no two spaces meet
@@ -86,21 +86,23 @@ SEPARATOR = re.compile(  # of plain text: no two spaces meet
     rf"|[-\u2013\u2014]+ |,(?! ?{_LEGAL_FORM}) ?|[()\[\]|/;:!*…]+ ?|[-\u2013](?=(?i:ft|pt|prn)\b))"
 )
 EMPLOYER_FOLLOWS = re.compile(r",|\||[-\u2013\u2014] |@|\bat\b", re.IGNORECASE)
-EMPLOYER_ENDS = _words(
+EMPLOYER_ENDS = _split(
     "inc llc l.l.c ltd llp pllc lp pc plc corp corporation co company companies gmbh hospital hospitals university college group "
     "bank industries airlines holdings enterprises foundation isd institute church authority commission association consultants "
     "district county technologies restaurants hotels casino railroad"
 )
 EMPLOYER_STARTS = frozenset(("university of", "city of", "county of", "state of", "united states", "us army", "us navy"))
-BANKS_OF_WORK = _words("blood food eye tissue milk sperm data")
+WORKING_BANKS = _split("blood food eye tissue milk sperm data")
 
-STATES = _words(
+STATES = _split(
     "alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho illinois indiana iowa "
     "kansas kentucky louisiana maine maryland massachusetts michigan minnesota mississippi missouri montana nebraska nevada ohio "
     "oklahoma oregon pennsylvania tennessee texas utah vermont virginia washington wisconsin wyoming"
 )
-SURE_CODES = _words("AK AZ CA FL GA IA IL KS KY MI MN MO NC NH NJ NM NV NY OH RI SC SD TN TX UT WA WI WV WY")
-CODES = SURE_CODES | _words("AL AR CO CT DC DE HI ID IN LA MA MD ME MS MT ND NE OK OR PA VA VT")  # CT scans, operating rooms
+SURE_STATE_CODES = _split("AK AZ CA FL GA IA IL KS KY MI MN MO NC NH NJ NM NV NY OH RI SC SD TN TX UT WA WI WV WY")
+"""State codes that mean nothing else in a title."""
+STATE_CODES = SURE_STATE_CODES | _split("AL AR CO CT DC DE HI ID IN LA MA MD ME MS MT ND NE OK OR PA VA VT")
+"""All state codes. The others also stand for something else, as in CT scans and OR (operating room) nurses."""
 PLACES = STATES | frozenset(
     place.strip()
     for line in """
@@ -112,36 +114,36 @@ dallas|austin|boston|seattle|denver|atlanta|miami|phoenix|bangalore|bengaluru|hy
 """.strip().splitlines()
     for place in line.split("|")
 )
-FIELD = re.compile(  # "Manager, Marketing, CA": the part before a state is no town
+FIELD_OF_WORK = re.compile(  # "Manager, Marketing, CA": here the part before a state is not a town
     r"(?:ions?|ance|ogy|ics|ment|keting|eering|sing|ting|(?:^|\W)(?:sales|surgery|pharmacy|emergency|care|services?|health|medicine|"
     r"family|adult|support|therapy|security|it|hr|er|icu|legal|tax|audit|data|lab|rn|lpn|room|cardio|nurse|radiology))$",
     re.IGNORECASE,
 )
 
-HOURS = _words(
+HOUR_WORDS = _split(
     "ft pt prn days nights evenings weekend weekends weekday weekdays available overnight overnights noc nocs shift shifts "
     "remote remotely hybrid onsite on-site"
 )
-FILLERS = STATES | _words(
+FILLER_WORDS = STATES | _split(
     "night day evening morning mornings hours hour hrs only flexible or and & + to with the us usa u.s. uk first second third "
     "1st 2nd 3rd am pm mid rotating variable various eligible optional position opportunity 12 8 10 24 36 40 potential in "
     "from based residents full part time locations location nationwide work job role anywhere paid daily weekly"
 )
-"""A part of a title of these and of `HOURS` only is noise."""
+"""A part of a title that holds only these words and those of `HOUR_WORDS` is noise."""
 
-LEADING = _words("remote telecommute ft pt prn")
-TRAILING = _words("remote hybrid onsite nights overnights weekends ft pt prn")
-HELPERS = _words("aide attendant assistant tech technician")
-KEEPS = {
-    "remote": _words(
+LEADING_NOISE = _split("remote telecommute ft pt prn")
+TRAILING_NOISE = _split("remote hybrid onsite nights overnights weekends ft pt prn")
+HELPER_WORDS = _split("aide attendant assistant tech technician")
+KEPT_BEFORE = {
+    "remote": _split(
         "sensing pilot pilots encoding operations broadcast camera monitor monitoring control controls site operated"
     ),
-    "ft": _words("worth lauderdale myers collins wayne smith bragg hood knox"),
-    "pt": HELPERS,
+    "ft": _split("worth lauderdale myers collins wayne smith bragg hood knox"),
+    "pt": HELPER_WORDS,
 }
-"""What follows a word of `LEADING` that is part of the job's or a town's name."""
+"""The words after a word of `LEADING_NOISE` that make it part of the job's name, or of a town's."""
 
-ABBREVIATIONS = _table(
+ABBREVIATIONS = _parse(
     """
 rn: registered nurse | rns: registered nurses | np: nurse practitioner | fnp: family nurse practitioner
 lpn: licensed practical nurse | lvn: licensed vocational nurse
@@ -159,21 +161,31 @@ acctg: accounting | svc: service | svcs: services | dept: department | hr: human
 ux: user experience | ui: user interface | bdr: business development representative
 """
 )
-CAPITALS = _table("IT: information technology | DBA: database administrator | SWE: software engineer")
-LAST = _table("tech: technician | techs: technicians | admin: administrator | dev: developer | eng: engineer | exec: executive")
-ALONE = _table(
+"""Abbreviations with one meaning, however they are written."""
+CAPITAL_FORMS = _parse("IT: information technology | DBA: database administrator | SWE: software engineer")
+"""Abbreviations only if written in capitals."""
+LAST_WORD_FORMS = _parse(
+    "tech: technician | techs: technicians | admin: administrator | dev: developer | eng: engineer | exec: executive"
+)
+"""Abbreviations only as the last word of a part."""
+STANDALONE_FORMS = _parse(
     """
 PT: physical therapist | OT: occupational therapist | PA: physician assistant | MA: medical assistant
 CSR: customer service representative | SDR: sales development representative
 """
 )
-SHORT_FORMS = frozenset(word.casefold() for table in (ABBREVIATIONS, CAPITALS, LAST, ALONE) for word in table)
-"""Every word that a long form may take the place of."""
-CLINICAL = _words(
+"""Abbreviations only as a whole part, or beside certain words."""
+SHORT_FORMS = frozenset(
+    word.casefold() for table in (ABBREVIATIONS, CAPITAL_FORMS, LAST_WORD_FORMS, STANDALONE_FORMS) for word in table
+)
+"""Every word that may be replaced by a long form."""
+CLINICAL_WORDS = _split(
     "travel outpatient inpatient pediatric licensed certified staff school acute rehab snf surgical orthopedic dermatology"
 )
-NO_JOB = _words("high business info information ed bio it")  # "High Tech" is no technician
+NOT_BEFORE_LAST_WORD = _split("high business info information ed bio it")
+"""The words after which `LAST_WORD_FORMS` do not hold: "High Tech" is not a technician."""
 
 JOB_WORDS = frozenset(resources.files("schemas").joinpath("job_words.txt").read_text(encoding="ascii").split())
-"""Words of the O*NET 29.3 database's occupation titles, and those that at least two of its other job titles hold."""
-SMALL_WORDS = _words("a an and at by for from in of on or the to with")
+"""The words of O*NET 29.3's occupation titles, and those in at least two of its other job titles."""
+SMALL_WORDS = _split("a an and at by for from in of on or the to with")
+"""Words that do not count when job words are counted."""

@@ -1,5 +1,7 @@
 """The hierarchy of the Standard Occupational Classification (SOC 2018), which O*NET-SOC codes such as 29-1141.00 extend."""
 
+from typing import Literal, NamedTuple
+
 MAJOR_GROUPS: dict[str, str] = {
     "11": "Management",
     "13": "Business and Financial Operations",
@@ -27,14 +29,38 @@ MAJOR_GROUPS: dict[str, str] = {
 }
 """Titles of the 23 major groups by their two digits, without the word "Occupations" that ends each."""
 
-LEVELS: tuple[tuple[str, int], ...] = (
-    ("O*NET-SOC code", 10),
-    ("detailed occupation, 6 digits", 7),
-    ("broad occupation, 5 digits", 6),
-    ("minor group, 3 digits", 4),
-    ("major group, 2 digits", 2),
+Digits = Literal[2, 3, 5, 6, 8]
+
+
+class Level(NamedTuple):
+    """A level of the hierarchy: codes of one group share their first `digits` digits, the first `characters` as written."""
+
+    digits: Digits
+    characters: int
+    name: str
+
+
+LEVELS = (
+    Level(8, 10, "O*NET-SOC code"),
+    Level(6, 7, "detailed occupation, 6 digits"),
+    Level(5, 6, "broad occupation, 5 digits"),
+    Level(3, 4, "minor group, 3 digits"),
+    Level(2, 2, "major group, 2 digits"),
 )
-"""Each level's name and the leading characters of a code that codes of one group share.
+"""All levels, finest first.
 
 A few minor groups of SOC 2018 (15-1200, 31-1100, 51-5100) have a fourth digit: here they are taken by three.
 """
+GROUP_LEVELS = tuple(reversed(LEVELS[1:]))
+"""The levels at which several codes can share a group, coarsest first."""
+
+
+def soc_major(onet_code: str) -> str:
+    """Return the two digits of a code's major group: `29` for `29-1141.00`."""
+    return onet_code[:2]
+
+
+def group_code(onet_code: str, level: Level) -> str:
+    """Return how the SOC writes a code's group at a level of `GROUP_LEVELS`: `29-1000` at three digits for `29-1141.00`."""
+    digits = onet_code.replace("-", "")[: level.digits]
+    return f"{digits[:2]}-{digits[2:]:0<4}"

@@ -1,4 +1,4 @@
-"""Rows of CSV and TSV files, numbered as a spreadsheet numbers them: the header is row 1."""
+"""Reads the rows of CSV and TSV files. Rows are numbered as a spreadsheet numbers them: the header is row 1."""
 
 import csv
 import re
@@ -7,41 +7,41 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
 NOT_UTF8 = re.compile("[\udc80-\udcff]")
-"""What `surrogateescape` leaves of bytes that are no UTF-8."""
+"""The characters that `surrogateescape` makes of bytes that are not UTF-8."""
 
 
 class TableError(ValueError):
-    """A file that is no table; the message names the file, the row and what is wrong."""
+    """A file, or a row of it, that cannot be read as a table. The message names the file, the row and what is wrong."""
 
 
-def csv_rows(
+def read_csv_rows(
     lines: Iterable[str], name: str, *, delimiter: str = ",", required: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[int, dict[str, str] | TableError]]:
     """Yield `(row, {column: text})` for each row that is not blank, or the error of a row that cannot be read.
 
-    `lines` is a text stream opened with `newline=""` and `errors="surrogateescape"`; `required` maps what must be there
-    to the column names it may have. Raises TableError on an empty file, a header that cannot be read or a missing column.
+    `lines` is a text stream opened with `newline=""` and `errors="surrogateescape"`. `required` maps what must be there to the
+    names that its column may have. Raises TableError for an empty file, a header that cannot be read or a missing column.
     """
-    csv.field_size_limit(sys.maxsize)  # a posting's body may be long; limits on it are the reader's business
+    csv.field_size_limit(sys.maxsize)  # a posting's body may be long; the caller limits it
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    header = _header(reader, name)
+    header = _read_header(reader, name)
     check_columns(header, name, required)
     for row in count(2):
         try:
             cells = next(reader)
         except StopIteration:
             return
-        except csv.Error as error:  # the reader starts afresh with the next line
+        except csv.Error as error:  # the reader goes on with the next line
             rest = "; all lines from here on belong to it" if "end of data" in str(error) else ""
             yield row, TableError(f"{name}, row {row}: {error}; is a quote missing?{rest}")
             continue
-        if problem := _problem(cells, header):
+        if problem := _find_problem(cells, header):
             yield row, TableError(f"{name}, row {row}: {problem}")
         elif cells:
             yield row, dict(zip(header, cells, strict=False))
 
 
-def _header(reader: Iterator[list[str]], name: str) -> list[str]:
+def _read_header(reader: Iterator[list[str]], name: str) -> list[str]:
     try:
         header = next(reader, None)
     except csv.Error as error:
@@ -53,14 +53,14 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     return header
 
 
-def _problem(cells: Sequence[str], header: Sequence[str]) -> str | None:
+def _find_problem(cells: Sequence[str], header: Sequence[str]) -> str | None:
     if len(cells) > len(header):
         return f"{len(cells)} cells under {len(header)} columns; is a quote missing?"
     return "a NUL byte; is the file damaged, or not UTF-8?" if any("\0" in cell for cell in cells) else None
 
 
 def check_columns(found: Sequence[str], name: str, required: Mapping[str, Sequence[str]]) -> None:
-    """Raise TableError, naming what was found, where a required column is missing or a column comes twice."""
+    """Raise TableError if a required column is missing, with the columns that were found, or if a column comes twice."""
     for what, columns in required.items():
         if not set(columns) & set(found):
             names = ", ".join(found)[:300]

@@ -1,6 +1,6 @@
 """Whatever is done to a version or to the pointer: it is refused, the reason is counted, and the model in service serves on."""
 
-import dataclasses
+import gc
 import json
 import os
 import pickle
@@ -13,35 +13,31 @@ from typing import Any
 
 import pytest
 import torch
-from prometheus_client import CollectorRegistry
 
 from consumer.errors import REASONS, ArtifactError
-from consumer.metrics import RELOADS, Metrics
-from consumer.model.mixture import Tensors
-from consumer.model.serving_options import Switches
+from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from consumer.registry.artifact import CHECKSUM, MAX_BYTES, checksum
 from consumer.registry.folder import FolderRegistry
+from consumer.registry.loader import ScorerLoader
 from consumer.registry.pointer import MAX_POINTER_BYTES
-from consumer.registry.reloader import Reloader, ScorerLoader
 from faults.tampering import ALL_FILES, Damage, content, cut, flip, lie, moved_out, point, replaced, sign, sparse, tensor
 from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTitle
 from tests.support.brokers import wait_until
 from tests.support.tiny_model import (
-    CALIBRATION,
-    DECIDE,
+    THRESHOLDS,
     BodyEncoder,
     LetterEncoder,
     LineEncoder,
-    all_parts,
-    all_tensors,
+    ReloaderWithMetrics,
     category_embeddings,
+    load_tiny_encoder,
+    parts_with_body,
     publish,
+    tensors_with_body,
     tiny_scorer,
 )
 
-ALL = all_parts()
-ALL |= {"body_encoder": BodyEncoder.ref, "mix": ALL["mix"].model_copy(update={"body_weight": 4.0})}
-ALL |= {"calibration": CALIBRATION.model_copy(update={"body": DECIDE})}
+ALL = parts_with_body()
 TITLE, LINE, BODY = (kind.ref.model_dump() for kind in (LetterEncoder, LineEncoder, BodyEncoder))
 DEEP = "[" * 200_000
 CATEGORY = '{"onet_code": "%s", "onet_title": "%s"}'
@@ -49,28 +45,14 @@ NURSE, COOK, DRIVER = (CATEGORY % pair for pair in (("29-1141.00", "N"), ("35-20
 WELL = '[["Cook", 1, 1], ["Nurse", 0, 1], ["Driver", 2, 1], '
 
 
-def every_tensor() -> Tensors:
-    return dataclasses.replace(all_tensors(), body=category_embeddings())
-
-
 def good(root: Path, version: str, *, promote: bool = True) -> Path:
     """A version of every part."""
-    return publish(root, version, promote=promote, tensors=every_tensor(), **ALL)
+    return publish(root, version, promote=promote, tensors=tensors_with_body(), **ALL)
 
 
-def make_reloader(root: Path, *, serving: str = "v1", switches: Switches | None = None) -> Reloader:
-    """Of a consumer that serves a version and has its encoders loaded."""
-    loader = ScorerLoader(FolderRegistry(root), device="cpu", switches=switches or Switches())
-    loader._encoders = {kind.ref: kind() for kind in (LetterEncoder, LineEncoder, BodyEncoder)}
-    return Reloader(loader, serving=serving, metrics=Metrics(), interval_s=0.01)
-
-
-def counted(reloader: Reloader) -> dict[tuple[str, str], int]:
-    registry: CollectorRegistry = reloader._metrics.registry
-    found = {
-        (o, r): registry.get_sample_value("occustream_reloads_total", {"outcome": o, "reason": r}) or 0.0 for o, r in RELOADS
-    }
-    return {labels: int(count) for labels, count in found.items() if count}
+def make_reloader(root: Path, *, serving: str = "v1", serving_options: ServingOptions = AS_TRAINED) -> ReloaderWithMetrics:
+    """Of a consumer that serves a version."""
+    return ReloaderWithMetrics(ScorerLoader(FolderRegistry(root), device="cpu", serving_options=serving_options), serving=serving)
 
 
 def changed(of: str, **changes: Any) -> dict[str, Any]:
@@ -146,7 +128,7 @@ ATTACKS: dict[str, tuple[str, Damage]] = {
     "a scale beyond all floats": ("manifest", lie(mix=changed("mix", body_scale=1e39))),
     "a sharpness beyond all floats": (
         "manifest",
-        lie(calibration=changed("calibration", body={**DECIDE.model_dump(), "sharpness": 1e39})),
+        lie(calibration=changed("calibration", body={**THRESHOLDS.model_dump(), "sharpness": 1e39})),
     ),
     "a vote that divides by nothing": ("golden", lie(exemplars=changed("exemplars", temperature=1e-60))),
     "more exemplars than there are": ("shape", lie(exemplars=changed("exemplars", count=4))),
@@ -239,9 +221,10 @@ ATTACKS: dict[str, tuple[str, Damage]] = {
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the garbage collection after a reload: beside all that tests import, it takes longer than all the rest."""
-    monkeypatch.setattr("consumer.registry.reloader._leave_alone", lambda: None)
+def tiny_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load no real encoder, and collect no garbage after a reload: beside all that tests import, that takes longest."""
+    monkeypatch.setattr("consumer.registry.loader.load_encoder", load_tiny_encoder)
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +253,7 @@ def test_an_attacked_version_never_replaces_a_good_one(attack: str, root: Path) 
         reloader.look()
         assert reloader.take() is None
         assert serving.score(["Staff Nurse", "Cook"]) == before
-    assert counted(reloader) == {("refused", reason): 1}, "refused once, not tried again until the pointer moves"
+    assert reloader.counts() == {("refused", reason): 1}, "refused once, not tried again until the pointer moves"
     point(root, "v3")
     reloader.look()
     scorer = reloader.take()
@@ -334,7 +317,7 @@ def test_a_pointer_that_is_none_keeps_the_model_until_it_is_mended(kind: str, ro
     POINTERS[kind](root / "CURRENT")
     reloader = make_reloader(root)
     reloader.look()
-    assert (reloader.take(), counted(reloader)) == (None, {("unavailable", "pointer"): 1})
+    assert (reloader.take(), reloader.counts()) == (None, {("unavailable", "pointer"): 1})
     FolderRegistry(root).promote("v2")
     reloader.look()
     assert (scorer := reloader.take())
@@ -345,7 +328,7 @@ def test_a_pointer_to_nothing_is_refused(root: Path) -> None:
     point(root, "v9")
     reloader = make_reloader(root)
     reloader.look()
-    assert (reloader.take(), counted(reloader)) == (None, {("refused", "missing"): 1})
+    assert (reloader.take(), reloader.counts()) == (None, {("refused", "missing"): 1})
 
 
 def test_a_version_whose_folder_leads_out_of_the_registry_is_refused(root: Path, tmp_path: Path) -> None:
@@ -354,7 +337,7 @@ def test_a_version_whose_folder_leads_out_of_the_registry_is_refused(root: Path,
     point(root, "v2")
     reloader = make_reloader(root)
     reloader.look()
-    assert (reloader.take(), counted(reloader)) == (None, {("refused", "path"): 1})
+    assert (reloader.take(), reloader.counts()) == (None, {("refused", "path"): 1})
 
 
 def test_a_registry_reached_through_a_link_is_read_like_any_other(root: Path, tmp_path: Path) -> None:
@@ -375,12 +358,12 @@ def test_a_pickle_in_place_of_safetensors_is_never_loaded(root: Path, tmp_path: 
         point(root, version)
         reloader = make_reloader(root, serving="v0")
         reloader.look()
-        assert (reloader.take(), counted(reloader)) == (None, {("refused", "content"): 1})
+        assert (reloader.take(), reloader.counts()) == (None, {("refused", "content"): 1})
     torch.save({"title": category_embeddings()}, root / "versions" / "v2" / EMBEDDINGS)
     sign(root / "versions" / "v2")
     point(root, "v2")
     (reloader := make_reloader(root)).look()
-    assert counted(reloader) == {("refused", "content"): 1}
+    assert reloader.counts() == {("refused", "content"): 1}
     assert not marker.exists()
 
 
@@ -388,12 +371,12 @@ def test_a_running_reloader_outlives_every_attack_and_takes_up_the_next_good_ver
     reloader = make_reloader(root)
     reloader.start()
     for turn, (_reason, damage) in enumerate(ATTACKS.values()):
-        before = sum(counted(reloader).values())
+        before = sum(reloader.counts().values())
         bad = Path(shutil.copytree(root / "versions" / "v3", root / "versions" / f"bad-{turn}"))
         sign(bad, version=bad.name)
         damage(bad)
         point(root, f"bad-{turn}")
-        wait_until(lambda before=before: sum(counted(reloader).values()) > before, "it is refused")
+        wait_until(lambda before=before: sum(reloader.counts().values()) > before, "it is refused")
         assert reloader.take() is None
     point(root, "v2")
     found: list[str] = []
@@ -405,6 +388,6 @@ def test_a_running_reloader_outlives_every_attack_and_takes_up_the_next_good_ver
 def test_parts_switched_off_and_a_prior_do_not_let_a_broken_version_in(root: Path) -> None:
     tensor("line", lambda t: t * float("nan"))(root / "versions" / "v2")
     point(root, "v2")
-    reloader = make_reloader(root, switches=Switches(frozenset(("line",)), prior_adjustment=0.5))
+    reloader = make_reloader(root, serving_options=ServingOptions(frozenset(("line",)), prior_adjustment=0.5))
     reloader.look()
-    assert (reloader.take(), counted(reloader)) == (None, {("refused", "not_finite"): 1})
+    assert (reloader.take(), reloader.counts()) == (None, {("refused", "not_finite"): 1})

@@ -20,19 +20,21 @@ from consumer.errors import BackgroundFailed, DeliveryFailed
 from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import RELOADS, Metrics
-from consumer.model.answers import Scored
-from consumer.model.mixture import Queries, Tensors
+from consumer.model.answers import Answer
+from consumer.model.mixture import Tensors
+from consumer.model.queries import Queries
 from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 from consumer.process.http import HttpServer
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import Reloader, ScorerLoader
+from consumer.registry.loader import ScorerLoader
+from consumer.registry.reloader import Reloader
 from consumer.settings import Settings
 from faults.tampering import point
 from schemas.artifact import EMBEDDINGS, MANIFEST, GoldenTitle, Mix
 from schemas.events import Decision, EnrichedPosting
-from schemas.text import model_text
+from schemas.text import clean_title
 from tests.support.brokers import (
     BAD,
     CATEGORIES,
@@ -53,7 +55,7 @@ from tests.support.brokers import (
     tiny_scorer,
     wait_until,
 )
-from trainer.fit.category_embeddings import Rows
+from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.encoders import Encoders
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
@@ -186,7 +188,7 @@ def test_4_a_batch_never_mixes_model_versions_and_every_record_names_the_one_tha
     batches: list[set[str]] = []
 
     class Noting(Scorer):
-        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Scored]:
+        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Answer]:
             batches[-1].add(self.version)
             return super().score(titles, bodies)
 
@@ -359,10 +361,10 @@ ODD_TITLES = ["  Part-time\tRN \u2013 Med/Surg ", "\ufb01ne  dining\u00a0chef", 
 
 def test_6_training_and_serving_give_the_encoder_the_same_text() -> None:
     trained, served = TinyEncoder(), TinyEncoder()
-    TitleEmbeddings(trained, [model_text(title) for title in ODD_TITLES])
+    TitleEmbeddings(trained, [clean_title(title) for title in ODD_TITLES])
     tiny = tiny_scorer()
     Scorer(tiny.manifest, served, tiny.mixture, top_n=1).score(ODD_TITLES)
-    assert sorted(trained.seen) == sorted(served.seen) == sorted(map(model_text, ODD_TITLES))
+    assert sorted(trained.seen) == sorted(served.seen) == sorted(map(clean_title, ODD_TITLES))
 
 
 def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,9 +376,9 @@ def test_6_the_gate_scores_a_candidate_through_the_serving_scorer(monkeypatch: p
         return genuine(self, queries)
 
     monkeypatch.setattr(Scorer, "judge", noting)
-    encoder, texts = TinyEncoder(), [model_text(title) for title in ODD_TITLES]
+    encoder, texts = TinyEncoder(), [clean_title(title) for title in ODD_TITLES]
     model = Model("2019", Tensors(CATEGORIES, tiny_embeddings()), Encoders(encoder), Mix(scale=10.0), None)
-    rows = Rows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
+    rows = EmbeddedRows(encoder.encode(texts), torch.zeros(len(texts), dtype=torch.int64), torch.ones(len(texts)))
     said = predictions(model, Titles(texts, ODD_TITLES, rows, encoder.ref.sha256))
     served = [scored.occupations[0] for scored in tiny_scorer().score(ODD_TITLES)]
     assert asked == [text.casefold() for text in texts]
@@ -447,7 +449,7 @@ def test_7_a_reloader_that_dies_takes_the_run_with_it(registry: FolderRegistry, 
     def die() -> str:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(registry, "current", die)
+    monkeypatch.setattr(registry, "read_current", die)
     reloader = Reloader(loader_of(registry), serving="good", metrics=Metrics(), interval_s=0.001)
     broker = memory_broker(1)
     source = MemorySource(broker, topic=IN, group_id="g")
@@ -472,7 +474,7 @@ def test_7_an_http_thread_that_dies_takes_the_run_with_it(monkeypatch: pytest.Mo
 
 
 def test_7_even_an_exit_in_a_thread_is_noticed() -> None:
-    thread = Background("quitter", sys.exit)
+    thread = BackgroundThread("quitter", sys.exit)
     thread.start()
     thread.join(10.0)
     with pytest.raises(BackgroundFailed, match="quitter"):

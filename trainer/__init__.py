@@ -1,1 +1,1 @@
-"""The trainer: labelled postings in, a published model version out. Start reading at `train.py`."""
+"""The trainer: it makes a model version from labelled postings and publishes it. Start reading at `train.py`."""

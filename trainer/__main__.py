@@ -1,4 +1,4 @@
-"""`occustream-trainer`: the command line. What trains is imported where it is needed: PyTorch alone takes seconds."""
+"""The command `occustream-trainer`. Commands are imported only after parsing, because PyTorch takes seconds to import."""
 
 import shlex
 import sys
@@ -11,11 +11,11 @@ from trainer.cli.parser import parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong use, 3 rejected (`serve --once`)."""
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 wrong use, 3 candidate rejected (`serve --once`)."""
     options = parser().parse_args(arguments)
     options.command = shlex.join(["occustream-trainer", *(sys.argv[1:] if arguments is None else arguments)])
     try:
-        from trainer.cli import commands  # noqa: PLC0415 - PyTorch
+        from trainer.cli import commands  # noqa: PLC0415 - it imports PyTorch
 
         return commands.run(options)
     except ConfigError as error:

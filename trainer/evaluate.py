@@ -1,9 +1,9 @@
-"""`evaluate`: every figure on splits of several kinds, and the methods side by side; nothing is published."""
+"""The command `evaluate`: all figures on several kinds of split, and on request the methods side by side. Publishes nothing."""
 
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from trainer.measure.figures import everything, intervals
 from trainer.measure.holdout import Trial, measure, none_held_out
 from trainer.measure.predict import body_alone, predictions
 from trainer.measure.split import SplitKind
-from trainer.options import EncoderKind, FitOptions
-from trainer.prepare import Data, TrainOptions, prepare
+from trainer.options import EncoderKind, FitOptions, Say, TrainOptions
+from trainer.prepare import Data, prepare
 from trainer.report.report import Report
 
 PLAIN = FitOptions(parts=frozenset())
@@ -29,70 +29,68 @@ METHODS: dict[str, FitOptions] = {
     "softmax + exemplars + line": FitOptions(parts=frozenset({"exemplars", "line", "known"})),
     "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
 }
-"""What is compared, all with cleaned titles and none with bodies."""
-UNCLEANED = ("hinge: the recipe this started from", "softmax")
-"""What is compared without cleaning, too."""
-THIS: dict[EncoderKind, str] = {"given": "this model", "static": "this static model", "finetuned": "this model, fine-tuned"}
-"""What the model that the options describe is called."""
+"""The methods that `--compare` measures, by their names in the report. All clean titles; none looks at bodies."""
+ALSO_UNCLEANED = ("hinge: the recipe this started from", "softmax")
+"""The methods that are also measured without cleaning titles."""
+OWN_NAME: dict[EncoderKind, str] = {"given": "this model", "static": "this static model", "finetuned": "this model, fine-tuned"}
+"""The name in the report of the model that the options describe."""
 
 
-def evaluate(
-    options: TrainOptions, splits: Sequence[SplitKind], say: Callable[[str], None], *, compare: bool, command: str
-) -> Report:
-    """Measure the model that `options` describe on each kind of split; with `compare`, the methods beside it.
+def evaluate(options: TrainOptions, splits: Sequence[SplitKind], say: Say, *, compare: bool, command: str) -> Report:
+    """Measure the model that `options` describe on each kind of split; with `compare`, all METHODS on the same splits.
 
-    `command` is what the report says to repeat it by.
+    `command` is the command line that the report shows, for a reader who wants to repeat the evaluation.
 
-    Raises what `train` raises for data and encoder, and ConfigError where no split holds any rows out.
+    Raises what `train` raises for data and encoder, and ConfigError if no split holds any rows out.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), say)
-        runs = {kind: run for kind in splits if (run := _measured(data, replace(options, split=kind), say))}
+        runs = {kind: run for kind in splits if (run := _measure_split(data, replace(options, split=kind), say))}
         if not runs:
             raise ConfigError("no split could be measured on, see above; nothing is written")
-        rows = [row for kind, run in runs.items() for row in _views(kind, run, options.fit)]
+        rows = [row for kind, run in runs.items() for row in _make_rows(kind, run, options.fit)]
         if compare:
-            rows += _compared(data, options, list(runs), say)
+            rows += _compare_methods(data, options, list(runs), say)
             plain = prepare(options, Path(work), say, clean_text=plain_text)
-            rows += _compared(plain, options, list(runs), say, names=UNCLEANED, note=", titles not cleaned")
+            rows += _compare_methods(plain, options, list(runs), say, names=ALSO_UNCLEANED, note=", titles not cleaned")
         precision = options.fit.accept_precision
         return Report(
             title="occustream: evaluation",
             created_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            data=_described(data, options),
+            data=_describe_data(data, options),
             methods=rows,
             curves={f"{kind} split": list(run.curve) for kind, run in runs.items()},
-            splits={f"{kind} split": _everything(run, seed=options.seed, precision=precision) for kind, run in runs.items()},
-            timing=_timing(runs, time.monotonic() - started),
+            splits={f"{kind} split": _list_figures(run, seed=options.seed, precision=precision) for kind, run in runs.items()},
+            timing=_list_times(runs, time.monotonic() - started),
             command=command,
         )
 
 
-def _measured(data: Data, options: TrainOptions, say: Callable[[str], None]) -> Trial | None:
+def _measure_split(data: Data, options: TrainOptions, say: Say) -> Trial | None:
     run = measure(data, options, refit=True)
     if run is None:
         say(f"{options.split} split: no rows can be held out: {none_held_out(options)}; left out")
     return run
 
 
-def _views(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[str, Any]]:
-    """Yield the model's own figures and, where it looks at bodies, those of titles and of bodies by themselves.
+def _make_rows(kind: SplitKind, run: Trial, fit: FitOptions) -> Iterator[dict[str, Any]]:
+    """Yield the figures of the model and, if it looks at bodies, those of its title parts and of its body part alone.
 
-    Reject examples were judged by the whole model only.
+    Only the whole model has judged the reject examples, so the other two have no figures of them.
     """
-    yield _row(THIS[fit.kind], kind, run, fit)
+    yield _make_row(OWN_NAME[fit.kind], kind, run, fit)
     if run.model.encoders.body is not None:
-        title_alone = run.model.without_body()
-        for name, said in (("title", predictions(title_alone, run.tested)), ("body", body_alone(run.model, run.tested))):
-            yield _row(f"{THIS[fit.kind]}, {name} alone", kind, replace(run, predictions=said, rejected={}), fit)
+        without_body = run.model.drop_body()
+        for view, answers in (("title", predictions(without_body, run.tested)), ("body", body_alone(run.model, run.tested))):
+            yield _make_row(f"{OWN_NAME[fit.kind]}, {view} alone", kind, replace(run, predictions=answers, rejected={}), fit)
 
 
-def _compared(
+def _compare_methods(
     data: Data,
     options: TrainOptions,
     splits: Sequence[SplitKind],
-    say: Callable[[str], None],
+    say: Say,
     *,
     names: Sequence[str] = tuple(METHODS),
     note: str = "",
@@ -100,16 +98,16 @@ def _compared(
     for kind in splits:
         for name in names:
             fit = replace(METHODS[name], seed=options.fit.seed, accept_precision=options.fit.accept_precision)
-            run = _measured(data, replace(options, split=kind, fit=fit), say)
+            run = _measure_split(data, replace(options, split=kind, fit=fit), say)
             if run:
-                yield _row(name + note, kind, run, fit)
+                yield _make_row(name + note, kind, run, fit)
 
 
-def _everything(run: Trial, *, seed: int, precision: float) -> dict[str, Any]:
+def _list_figures(run: Trial, *, seed: int, precision: float) -> dict[str, Any]:
     return {**everything(run.predictions, seed=seed, precision=precision), "summary": run.summary(precision)}
 
 
-def _row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, Any]:
+def _make_row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, Any]:
     return {
         "method": name,
         "split": kind,
@@ -120,22 +118,22 @@ def _row(name: str, kind: SplitKind, run: Trial, fit: FitOptions) -> dict[str, A
     }
 
 
-def _described(data: Data, options: TrainOptions) -> dict[str, str | int | float]:
+def _describe_data(data: Data, options: TrainOptions) -> dict[str, str | int | float]:
     rejects: dict[str, str | int | float] = {"reject examples": len(data.rejects)} if data.rejects else {}
     return {
         "postings": len(data.postings),
         **rejects,
         "categories with postings": len(set(data.codes)),
-        "categories": len(data.source.categories),
-        "O*NET titles": len(data.source.onet.clean),
-        "encoder": data.source.encoder.ref.id,
+        "categories": len(data.inputs.categories),
+        "O*NET titles": len(data.inputs.onet.clean),
+        "encoder": data.inputs.encoder.ref.id,
         "held out": options.holdout,
         "seed": options.seed,
         "machine": platform.machine() or "unknown",
     }
 
 
-def _timing(runs: dict[SplitKind, Trial], total: float) -> dict[str, float]:
+def _list_times(runs: dict[SplitKind, Trial], total: float) -> dict[str, float]:
     times = {f"training and calibrating, {kind} split": run.fit_seconds for kind, run in runs.items()}
     times |= {f"scoring {run.predictions.rows:,} held-out titles, {kind} split": run.score_seconds for kind, run in runs.items()}
     return {**times, "all of it": total}

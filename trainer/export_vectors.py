@@ -1,7 +1,7 @@
-"""Vectors of a version for other systems: a Parquet table of code, title and vector, and a FAISS index where faiss is there."""
+"""The export of a version's vectors to other systems: a Parquet table and, if faiss is installed, a FAISS index."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +10,27 @@ import pyarrow.parquet as pq
 
 from consumer.errors import ConfigError
 from consumer.registry.artifact import Artifact
+from trainer.options import Say
 
 TABLE, INDEX = "vectors.parquet", "vectors.faiss"
 NO_INDEX = f"no {INDEX}: faiss is not installed (pip install faiss-cpu)"
 
 
-def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
-    """Write the category embeddings and the exemplars of a version to `folder`; returns how many rows.
+def export(artifact: Artifact, folder: Path, say: Say) -> int:
+    """Write the category embeddings and the exemplars of a version to `folder`; returns the number of rows.
 
     Columns: `kind` (category, exemplar), `onet_code`, `onet_title`, `title` (a known title, or the occupation's own), `weight`
-    (postings), `vector` (unit rows, float32, `dim` long). The index holds the same rows in the same order, for the inner
-    product, which is the cosine. What is there of an earlier version is replaced once all is written. Raises ConfigError where
-    the folder cannot be written.
+    (in postings), `vector` (`(dim,)` float32, length 1). The index holds the same rows in the same order and searches by inner
+    product, which is the cosine here. Files of an earlier export are replaced once all new ones are written. Raises
+    ConfigError if the folder cannot be written.
     """
-    table = _table(artifact)
+    table = _make_table(artifact)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
             pq.write_table(table, Path(staging, TABLE), compression="zstd")
-            indexed = _index(_matrix(artifact), Path(staging, INDEX))
-            (folder / INDEX).unlink(missing_ok=True)  # an index of other rows must not stand beside the new table
+            indexed = _write_index(_stack_vectors(artifact), Path(staging, INDEX))
+            (folder / INDEX).unlink(missing_ok=True)  # an old index must never stand beside the new table: its rows are others
             for name in (TABLE, INDEX) if indexed else (TABLE,):
                 Path(staging, name).replace(folder / name)
     except (OSError, RuntimeError) as error:  # RuntimeError is FAISS's
@@ -39,18 +40,18 @@ def export(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> int:
     return int(table.num_rows)
 
 
-def _table(artifact: Artifact) -> pa.Table:
-    rows, matrix = list(_rows(artifact)), _matrix(artifact)
+def _make_table(artifact: Artifact) -> pa.Table:
+    rows, matrix = list(_list_rows(artifact)), _stack_vectors(artifact)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     columns = list(zip(*rows, strict=True))
     manifest = artifact.manifest
-    described = {"version": manifest.version, "encoder": manifest.encoder.id, "encoder_sha256": manifest.encoder.sha256}
+    about = {"version": manifest.version, "encoder": manifest.encoder.id, "encoder_sha256": manifest.encoder.sha256}
     names = ("kind", "onet_code", "onet_title", "title", "weight")
     table = pa.table({**{name: pa.array(column) for name, column in zip(names, columns, strict=True)}, "vector": vectors})
-    return table.replace_schema_metadata({f"occustream.{name}": value for name, value in described.items()})
+    return table.replace_schema_metadata({f"occustream.{name}": value for name, value in about.items()})
 
 
-def _rows(artifact: Artifact) -> Iterator[tuple[str, str, str, str, float]]:
+def _list_rows(artifact: Artifact) -> Iterator[tuple[str, str, str, str, float]]:
     categories = artifact.tensors.categories
     for category in categories:
         yield "category", category.onet_code, category.onet_title, category.onet_title, float(category.postings)
@@ -60,8 +61,8 @@ def _rows(artifact: Artifact) -> Iterator[tuple[str, str, str, str, float]]:
         yield "exemplar", category.onet_code, category.onet_title, known.title, known.weight
 
 
-def _matrix(artifact: Artifact) -> np.ndarray:
-    """Return all vectors as unit rows `(rows, dim)` float32: the categories', then the exemplars'."""
+def _stack_vectors(artifact: Artifact) -> np.ndarray:
+    """Return all vectors as unit rows `(rows, dim)` float32, categories first, then exemplars."""
     tensors = artifact.tensors
     parts = [tensors.title.float().numpy()]
     if artifact.manifest.exemplars and tensors.exemplars is not None:
@@ -71,10 +72,10 @@ def _matrix(artifact: Artifact) -> np.ndarray:
     return unit
 
 
-def _index(matrix: np.ndarray, path: Path) -> bool:
-    """Write the index, and return whether faiss is there to make one."""
+def _write_index(matrix: np.ndarray, path: Path) -> bool:
+    """Write the index; returns False, and writes nothing, if faiss is not installed."""
     try:
-        import faiss  # noqa: PLC0415 - an extra, seconds to import
+        import faiss  # noqa: PLC0415 - an optional extra that takes seconds to import
     except ImportError:
         return False
     index = faiss.IndexFlatIP(matrix.shape[1])

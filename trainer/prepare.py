@@ -1,81 +1,42 @@
-"""What a training run is made of: its options, and everything that is read and embedded before a fit."""
+"""Everything that a training run reads and embeds before it fits a model."""
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from consumer.errors import EncoderError
-from consumer.model.encoder import load_encoder
-from consumer.model.encoder_folder import DEFAULT_ENCODER
-from consumer.model.serving_options import Precision
+from consumer.model.encoder import Encoder, load_encoder
 from schemas.events import LabelledPosting
 from schemas.text import body_text, plain_text
-from trainer.data.cleaned_titles import cleaned, normalised
-from trainer.data.files import Labelled, read_postings
-from trainer.data.labels import LabelRules, Unclassified
+from trainer.data.cleaned_titles import cached_clean_title, cached_title_key
+from trainer.data.files import LabelledRows, read_postings
 from trainer.data.onet import Taxonomy, read_taxonomy
-from trainer.data.repeats import disagreement
-from trainer.fit import token_vectors as distill
+from trainer.data.repeats import describe_disagreement
 from trainer.fit.calibration import REJECT
-from trainer.fit.category_embeddings import Rows
-from trainer.fit.encoders import distilled
-from trainer.fit.inputs import ONET_WEIGHT, Source, Titles
+from trainer.fit.category_embeddings import EmbeddedRows
+from trainer.fit.encoders import distill_encoder
+from trainer.fit.inputs import ONET_WEIGHT, FitInputs, Titles
 from trainer.fit.title_embeddings import EmbeddingCache, TitleEmbeddings
-from trainer.measure.split import SplitKind
-from trainer.options import FitOptions
-
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """What to train on and how. `holdout` and `calibration` are shares of the labelled rows.
-
-    Weights and thresholds stand on `rounds` times `calibration` of the rows, each part of them judged by a fit without it.
-    """
-
-    postings: Sequence[str]
-    onet: Path | None
-    registry: Path
-    fit: FitOptions = field(default_factory=FitOptions)
-    seed: int = 0
-    encoder: str = DEFAULT_ENCODER
-    device: str = "auto"
-    precision: Precision = "auto"
-    max_seq_length: int = 128
-    onet_titles: int = 60
-    new_categories: bool = False
-    unclassified: Unclassified = "reject"
-    split: SplitKind = "random"
-    holdout: float = 0.2
-    calibration: float = 0.15
-    rounds: int = 2
-    promote: bool = True
-    cache: Path | None = None
-
-    @property
-    def rules(self) -> LabelRules:
-        """How labels are read."""
-        return LabelRules(new_categories=self.new_categories, unclassified=self.unclassified)
+from trainer.fit.token_vectors import load_tokenizer
+from trainer.options import Say, TrainOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Everything that fits share, and the labelled postings and reject examples with their titles embedded."""
+    """The inputs that all fits of a run share, and the labelled postings and reject examples with their titles embedded."""
 
-    taxonomy: Taxonomy
-    labelled: Labelled
+    labelled: LabelledRows
     titles: Titles
     """Of the postings that have a category."""
     reject_titles: Titles
-    source: Source
+    inputs: FitInputs
     distinct_titles: int
     embedded_titles: int = 0
-    """Those of them that no cache had."""
+    """How many of the distinct titles were not in the cache."""
 
     @property
     def postings(self) -> Sequence[LabelledPosting]:
@@ -84,101 +45,109 @@ class Data:
 
     @property
     def rejects(self) -> Sequence[LabelledPosting]:
-        """The reject examples."""
+        """The reject examples: postings that no occupation fits."""
         return self.labelled.rejects
 
     @property
     def codes(self) -> list[str]:
-        """The postings' codes."""
+        """The code of each posting that has a category."""
         return [posting.onet_code for posting in self.postings]
 
 
-def prepare(options: TrainOptions, work: Path, report: Report, *, clean_text: Callable[[str], str] = cleaned) -> Data:
-    """Read and embed everything that `options` name; `work` is a folder for encoders in the making.
+def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable[[str], str] = cached_clean_title) -> Data:
+    """Read and embed all data that `options` name. New encoders are written to the folder `work`.
 
-    `clean_text` is what serving does to a title, or, to measure what that is worth, something else.
+    `clean_text` is what serving does to a title. An evaluation passes another function to measure what cleaning is worth.
+    Raises TableError for data, EncoderError for the encoder, RegistryError for the cache.
     """
-    taxonomy, labelled = _read(options, report)
-    codes = [posting.onet_code for posting in labelled.postings]
+    taxonomy, labelled = _read_data(options, say)
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
-    onet_titles, onet_labels = _onet_titles(taxonomy, options)
-    lines = [plain_text(posting.title) for posting in (*labelled.postings, *labelled.rejects)]
-    clean = [clean_text(line) for line in lines]
-    onet_clean = [clean_text(title) for title in onet_titles]
-    embeddings = TitleEmbeddings(
-        encoder, [*clean, *onet_clean], EmbeddingCache(options.cache, encoder) if options.cache else None
-    )
-    onet = Rows(embeddings.of(onet_clean), torch.tensor(onet_labels), torch.full((len(onet_labels),), ONET_WEIGHT))
-    tokenizer = _tokenizer(options.encoder, report)
-    titles_of_onet = Titles(onet_clean, [plain_text(title) for title in onet_titles], onet, encoder.ref.sha256)
-    begin = None
+    onet_titles, onet_labels = _sample_onet_titles(taxonomy, options)
+    lines, onet_lines = [plain_text(posting.title) for posting in labelled.all], [plain_text(title) for title in onet_titles]
+    clean, onet_clean = [clean_text(line) for line in lines], [clean_text(title) for title in onet_titles]
+    cache = EmbeddingCache(options.cache, encoder) if options.cache else None
+    embeddings = TitleEmbeddings(encoder, [*clean, *onet_clean], cache)
+
+    onet_rows = EmbeddedRows(embeddings.look_up(onet_clean), onet_labels, torch.full((len(onet_labels),), ONET_WEIGHT))
+    onet = Titles(onet_clean, onet_lines, onet_rows, encoder.ref.sha256)
+    labels = _number_labels(labelled, taxonomy)
+    rows = EmbeddedRows(embeddings.look_up(clean), labels, torch.ones(len(labels)))
+    bodies = [body_text(posting.body or "") for posting in labelled.all]
+    titles, reject_titles = _split_off_rejects(Titles(clean, lines, rows, encoder.ref.sha256, bodies))
+    inputs = _make_inputs(options, taxonomy, encoder, onet, work, say)
+    return Data(labelled, titles, reject_titles, inputs, len(embeddings), embeddings.computed)
+
+
+def _read_data(options: TrainOptions, say: Say) -> tuple[Taxonomy, LabelledRows]:
+    """Return the taxonomy with its new categories, and the labelled rows."""
+    taxonomy = read_taxonomy(options.onet)
+    labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
+    taxonomy = taxonomy.add_categories(labelled.categories)
+    _describe_data(labelled, taxonomy, say)
+    return taxonomy, labelled
+
+
+def _make_inputs(options: TrainOptions, taxonomy: Taxonomy, encoder: Encoder, onet: Titles, work: Path, say: Say) -> FitInputs:
+    tokenizer = _find_tokenizer(options.encoder, say)
+    token_vectors = None
     if tokenizer and options.fit.needs_tokens:
-        begin = distilled(titles_of_onet, tokenizer, seed=options.seed, cache=options.cache)
-    source = Source(
+        token_vectors = distill_encoder(onet, tokenizer, seed=options.seed, cache=options.cache)
+    return FitInputs(
         taxonomy_version=taxonomy.version,
         categories=taxonomy.categories,
-        onet=titles_of_onet,
+        onet=onet,
         encoder=encoder,
         encoder_name=options.encoder,
         tokenizer=tokenizer,
         work=work,
         descriptions=taxonomy.descriptions,
-        distilled=begin,
+        token_vectors=token_vectors,
     )
+
+
+def _number_labels(labelled: LabelledRows, taxonomy: Taxonomy) -> torch.Tensor:
+    """Return the category number of each posting, then REJECT for each reject example, `(rows,)`."""
     numbers = taxonomy.numbers
-    labels = torch.tensor([*(numbers[code] for code in codes), *(REJECT for _ in labelled.rejects)])
-    bodies = [body_text(posting.body or "") for posting in (*labelled.postings, *labelled.rejects)]
-    rows = Rows(embeddings.of(clean), labels, torch.ones(len(labels)))
-    titles, reject_titles = _apart(Titles(clean, lines, rows, encoder.ref.sha256, bodies))
-    return Data(taxonomy, labelled, titles, reject_titles, source, len(embeddings), embeddings.computed)
+    return torch.tensor([*(numbers[posting.onet_code] for posting in labelled.postings), *(REJECT for _ in labelled.rejects)])
 
 
-def _read(options: TrainOptions, report: Report) -> tuple[Taxonomy, Labelled]:
-    """Return the labelled rows and the taxonomy with what they add to it."""
-    taxonomy = read_taxonomy(options.onet)
-    labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
-    taxonomy = taxonomy.with_categories(labelled.categories)
-    _report_data(labelled, taxonomy, report)
-    return taxonomy, labelled
+def _split_off_rejects(titles: Titles) -> tuple[Titles, Titles]:
+    """Return the titles that have a category, and those of reject examples."""
+    has_category = titles.rows.labels != REJECT
+    return titles.select(has_category), titles.select(~has_category)
 
 
-def _apart(titles: Titles) -> tuple[Titles, Titles]:
-    """Return the titles of categories, and those of reject examples."""
-    fits = titles.rows.labels != REJECT
-    return titles.where(fits), titles.where(~fits)
-
-
-def _tokenizer(encoder: str, report: Report) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer
+def _find_tokenizer(encoder: str, say: Say) -> Tokenizer | None:
     try:
-        return distill.teacher_tokenizer(encoder)
+        return load_tokenizer(encoder)
     except EncoderError as error:
-        report(f"no token vectors, titles as posted are not used: {error}")
+        say(f"no token vectors, titles as posted are not used: {error}")
         return None
 
 
-def _onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], list[int]]:
-    """Return O*NET's titles with their category numbers: first every category's name, then a seeded sample of its job titles."""
+def _sample_onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], torch.Tensor]:
+    """Return O*NET's titles and their category numbers `(titles,)`: all category names, then a seeded sample of job titles."""
     rng = random.Random(options.seed)  # noqa: S311 - a sample, not a secret
     titles = [category.onet_title for category in taxonomy.categories]
     labels = list(range(len(titles)))
     for number, category in enumerate(taxonomy.categories):
         known = taxonomy.titles.get(category.onet_code, ())
-        chosen = rng.sample(known, min(len(known), options.onet_titles))
-        titles += chosen
-        labels += [number] * len(chosen)
-    return titles, labels
+        sample = rng.sample(known, min(len(known), options.onet_titles))
+        titles += sample
+        labels += [number] * len(sample)
+    return titles, torch.tensor(labels)
 
 
-def _report_data(labelled: Labelled, taxonomy: Taxonomy, report: Report) -> None:
-    codes = {posting.onet_code for posting in labelled.postings}
+def _describe_data(labelled: LabelledRows, taxonomy: Taxonomy, say: Say) -> None:
+    codes = [posting.onet_code for posting in labelled.postings]
     titles = sum(map(len, taxonomy.titles.values()))
-    report(
-        f"{len(labelled.postings):,} labelled postings in {len(codes):,} of {len(taxonomy.categories):,} categories; "
+    say(
+        f"{len(codes):,} labelled postings in {len(set(codes)):,} of {len(taxonomy.categories):,} categories; "
         f"{titles:,} O*NET titles"
     )
-    for line in labelled.told():
-        report(line)
-    if disagreed := disagreement([normalised(p.title) for p in labelled.postings], [p.onet_code for p in labelled.postings]):
-        report(disagreed)
+    for line in labelled.describe():
+        say(line)
+    if disagreement := describe_disagreement([cached_title_key(posting.title) for posting in labelled.postings], codes):
+        say(disagreement)

@@ -1,18 +1,18 @@
-"""From a model to a published version: manifest, golden titles, the last check through the serving code."""
+"""The publication of a model as a version: its manifest, its serving scorer, and the last check before it is stored."""
 
 import secrets
 from datetime import UTC, datetime
 from typing import Any
 
 from consumer.model.scorer import Scorer, check_serveable
-from consumer.registry.folder import ANY, FolderRegistry
+from consumer.registry.folder import ANY_VERSION, FolderRegistry
 from schemas.artifact import GoldenTitle, Manifest
 from schemas.text import TEMPLATE_ID
 from trainer.fit.model import Model
 
 
 def make_scorer(model: Model, *, top_n: int = 5, manifest: Manifest | None = None) -> Scorer:
-    """Return the serving scorer of a model that is not published yet."""
+    """Return the scorer that will serve a model, before the model is published."""
     return Scorer(
         manifest or make_manifest(model),
         model.encoders.title,
@@ -31,7 +31,7 @@ def make_manifest(
     metrics: dict[str, float] | None = None,
     curves: dict[str, list[dict[str, float]]] | None = None,
 ) -> Manifest:
-    """Return a manifest with a new version name, which sorts by time."""
+    """Return the manifest of a model under a new version name. Version names sort by time, to the second."""
     now = datetime.now(UTC)
     return Manifest(
         version=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
@@ -53,11 +53,12 @@ def make_manifest(
 
 
 def publish(
-    registry: FolderRegistry, model: Model, manifest: Manifest, *, promote: bool, instead_of: str | None = ANY
+    registry: FolderRegistry, model: Model, manifest: Manifest, *, promote: bool, instead_of: str | None = ANY_VERSION
 ) -> Manifest:
-    """Check a version as a consumer will, store it, and put it in service if asked.
+    """Check a version as a consumer will, store it, and with `promote` put it in service.
 
-    Raises ArtifactError, RegistryError; CurrentMoved where it is to be promoted and another than `instead_of` is in service.
+    Raises ArtifactError if a consumer would refuse the version, RegistryError if it cannot be stored, and CurrentMoved if it is
+    to be promoted and a version other than `instead_of` is in service.
     """
     check_serveable(make_scorer(model, manifest=manifest))
     for folder in model.encoders.folders:

@@ -19,7 +19,7 @@ from consumer.kafka.offsets import Membership
 from consumer.kafka.topic_id import topic_note
 from consumer.kafka.transactional_producer import SLOW_S, TransactionalProducer, retry_step, seconds_left
 from consumer.messages import Record, TopicPartition
-from consumer.process.background import bounded_steps, ends_by
+from consumer.process.background import count_unfinished_steps, run_with_deadline
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +116,9 @@ class KafkaTransactions:
         def step() -> None:
             retry_step(lambda: client.send_offsets_to_transaction(wanted, group, seconds_left(until)), until)
 
-        if not ends_by(step, until + SLOW_S):
+        if not run_with_deadline(step, until + SLOW_S):
             self.producer.discard("it waits for the group's coordinator beyond its time")
-            if (hanging := bounded_steps()) > MAX_HANGING:
+            if (hanging := count_unfinished_steps()) > MAX_HANGING:
                 raise BrokerError(f"{hanging} clients hang, each waiting for the group's coordinator; start the consumer again")
             raise DeliveryFailed("the group's coordinator did not take the offsets of a transaction in its time")
 

@@ -1,4 +1,4 @@
 """What a model version computes: from titles and bodies to occupations with probabilities. Start at `scorer.py`.
 
-How versions are stored, checked and taken up is not here: see `registry/`.
+How versions are stored, checked and reloaded is not here: see `registry/`.
 """

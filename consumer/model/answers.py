@@ -1,17 +1,17 @@
-"""From the numbers of one posting to what its event says: occupations, groups, decision, evidence."""
+"""Turns the numbers computed for one posting into what its event says: occupations, groups, decision and evidence."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from consumer.model.mixture import LEVELS
-from schemas.artifact import Calibration, Category, Decide, KnownTitle
-from schemas.events import Decision, Evidence, Group, OccupationMatch, soc_major
+from schemas.artifact import Calibration, Category, KnownTitle, Thresholds
+from schemas.events import Decision, Evidence, Group, OccupationMatch
+from schemas.soc import GROUP_LEVELS, group_code, soc_major
 
 
-class Scored(BaseModel):
-    """The answer for one title."""
+class Answer(BaseModel):
+    """What a model says about one posting. The fields are those of `EnrichedPosting`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,8 +22,13 @@ class Scored(BaseModel):
     evidence: Evidence
 
 
-class Row(NamedTuple):
-    """What is kept of one posting: categories, groups and exemplars as numbers, a tenth of an answer's size."""
+class ScoredRow(NamedTuple):
+    """The numbers from which an answer is made: categories, groups and exemplars by number. A tenth of the answer's size.
+
+    `flags` says whether the title is known and whether there is a body. `ids`, `cosines` and `probabilities` are those of the
+    likeliest categories; `group_members` and `group_probabilities` those of the likeliest group at each level, which one of its
+    categories stands for; `nearest` and `similarities` those of the nearest exemplars.
+    """
 
     flags: list[int]
     ids: list[int]
@@ -35,8 +40,8 @@ class Row(NamedTuple):
     similarities: list[float]
 
 
-class Answers:
-    """Puts the rows of one model version into words."""
+class AnswerMaker:
+    """Makes answers from the rows of one model version."""
 
     def __init__(
         self,
@@ -56,39 +61,41 @@ class Answers:
             {"onet_code": code, "onet_title": category.onet_title, "soc_major": soc_major(code)}
             for code, category in zip(self._codes, categories, strict=True)
         ]
-        self._group_codes = [[(digits, group_code(code, width)) for digits, width in LEVELS] for code in self._codes]
+        self._group_codes = [[(level.digits, group_code(code, level)) for level in GROUP_LEVELS] for code in self._codes]
 
-    def answer(self, row: Row) -> Scored:
-        """Return the answer for a row. Raises ValueError where a probability is no number."""
+    def make_answer(self, row: ScoredRow) -> Answer:
+        """Return the answer for a row. Raises ValueError where a probability is not a number."""
         known, with_body = map(bool, row.flags)
-        decision = self.decision(row.probabilities[0], row.probabilities[0] - sum(row.probabilities[1:2]), known, with_body)
-        groups = self._groups(row)
-        # The whole code is for `accept` alone: the decision is about it, and a backoff to it would say the opposite.
+        lead = row.probabilities[0] - sum(row.probabilities[1:2])
+        decision = self.decide(row.probabilities[0], lead, known, with_body)
+        groups = self._make_groups(row)
+        # Only `accept` may back off to the whole code: elsewhere, that would contradict the decision, which is about it.
         sure = [group for group in groups[:-1] if group["probability"] >= self._calibration.precision]
-        return Scored.model_validate(  # once for all, which is faster than object by object
+        return Answer.model_validate(  # one validation of everything, which is faster than one of each object
             {
                 "occupations": [
                     {**self._names[i], "rank": rank, "score": round(score, 6), "probability": round(probability, 6)}
-                    # Two of each at least, for the lead.
+                    # The row holds at least two categories, for the lead, even where only one rank is asked for.
                     for i, score, probability, rank in zip(row.ids, row.cosines, row.probabilities, self._ranks, strict=False)
                 ],
                 "decision": decision,
                 "groups": groups,
                 "backoff": groups[-1] if decision == "accept" else next(reversed(sure), None),
-                "evidence": {"exact_title": known, "nearest": self._nearest(row)},
+                "evidence": {"exact_title": known, "nearest": self._make_nearest(row)},
             }
         )
 
-    def decision(self, probability: float, lead: float, known: bool, with_body: bool) -> Decision:  # noqa: FBT001 - columns
+    def decide(self, probability: float, lead: float, known: bool, with_body: bool) -> Decision:  # noqa: FBT001 - columns
         """Return what the probability of rank 1 and its lead over rank 2 permit."""
-        decide: Decide = self._calibration.known if known else self._calibration.new
+        thresholds: Thresholds = self._calibration.known if known else self._calibration.new
         if with_body and self._uses_body:
-            decide = self._calibration.body or decide
-        if probability >= decide.accept_at and lead >= decide.accept_margin:
+            thresholds = self._calibration.body or thresholds
+        if probability >= thresholds.accept_at and lead >= thresholds.accept_margin:
             return "accept"
-        return "review" if probability >= decide.review_at else "unclassified"
+        return "review" if probability >= thresholds.review_at else "unclassified"
 
-    def _groups(self, row: Row) -> list[dict[str, Any]]:
+    def _make_groups(self, row: ScoredRow) -> list[dict[str, Any]]:
+        """Return the likeliest group at each level, coarsest first, and the whole code of rank 1 last."""
         coarser = [self._group_codes[member][level] for level, member in enumerate(row.group_members)]
         named = [*coarser, (8, self._codes[row.ids[0]])]
         probabilities = [*row.group_probabilities, row.probabilities[0]]
@@ -97,14 +104,9 @@ class Answers:
             for (digits, code), probability in zip(named, probabilities, strict=True)
         ]
 
-    def _nearest(self, row: Row) -> list[dict[str, Any]]:
+    def _make_nearest(self, row: ScoredRow) -> list[dict[str, Any]]:
         found = [(self._titles[i], cosine) for i, cosine in zip(row.nearest, row.similarities, strict=True)]
         return [
             {"title": title.title, "onet_code": self._codes[title.category], "similarity": round(cosine, 6)}
             for title, cosine in found
         ]
-
-
-def group_code(onet_code: str, width: int) -> str:
-    """Return how the SOC writes the group of a code's first `width` characters: `29-1000` for 4 of `29-1141.00`."""
-    return f"{onet_code[:width]:0<7}" if width > 2 else f"{onet_code[:2]}-0000"  # noqa: PLR2004 - no dash in two characters

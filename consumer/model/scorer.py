@@ -1,4 +1,7 @@
-"""A model version ready to serve: encoders, mixture and calibration. Immutable but for its cache and what fits in memory."""
+"""A model version ready to serve: encoders, mixture and calibration.
+
+Only two things in a scorer change: the cache of answers, and how many postings are computed at a time.
+"""
 
 import hashlib
 import logging
@@ -10,37 +13,37 @@ from typing import Any, NamedTuple
 import torch
 
 from consumer.errors import ArtifactError, ScorerFailed
-from consumer.model.answers import Answers, Row, Scored
+from consumer.model.answers import Answer, AnswerMaker, ScoredRow
 from consumer.model.encoder import Encoder
-from consumer.model.mixture import Mixture, Nearest, Parts, Queries, blend
+from consumer.model.mixture import Mixture, Nearest, Parts, blend
+from consumer.model.queries import Queries, QueryEncoders, make_queries
 from schemas.artifact import Category, Manifest
 from schemas.events import Decision, ModelInfo
-from schemas.text import TEMPLATE_ID, body_text, model_text, plain_text
+from schemas.text import TEMPLATE_ID, body_text, clean_title, plain_text
 
 log = logging.getLogger(__name__)
 
 GOLDEN_TOLERANCE = 0.02
-"""How far a golden title's cosine may lie from the manifest's: room for half precision on other hardware."""
+"""How far a golden title's cosine may differ from the manifest's. Half precision on other hardware needs this room."""
+
+_Key = tuple[str, bytes]
+"""A line, and a digest of the body, which may be long. They stay two fields, since a title may hold any separator."""
 
 
-class _Asked(NamedTuple):
-    """What is looked at of a posting. Without a line part, `line` is the cleaned title; without a body part, `body` is ""."""
+class _Question(NamedTuple):
+    """What the model reads of a posting. Without a line part, `line` is the cleaned title; without a body part, `body` is ""."""
 
     line: str
     body: str
 
     @property
-    def key(self) -> "_Key":
-        """What two postings share that share an answer; short, for a body may be long."""
+    def key(self) -> _Key:
+        """The key of the answer in the cache. Postings with the same key have the same answer."""
         return self.line, hashlib.blake2b(self.body.encode(), digest_size=16).digest() if self.body else b""
 
 
-_Key = tuple[str, bytes]
-"""A line and a digest of its body; two fields, for a title may hold any character, and so would pass for both."""
-
-
 class Scorer:
-    """Scores postings with one model version. Training evaluates its candidates through this very class."""
+    """Scores postings with one model version. Training measures its candidates through this class, too."""
 
     def __init__(
         self,
@@ -61,16 +64,17 @@ class Scorer:
             trained_at=manifest.trained_at,
         )
         self.encoder = encoder
-        self._line_encoder = line_encoder
-        self._body_encoder = body_encoder
+        self._encoders = QueryEncoders(
+            encoder, line_encoder if mixture.uses_line else None, body_encoder if mixture.uses_body else None
+        )
         self.mixture = mixture
         self._top_n = top_n
-        self._answers = Answers(
+        self._answer_maker = AnswerMaker(
             mixture.categories, mixture.titles, manifest.calibration, top_n=top_n, uses_body=mixture.uses_body
         )
-        self._cache: OrderedDict[_Key, Row] = OrderedDict()  # least recently used first
+        self._cache: OrderedDict[_Key, ScoredRow] = OrderedDict()  # least recently used first
         self._cache_size = cache_size
-        self._at_once = sys.maxsize
+        self._max_postings = sys.maxsize  # computed at a time
 
     @property
     def version(self) -> str:
@@ -79,120 +83,102 @@ class Scorer:
 
     @property
     def categories(self) -> tuple[Category, ...]:
-        """The categories it chooses from."""
+        """The categories that it chooses from."""
         return self.mixture.categories
 
-    def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Scored]:
-        """Return the answer for each title, in order; `bodies`, if given, are those of the same postings.
+    def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Answer]:
+        """Return the answer for each title, in order. `bodies`, if given, are those of the same postings.
 
-        Each distinct text is computed at most once. Raises ValueError where there are not as many bodies as titles.
+        Each distinct posting is computed at most once. Raises ValueError if there are not as many bodies as titles.
         """
-        asked = [self._asked(*posting) for posting in zip(titles, bodies or [None] * len(titles), strict=True)]
-        keys = [posting.key for posting in asked]
-        known = {key: self._cache[key] for key in keys if key in self._cache}
-        new = {key: posting for key, posting in zip(keys, asked, strict=True) if key not in known}
-        known.update(zip(new, self._compute(list(new.values())), strict=True))
-        self._remember(known)
-        answers = {key: self._answers.answer(row) for key, row in known.items()}
+        questions = [self._make_question(*posting) for posting in zip(titles, bodies or [None] * len(titles), strict=True)]
+        keys = [question.key for question in questions]
+        rows = {key: self._cache[key] for key in keys if key in self._cache}
+        new = {key: question for key, question in zip(keys, questions, strict=True) if key not in rows}
+        rows.update(zip(new, self._compute(list(new.values())), strict=True))
+        self._remember(rows)
+        answers = {key: self._answer_maker.make_answer(row) for key, row in rows.items()}
         return [answers[key] for key in keys]
 
-    def queries(self, lines: Sequence[str], bodies: Sequence[str] = ()) -> Queries:
-        """Return the vectors of titles, and of as many bodies; the transformer sees each distinct cleaned title once."""
-        clean = [model_text(line) for line in lines]
-        line_encoder = self._line_encoder if self.mixture.uses_line else None
-        line = body = None
-        if line_encoder is self.encoder:  # a static model reads both spellings, which are often one, in one go
-            both = _encoded(self.encoder, [*clean, *lines])
-            title, line = both[: len(clean)], both[len(clean) :]
-        else:
-            title = _encoded(self.encoder, clean)
-            line = line_encoder.encode(list(lines)) if line_encoder is not None else None
-        if self.mixture.uses_body and self._body_encoder is not None and any(bodies):
-            body = self._body_encoder.encode(list(bodies))  # no token, no body: a row of zeros
-        return Queries(title, line, [text.casefold() for text in clean], body)  # keys as `schemas.text.normalise_title`
-
     def judge(self, queries: Queries) -> tuple[torch.Tensor, list[Decision]]:
-        """Return calibrated probabilities `(n, categories)` and what they permit: what evaluation measures."""
-        _nearest, parts, probabilities = self._said(queries)
+        """Return calibrated probabilities `(n, categories)` and the n decisions that they permit: evaluation measures these."""
+        _nearest, parts, probabilities = self._predict(queries)
         best = probabilities.topk(min(2, probabilities.shape[1]), dim=1).values
         leads = best[:, 0] - best[:, 1:].sum(dim=1)
         columns = (best[:, 0], leads, parts.known, parts.with_body)
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        return probabilities, [self._answers.decision(*row) for row in rows]
+        return probabilities, [self._answer_maker.decide(*row) for row in rows]
 
-    def _said(self, queries: Queries) -> tuple[Nearest | None, Parts, torch.Tensor]:
-        """Return the nearest exemplars, what each part says, and what all of them come to, calibrated `(n, categories)`."""
-        nearest = self.mixture.nearest(queries.title)
-        parts = self.mixture.parts(queries, nearest)
-        return nearest, parts, self.mixture.calibrated(blend(self.mixture.mix, parts), parts, self.manifest.calibration)
+    def _predict(self, queries: Queries) -> tuple[Nearest | None, Parts, torch.Tensor]:
+        """Return the nearest exemplars, what each part says, and the calibrated probabilities `(n, categories)`."""
+        nearest = self.mixture.find_nearest(queries.title)
+        parts = self.mixture.score_parts(queries, nearest)
+        return nearest, parts, self.mixture.calibrate(blend(self.mixture.mix, parts), parts, self.manifest.calibration)
 
     def probe(self) -> None:
-        """Score a title that is known to be good, past the cache. Raises ScorerFailed where even that cannot be scored."""
+        """Score a golden title, without the cache. Raises ScorerFailed if even that fails, as no posting can be scored then."""
         title = self.manifest.golden[0].title if self.manifest.golden else self.categories[0].onet_title
         try:
-            self._compute([self._asked(title, None)])
+            self._compute([self._make_question(title, None)])
         except Exception as error:
             raise ScorerFailed(
                 f"version {self.version} on {self.encoder.device} fails on its own golden title, so no posting can be scored "
                 f"({type(error).__name__}: {error}); restart, and look at the device if it comes again"
             ) from error
 
-    def _asked(self, title: str, body: str | None) -> _Asked:
-        """Two spellings of one line share an answer; without a line part, so do two lines of one cleaned title."""
-        line = plain_text(title) if self.mixture.uses_line else model_text(title)
-        return _Asked(line, body_text(body) if body and self.mixture.uses_body else "")
+    def _make_question(self, title: str, body: str | None) -> _Question:
+        """Return what the model reads of a posting, so that all postings for which that is the same share an answer."""
+        line = plain_text(title) if self.mixture.uses_line else clean_title(title)
+        return _Question(line, body_text(body) if body and self.mixture.uses_body else "")
 
-    def _compute(self, asked: Sequence[_Asked]) -> list[Row]:
-        """Return the rows, at most `self._at_once` computed at a time; that is halved where the device's memory runs out."""
-        rows: list[Row] = []
-        while left := asked[len(rows) : len(rows) + self._at_once]:
+    def _compute(self, questions: Sequence[_Question]) -> list[ScoredRow]:
+        """Return the row of each question, computed in chunks. When the device's memory runs out, chunks become half as long."""
+        rows: list[ScoredRow] = []
+        while chunk := questions[len(rows) : len(rows) + self._max_postings]:
             try:
-                rows += self._computed(left)
+                rows += self._compute_chunk(chunk)
             except torch.OutOfMemoryError as error:
-                if len(left) == 1:
+                if len(chunk) == 1:
                     raise
-                self._at_once = len(left) // 2
+                self._max_postings = len(chunk) // 2
                 log.warning(
-                    "out of memory on %s, from now on %d postings at a time: %s", self.encoder.device, self._at_once, error
+                    "out of memory on %s, from now on %d postings at a time: %s", self.encoder.device, self._max_postings, error
                 )
         return rows
 
-    def _computed(self, asked: Sequence[_Asked]) -> list[Row]:
-        mixture, queries = self.mixture, self.queries([a.line for a in asked], [a.body for a in asked])
-        nearest, parts, probabilities = self._said(queries)
+    def _compute_chunk(self, questions: Sequence[_Question]) -> list[ScoredRow]:
+        lines, bodies = [question.line for question in questions], [question.body for question in questions]
+        nearest, parts, probabilities = self._predict(make_queries(self._encoders, list(map(clean_title, lines)), lines, bodies))
         best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
-        members, sums = mixture.groups(probabilities)
+        members, sums = self.mixture.find_groups(probabilities)
         flags, none = torch.stack((parts.known, parts.with_body), dim=1), best.values[:, :0]
         ids, cosines = (nearest.ids, nearest.cosines) if nearest else (none, none)
-        # Two copies to the host per batch.
-        numbers = _on_host([flags, best.indices, members, ids], torch.int64)
-        shares = _on_host([parts.title.gather(1, best.indices), best.values, sums, cosines], torch.float32)
-        return [Row(*row) for row in zip(*numbers, *shares, strict=True)]
+        # One copy to the host for all whole numbers of the batch, one for all others.
+        numbers = _copy_to_host([flags, best.indices, members, ids], torch.int64)
+        shares = _copy_to_host([parts.title.gather(1, best.indices), best.values, sums, cosines], torch.float32)
+        return [ScoredRow(*row) for row in zip(*numbers, *shares, strict=True)]
 
-    def _remember(self, rows: dict[_Key, Row]) -> None:
+    def _remember(self, rows: dict[_Key, ScoredRow]) -> None:
         if not self._cache_size:
             return
-        for text, row in rows.items():
-            self._cache[text] = row
-            self._cache.move_to_end(text)
+        for key, row in rows.items():
+            self._cache[key] = row
+            self._cache.move_to_end(key)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
 
 
-def _encoded(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:
-    """Return the vectors of texts, each distinct one computed once."""
-    place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    return encoder.encode(list(place))[[place[text] for text in texts]]
-
-
-def _on_host(columns: Sequence[torch.Tensor], dtype: torch.dtype) -> list[list[list[Any]]]:
-    """Return matrices `(n, ...)` as lists, copied from the device together."""
+def _copy_to_host(columns: Sequence[torch.Tensor], dtype: torch.dtype) -> list[list[list[Any]]]:
+    """Return matrices `(n, ...)` as lists of rows, copied from the device in one piece."""
     host = torch.cat([column.to(dtype) for column in columns], dim=1).cpu()
     return [part.tolist() for part in torch.split(host, [column.shape[1] for column in columns], dim=1)]
 
 
 def check_serveable(scorer: Scorer) -> None:
-    """Check an artifact by its own golden titles before it serves. Raises ArtifactError naming the first that fails."""
+    """Check that a version was trained for this program, and answers its own golden titles as its manifest says.
+
+    Raises ArtifactError (format, golden), which names the first golden title that fails.
+    """
     manifest = scorer.manifest
     if manifest.template != TEMPLATE_ID:
         raise ArtifactError(
@@ -202,8 +188,8 @@ def check_serveable(scorer: Scorer) -> None:
         )
     if not manifest.golden:
         raise ArtifactError("golden", f"version {manifest.version} has no golden titles to check it by")
-    for golden, scored in zip(manifest.golden, _golden_answers(scorer), strict=True):
-        best = scored.occupations[0]
+    for golden, answer in zip(manifest.golden, _answer_golden_titles(scorer), strict=True):
+        best = answer.occupations[0]
         if best.onet_code != golden.onet_code or not abs(best.score - golden.score) <= GOLDEN_TOLERANCE:
             raise ArtifactError(
                 "golden",
@@ -212,16 +198,16 @@ def check_serveable(scorer: Scorer) -> None:
             )
 
 
-def _golden_answers(scorer: Scorer) -> list[Scored]:
-    """Return the answers for the golden titles, asked with bodies, too, where those are looked at: that there are answers is all.
+def _answer_golden_titles(scorer: Scorer) -> list[Answer]:
+    """Return the answers for the golden titles. Raises ArtifactError (golden) for any failure, such as a probability of NaN.
 
-    Raises ArtifactError where a probability is no number, or anything else goes wrong: a version that cannot answer is refused.
+    A version that reads bodies is also asked with bodies; those answers need only be possible, the manifest names none for them.
     """
     titles = [golden.title for golden in scorer.manifest.golden]
     try:
         if scorer.mixture.uses_body:
             scorer.score(titles, titles)
         return scorer.score(titles)
-    except Exception as error:  # the model in service must outlive whatever a bad one does
+    except Exception as error:  # whatever a broken version raises, the model in service must go on
         text = f"version {scorer.manifest.version} gives its golden titles no probabilities ({type(error).__name__}: {error})"
         raise ArtifactError("golden", text) from error

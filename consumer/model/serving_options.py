@@ -1,24 +1,26 @@
-"""What a consumer may choose about a model that it serves."""
+"""What the operator of a consumer may change about a model that it serves."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Part = Literal["exemplars", "line", "known", "body"]
-"""What can be switched off; the category embeddings of the cleaned title cannot."""
+"""A part of a model that can be switched off. The category embeddings of the cleaned title always stay on."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-"""The arithmetic of an encoder; auto: half where the hardware computes in it."""
+"""The arithmetic of an encoder. `auto` means half precision where the hardware computes in it, else fp32."""
 
 
 @dataclass(frozen=True, slots=True)
-class Switches:
-    """What a consumer changes in a model: parts to leave out (the others share their weight), and the class prior.
+class ServingOptions:
+    """Changes that a consumer makes to a model: the parts in `without` are left out, and the class prior is adjusted.
 
-    `prior_adjustment` a multiplies every probability by share ** -a, share being the category's of the training postings:
-    above 0 it favours rare categories (logit adjustment, Menon et al. 2021).
+    The other parts share the weight of those that are left out. With a `prior_adjustment` of a, every probability is multiplied
+    by share ** -a, where share is the category's share of the training postings: a value above 0 favours rare categories (logit
+    adjustment, Menon et al. 2021).
     """
 
     without: frozenset[Part] = frozenset()
     prior_adjustment: float = 0.0
 
 
-AS_TRAINED = Switches()
+AS_TRAINED = ServingOptions()
+"""No changes: the model serves as it was trained."""

@@ -1,4 +1,4 @@
-"""A thread whose death is noticed: whoever started it asks `check`, or waits for its one step, and gets the exception."""
+"""Threads whose exceptions are noticed: one that runs until it ends, and one that runs a single step by a deadline."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ from concurrent.futures import Future, wait
 from consumer.errors import BackgroundFailed
 
 
-class Background:
-    """Runs `work` on a daemon thread."""
+class BackgroundThread:
+    """Runs `work` on a daemon thread and keeps its exception, which `check` raises for the thread's owner."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._name = name
@@ -22,53 +22,57 @@ class Background:
         self._thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the end, at most `timeout_s`."""
+        """Wait until the thread has ended, for at most `timeout_s`."""
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
     @property
     def running(self) -> bool:
-        """Whether the thread was started and has not ended."""
+        """Whether the thread has been started and has not ended."""
         return self._thread.is_alive()
 
     def check(self) -> None:
-        """Raise BackgroundFailed if the thread ended by an exception."""
+        """Raise BackgroundFailed if the thread ended with an exception."""
         if self._error is not None:
             raise BackgroundFailed(f"thread {self._name!r} died: {self._error!r}") from self._error
 
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # noqa: BLE001 - kept for `check`, which raises it in the loop
+        except BaseException as error:  # noqa: BLE001 - kept for `check`, which raises it in the owner's thread
             self._error = error
 
 
-BOUNDED = "bounded step"
+STEP = "step with a deadline"
+"""The name of threads that `run_with_deadline` starts."""
 
 
-def bounded_steps() -> int:
-    """Return how many steps of `ends_by` have not ended, also such as nobody waits for any more."""
-    return sum(thread.name == BOUNDED for thread in threading.enumerate())
+def count_unfinished_steps() -> int:
+    """Return how many steps of `run_with_deadline` have not ended, including those that missed their deadline."""
+    return sum(thread.name == STEP for thread in threading.enumerate())
 
 
-def ends_by(step: Callable[[], object], until: float) -> bool:
-    """Take a step on a thread of its own and raise what it raises; False: it still waits then (monotonic seconds)."""
+def run_with_deadline(step: Callable[[], object], deadline: float) -> bool:
+    """Run a step on a thread of its own and raise what it raises. Return whether it ended by the deadline (monotonic seconds).
+
+    A step that misses its deadline runs on, and its outcome is lost.
+    """
     outcome: Future[object] = Future()
-    threading.Thread(target=_take, args=(step, outcome), name=BOUNDED, daemon=True).start()
-    wait([outcome], timeout=max(0.0, until - time.monotonic()))
+    threading.Thread(target=_run_step, args=(step, outcome), name=STEP, daemon=True).start()
+    wait([outcome], timeout=max(0.0, deadline - time.monotonic()))
     if not outcome.done():
         return False
     try:
         outcome.result()
     finally:
-        del outcome  # its exception knows this frame: together they would keep all that the step had
+        del outcome  # its exception refers to this frame: in a cycle, they would keep every object of the step alive
     return True
 
 
-def _take(step: Callable[[], object], outcome: Future[object]) -> None:
+def _run_step(step: Callable[[], object], outcome: Future[object]) -> None:
     try:
         outcome.set_result(step())
-    except BaseException as error:  # noqa: BLE001 - raised by whoever waits
+    except BaseException as error:  # noqa: BLE001 - `run_with_deadline` raises it
         outcome.set_exception(error)
     finally:
         del step, outcome

@@ -1,35 +1,36 @@
-"""SIGTERM and SIGINT: asked to end in order, and made to end where that does not happen."""
+"""SIGTERM and SIGINT: ask a process to end in order, and end it if it does not do so in time."""
 
 import faulthandler
 import os
 import signal
 import threading
 
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 
 LEAVING_S = 15.0
-"""What leaving the group and closing the clients may take beyond the drain timeout."""
+"""How much longer than the drain timeout it may take to leave the group and close the clients."""
 
 
 def stop_on_signals(*, within_s: float) -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; a process that is still there `within_s` later ends with status 1.
+    """Return an event that SIGTERM and SIGINT set. If the process is still running `within_s` later, it ends with status 1.
 
-    It shows where each thread stood. A Kafka client can wait for an answer for good (confluentinc/librdkafka#4884), and an
-    orchestrator that has to kill it shows nothing. What is not committed is read again, as after any crash.
+    Before it ends so, it prints where each thread stands: a Kafka client can wait for an answer forever
+    (confluentinc/librdkafka#4884), and an orchestrator that kills the process would print nothing. Messages that are not
+    committed are read again, as after any crash.
 
-    Python's own handlers wait for the main thread to come back from a call, which is what may never be. So a thread listens.
+    A thread waits for the signals, because Python's own handlers run only once the main thread returns from its current call.
     """
     stop = threading.Event()
-    heard, noted = os.pipe()
-    os.set_blocking(noted, False)
-    signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
+    reading_end, writing_end = os.pipe()
+    os.set_blocking(writing_end, False)
+    signal.set_wakeup_fd(writing_end, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 
-    def listen() -> None:
-        os.read(heard, 1)
+    def wait_for_signal() -> None:
+        os.read(reading_end, 1)
         stop.set()
         faulthandler.dump_traceback_later(within_s, exit=True)
 
-    Background("signals", listen).start()
+    BackgroundThread("signals", wait_for_signal).start()
     return stop

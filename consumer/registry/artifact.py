@@ -1,11 +1,10 @@
-"""One artifact's files: written once, and read as if an enemy had written them. Which version is in service: `registry.py`.
+"""Writes the files of an artifact once, and reads them as untrusted input. Which version is in service is in `folder.py`.
 
-Every byte is covered: the manifest holds the other files' digests, and its own as `checksum`.
+Every byte has a digest: the manifest holds those of the other files, and its own as `checksum`.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,31 +17,31 @@ from safetensors.torch import load, save_file
 
 from consumer.errors import ArtifactError
 from consumer.model.mixture import Tensors
-from consumer.safe_files import read
+from consumer.safe_files import fsync, read_file
 from schemas.artifact import CATEGORIES, EMBEDDINGS, FORMAT, MANIFEST, TITLES, Category, KnownTitle, Manifest, write_json
 
 MAX_BYTES = {MANIFEST: 16 << 20, CATEGORIES: 16 << 20, TITLES: 128 << 20, EMBEDDINGS: 4 << 30}
-"""Of each file; real ones have 0.1, 0.1, 4 and 50 MB."""
+"""The largest size of each file. Real ones have 0.1, 0.1, 4 and 50 MB."""
 FILES = (CATEGORIES, TITLES, EMBEDDINGS)
 CHECKSUM = "checksum"
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 UNIT_TOLERANCE = 0.01
-"""How far from 1 the length of a row may be: room for half precision."""
+"""How far the length of a row may be from 1. Half precision needs this room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A loaded, checksummed artifact, in host memory."""
+    """An artifact whose digests and shapes have been checked, in host memory."""
 
     manifest: Manifest
     tensors: Tensors
 
 
 def write_artifact(folder: Path, manifest: Manifest, tensors: Tensors) -> Manifest:
-    """Write all files, to the disk; returns the manifest with their digests."""
+    """Write all files of an artifact and wait until they are on the disk. Return the manifest with their digests."""
     stored = {"title": tensors.title, "line": tensors.line, "exemplars": tensors.exemplars, "body": tensors.body}
     save_file({name: tensor.contiguous().cpu() for name, tensor in stored.items() if tensor is not None}, folder / EMBEDDINGS)
-    (folder / EMBEDDINGS).chmod(0o644)  # safetensors writes for its owner only; a consumer is often somebody else
+    (folder / EMBEDDINGS).chmod(0o644)  # safetensors lets only its owner read a file; a consumer is often another user
     write_json(folder / CATEGORIES, [category.model_dump() for category in tensors.categories])
     (folder / TITLES).write_text(
         json.dumps([[t.title, t.category, round(t.weight, 3)] for t in tensors.titles], ensure_ascii=False), encoding="utf-8"
@@ -58,17 +57,17 @@ def write_artifact(folder: Path, manifest: Manifest, tensors: Tensors) -> Manife
 
 
 def read_manifest(folder: Path, *, within: Path) -> Manifest:
-    """Return the manifest of an artifact folder of the registry `within`. Raises ArtifactError."""
+    """Return the manifest of an artifact folder in the registry `within`. Raises ArtifactError."""
     path = folder / MANIFEST
     try:
-        raw = read(path, within=within, limit=MAX_BYTES[MANIFEST])
+        raw = read_file(path, within=within, limit=MAX_BYTES[MANIFEST])
     except ArtifactError as error:
         if error.reason == "missing":
             found = f"no artifact at {folder}: {MANIFEST} is not there"
             way_out = "'occustream-trainer list' shows the versions that are there, 'promote' puts one in service"
             raise ArtifactError("missing", f"{found}; {way_out}") from None
         raise
-    _check_whole(path, raw)
+    _check_format_and_checksum(path, raw)
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
@@ -82,17 +81,17 @@ def read_manifest(folder: Path, *, within: Path) -> Manifest:
 
 
 def read_artifact(folder: Path, *, within: Path) -> Artifact:
-    """Return an artifact of the registry `within` after checking digests, shapes and contents. Raises ArtifactError."""
+    """Return an artifact in the registry `within` after checking digests, shapes and contents. Raises ArtifactError."""
     manifest = read_manifest(folder, within=within)
-    raw = {name: _listed(folder / name, manifest.files.get(name), within) for name in FILES}
+    raw = {name: _read_checked(folder / name, manifest.files.get(name), within) for name in FILES}
     try:
         categories = tuple(Category.model_validate(row) for row in json.loads(raw[CATEGORIES]))
-        titles = _titles(raw[TITLES])
+        titles = _parse_titles(raw[TITLES])
         stored = load(raw[EMBEDDINGS])
     except (ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
         raise ArtifactError("content", f"artifact {folder} cannot be read: {error}") from error
     _check_rows(folder, categories, titles)
-    for name, rows, dim in _expected(manifest, len(categories), len(titles)):
+    for name, rows, dim in _list_matrices(manifest, len(categories), len(titles)):
         _check_matrix(f"artifact {folder}: {name}", stored.get(name), rows, dim)
     line = stored.get("line") if manifest.line_encoder else None
     body = stored.get("body") if manifest.body_encoder else None
@@ -101,21 +100,12 @@ def read_artifact(folder: Path, *, within: Path) -> Artifact:
 
 
 def checksum(fields: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a manifest's fields, however they are spaced and ordered."""
+    """Return the SHA-256 of a manifest's fields. Their order, and white space in the file, do not change it."""
     return _sha256(json.dumps({name: fields[name] for name in fields if name != CHECKSUM}, sort_keys=True).encode())
 
 
-def fsync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _check_whole(path: Path, raw: bytes) -> None:
-    """Refuse a manifest of another format, and one in which anything was changed after it was written."""
+def _check_format_and_checksum(path: Path, raw: bytes) -> None:
+    """Refuse a manifest of another format, and one that was changed after it was written. Raises ArtifactError."""
     try:
         fields = json.loads(raw)
         found = checksum(fields) if isinstance(fields, dict) else None
@@ -130,17 +120,18 @@ def _check_whole(path: Path, raw: bytes) -> None:
         raise ArtifactError("digest", f"{path} is damaged: its checksum is not that of its fields")
 
 
-def _listed(path: Path, expected: str | None, within: Path) -> bytes:
+def _read_checked(path: Path, expected: str | None, within: Path) -> bytes:
+    """Return the bytes of a file, whose SHA-256 must be the `expected` one. Raises ArtifactError."""
     if expected is None:
         raise ArtifactError("manifest", f"the manifest beside {path} does not list it")
-    raw = read(path, within=within, limit=MAX_BYTES[path.name])
+    raw = read_file(path, within=within, limit=MAX_BYTES[path.name])
     if _sha256(raw) != expected:
         raise ArtifactError("digest", f"{path} is damaged: its sha256 is not the manifest's")
     return raw
 
 
-def _titles(raw: bytes) -> tuple[KnownTitle, ...]:
-    """Read the rows `[title, category, weight]`: three times smaller than objects, and there are tens of thousands."""
+def _parse_titles(raw: bytes) -> tuple[KnownTitle, ...]:
+    """Return the known titles of a file of rows `[title, category, weight]`, a third of the size of as many JSON objects."""
     return tuple(KnownTitle(title=title, category=category, weight=weight) for title, category, weight in json.loads(raw))
 
 
@@ -153,8 +144,8 @@ def _check_rows(folder: Path, categories: tuple[Category, ...], titles: tuple[Kn
         raise ArtifactError("content", f"artifact {folder} knows a title of a category that it does not have")
 
 
-def _expected(manifest: Manifest, categories: int, titles: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the name, rows and columns of every matrix that the manifest names."""
+def _list_matrices(manifest: Manifest, categories: int, titles: int) -> Iterator[tuple[str, int, int]]:
+    """Yield the name, rows and columns of every matrix that the manifest names. Raises ArtifactError (shape)."""
     yield "title", categories, manifest.encoder.dim
     if manifest.line_encoder:
         yield "line", categories, manifest.line_encoder.dim

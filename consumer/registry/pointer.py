@@ -1,33 +1,29 @@
-"""The pointer of a registry: which version is in service, and which were before it. Replaced by one rename."""
+"""The pointer of a registry: which version is in service, and which were before. It is replaced in one step."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from consumer.errors import ArtifactError, RegistryError
-from consumer.registry.artifact import fsync
-from consumer.safe_files import read
+from consumer.safe_files import read_file, replace_file
 from schemas.artifact import VERSION_PATTERN
 
 CURRENT = "CURRENT"
-POINTING = ".current-"
 VERSION = re.compile(VERSION_PATTERN)
 MAX_POINTER_BYTES = 1 << 16
 KEPT_PROMOTIONS = 20
-"""How many earlier versions the pointer remembers for `rollback`."""
+"""How many earlier versions the pointer remembers for a rollback."""
 
 
 def read_pointer(root: Path) -> tuple[str, ...]:
-    """Return the version in service and those before it, newest first; none when nothing was promoted yet.
+    """Return the version in service and those before it, newest first; none if nothing was promoted yet.
 
-    Raises ArtifactError (pointer) for what is no pointer, RegistryError where the system does not give it.
+    Raises ArtifactError (pointer) if the file is not a pointer, and RegistryError if the operating system cannot read it.
     """
     path = root / CURRENT
     try:
-        return _versions(read(path, within=root, limit=MAX_POINTER_BYTES))
+        return _parse_versions(read_file(path, within=root, limit=MAX_POINTER_BYTES))
     except ArtifactError as error:
         if error.reason == "missing":
             return ()
@@ -38,17 +34,14 @@ def read_pointer(root: Path) -> tuple[str, ...]:
 
 
 def write_pointer(root: Path, versions: Sequence[str]) -> None:
-    """Replace the pointer; `versions` as `read_pointer` returns them. Raises OSError."""
-    with tempfile.NamedTemporaryFile("w", dir=root, prefix=POINTING, delete=False, encoding="utf-8") as file:
-        json.dump({"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(root / CURRENT)
-    fsync(root)
+    """Replace the pointer by one to `versions`, ordered as `read_pointer` returns them. Raises OSError."""
+    with replace_file(root / CURRENT) as staged:
+        pointer = {"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}
+        staged.write_text(json.dumps(pointer), encoding="utf-8")
+        staged.chmod(0o644)  # a consumer is often another user
 
 
-def _versions(raw: bytes) -> tuple[str, ...]:
+def _parse_versions(raw: bytes) -> tuple[str, ...]:
     try:
         parsed = json.loads(raw)
         versions = (parsed["version"], *parsed.get("previous", ()))

@@ -26,7 +26,7 @@ def _promote_good(versions: Versions, consumers: Sequence[Process]) -> list[str]
     """Have two trainers publish and promote at once, and wait until the last is served; returns both versions."""
     with ThreadPoolExecutor() as trainers:
         good = [made.result() for made in [trainers.submit(versions.publish) for _ in range(TRAINERS)]]
-    last = versions.registry.current()
+    last = versions.registry.read_current()
     wait_until(lambda: all(process.serves == last for process in consumers), f"{last} is served")
     return good
 
@@ -58,7 +58,7 @@ def _play(scene: Scene) -> Outcome:
     for process in consumers:
         process.wait_ready()
     names = scene.rng.sample(list(BREAKS), scene.size(9, len(BREAKS))) * scene.size(1, 3)
-    good, every_s = [versions.registry.current() or ""], EVERY_S if scene.full else 0.0
+    good, every_s = [versions.registry.read_current() or ""], EVERY_S if scene.full else 0.0
     with trial.feed.flowing(PER_S):
         for name in names:
             with _lasting(every_s):

@@ -11,7 +11,7 @@ from consumer.enrich import Outcome, enrich
 from consumer.errors import ScorerFailed
 from consumer.memory_broker import MemorySink, MemorySource
 from consumer.metrics import Metrics
-from consumer.model.answers import Scored
+from consumer.model.answers import Answer
 from consumer.model.scorer import Scorer
 from tests.support.brokers import DEAD, OUT, Clock, make_pipeline, memory_broker, posting, tiny_scorer
 from tests.support.tiny_model import LetterEncoder, codec, message, posting_bytes
@@ -39,7 +39,7 @@ def poisoned(texts: Sequence[str]) -> Exception | None:
     return RuntimeError("index out of range") if any("poison" in text for text in texts) else None
 
 
-def codes(scored: Scored) -> list[str]:
+def codes(scored: Answer) -> list[str]:
     """An answer without its numbers, which depend a little on the batch."""
     return [match.onet_code for match in scored.occupations]
 

@@ -10,7 +10,7 @@ from consumer.errors import BackgroundFailed, BrokerError
 from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnAck, Record, TopicPartition
 from consumer.metrics import Metrics
-from consumer.model.answers import Scored
+from consumer.model.answers import Answer
 from consumer.model.scorer import Scorer
 from consumer.pipeline import LIVE_WITHIN_S, Pipeline
 from tests.support.brokers import (
@@ -121,7 +121,7 @@ def test_a_drain_scores_no_further_batch_once_its_time_is_up() -> None:
     scored = []
 
     class Slow(Scorer):
-        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Scored]:
+        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Answer]:
             scored.append(len(titles))
             clock.now_s += 3.0
             return super().score(titles, bodies)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from consumer.errors import ConfigError
-from consumer.model.serving_options import Switches
+from consumer.model.serving_options import ServingOptions
 from consumer.settings import Settings, load_settings, unknown_variables
 
 
@@ -124,7 +124,7 @@ def test_seconds_are_no_moment_in_any_layer(seconds: str | int, tmp_path: Path) 
 def test_parts_of_the_model_are_switched_off_by_name_in_every_layer(
     given: str, parts: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert load(without=given).switches == Switches(frozenset(parts))
+    assert load(without=given).serving_options == ServingOptions(frozenset(parts))
     assert load(f"without = {sorted(parts)}", folder=tmp_path).without == parts
     assert load(f"without = '{given}'", folder=tmp_path).without == parts
     monkeypatch.setenv("OCCUSTREAM_WITHOUT", given)
@@ -132,7 +132,7 @@ def test_parts_of_the_model_are_switched_off_by_name_in_every_layer(
 
 
 def test_the_prior_adjustment_reaches_the_model() -> None:
-    assert load(prior_adjustment="-0.5").switches == Switches(prior_adjustment=-0.5)
+    assert load(prior_adjustment="-0.5").serving_options == ServingOptions(prior_adjustment=-0.5)
 
 
 @pytest.mark.parametrize("value", ["5", '"linger.ms=5"', "[1]"])

@@ -93,7 +93,7 @@ class Service(NamedTuple):
 
     def publish(self, version: str) -> Path:
         """Store a copy of the model in service as a new version; returns its folder."""
-        current = self.registry.load(self.registry.current() or "")
+        current = self.registry.load(self.registry.read_current() or "")
         manifest = current.manifest.model_copy(update={"version": version})
         self.registry.publish(manifest, current.tensors)
         return self.registry.root / "versions" / version
@@ -116,7 +116,7 @@ def service(
 
 
 def test_a_published_version_serves_within_five_seconds_under_load_and_no_partition_goes_back(service: Service) -> None:
-    old = service.registry.current() or ""
+    old = service.registry.read_current() or ""
     service.publish("reload-2")
     wait_until(lambda: service.job.records() > 200, "the old version is at work")
     promoted_ms = now_ms()
@@ -136,7 +136,7 @@ def test_a_published_version_serves_within_five_seconds_under_load_and_no_partit
 
 
 def test_a_broken_version_is_refused_counted_and_the_old_one_goes_on_serving(service: Service) -> None:
-    old = service.registry.current() or ""
+    old = service.registry.read_current() or ""
     good_pointer = (service.registry.root / "CURRENT").read_bytes()
     refused_before = service.worker.metric("occustream_reloads_total", outcome="refused", reason="digest")
     folder = service.publish("broken")

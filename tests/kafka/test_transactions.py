@@ -14,7 +14,7 @@ from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka.transactional_producer import REPLACED_S
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message, Record, TopicPartition
-from consumer.process.background import bounded_steps
+from consumer.process.background import count_unfinished_steps
 from tests.kafka.conftest import Job, Stream, Workers, assert_delivered
 from tests.support.brokers import WAIT_S, Kafka, end_offsets, unique, wait_until
 
@@ -245,7 +245,7 @@ def test_a_client_that_hangs_on_the_coordinator_is_given_up_and_does_no_harm_lat
     time.sleep(REPLACED_S)
     work.transact(sink, again)
     Hanging.gates[0].set()
-    wait_until(lambda: not bounded_steps(), "the hanging call has ended")
+    wait_until(lambda: not count_unfinished_steps(), "the hanging call has ended")
     assert work.written() == [b"%d" % n for n in range(10)]
     assert work.committed() == 10
 

@@ -25,8 +25,8 @@ def read(name: str) -> Any:
 
 
 def test_exported_files_are_what_the_models_say() -> None:
-    assert {path.name for path in export.FOLDER.iterdir()} == set(export.documents())
-    for name, document in export.documents().items():
+    assert {path.name for path in export.FOLDER.iterdir()} == set(export.make_documents())
+    for name, document in export.make_documents().items():
         assert read(name) == document, f"{name} is out of date: make schemas"
 
 
@@ -62,5 +62,5 @@ def test_a_missing_title_fits_no_schema() -> None:
 
 
 def test_export_writes_what_it_documents(tmp_path: Path) -> None:
-    export.write(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(export.documents())
+    export.write_documents(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(export.make_documents())

@@ -4,14 +4,14 @@ import io
 
 import pytest
 
-from schemas.tables import TableError, csv_rows
+from schemas.tables import TableError, read_csv_rows
 
 REQUIRED = {"title": ("title", "TITLE_RAW")}
 
 
 def rows(text: str, **options: str) -> list[tuple[int, dict[str, str] | str]]:
     """Errors as their text, so that rows compare."""
-    read = csv_rows(io.StringIO(text, newline=""), "jobs.csv", required=REQUIRED, **options)
+    read = read_csv_rows(io.StringIO(text, newline=""), "jobs.csv", required=REQUIRED, **options)
     return [(row, str(fields) if isinstance(fields, TableError) else fields) for row, fields in read]
 
 
@@ -64,6 +64,6 @@ def test_a_long_body_is_read_whole() -> None:
 
 def test_a_quote_that_never_closes_is_named_with_what_it_swallows() -> None:
     lines = iter(["title\n", "Cook\n", '"Chef\n', "Nurse\n"])
-    first, second = csv_rows(lines, "jobs.csv", required={"title": ("title",)})
+    first, second = read_csv_rows(lines, "jobs.csv", required={"title": ("title",)})
     assert first == (2, {"title": "Cook"})
     assert str(second[1]) == "jobs.csv, row 3: unexpected end of data; is a quote missing?; all lines from here on belong to it"

@@ -39,7 +39,7 @@ from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
 from deploy.kafka import local_kafka
-from schemas.artifact import Calibration, Category, Decide, EncoderRef, Manifest, Mix
+from schemas.artifact import Calibration, Category, EncoderRef, Manifest, Mix, Thresholds
 from schemas.text import TEMPLATE_ID
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ class TinyEncoder:
 
 
 CATEGORIES = tuple(Category(onet_code=f"{11 + i}-1011.00", onet_title=f"Occupation {i}") for i in range(6))
-DECIDE = Decide(accept_at=0.5, review_at=0.1)
+THRESHOLDS = Thresholds(accept_at=0.5, review_at=0.1)
 
 
 def tiny_manifest(version: str, **changes: Any) -> Manifest:
@@ -108,7 +108,7 @@ def tiny_manifest(version: str, **changes: Any) -> Manifest:
         taxonomy_version="2019",
         template=TEMPLATE_ID,
         mix=Mix(scale=10.0),
-        calibration=Calibration(new=DECIDE, known=DECIDE),
+        calibration=Calibration(new=THRESHOLDS, known=THRESHOLDS),
         golden=(),
         files={},
     ).model_copy(update=changes)

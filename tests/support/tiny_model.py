@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from hypothesis import HealthCheck, settings
 
 from consumer.codec import Codec
 from consumer.messages import Headers, Message
+from consumer.metrics import RELOADS, Metrics
+from consumer.model.encoder import Encoder, load_encoder
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer
-from consumer.model.serving_options import AS_TRAINED, Switches
+from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from consumer.registry.folder import FolderRegistry
-from schemas.artifact import Calibration, Category, Decide, EncoderRef, Exemplars, GoldenTitle, KnownTitle, Manifest, Mix
+from consumer.registry.loader import ScorerLoader
+from consumer.registry.reloader import Reloader
+from schemas.artifact import Calibration, Category, EncoderRef, Exemplars, GoldenTitle, KnownTitle, Manifest, Mix, Thresholds
 from schemas.text import TEMPLATE_ID
 
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,8 +31,8 @@ CATEGORIES = (
     Category(onet_code="35-2014.00", onet_title="Cooks, Restaurant"),
     Category(onet_code="53-3032.00", onet_title="Heavy Truck Drivers"),
 )
-DECIDE = Decide(accept_at=0.9, review_at=0.5)
-CALIBRATION = Calibration(new=DECIDE, known=DECIDE)
+THRESHOLDS = Thresholds(accept_at=0.9, review_at=0.5)
+CALIBRATION = Calibration(new=THRESHOLDS, known=THRESHOLDS)
 TITLES = (
     KnownTitle(title="Staff Nurse", category=0, weight=2),
     KnownTitle(title="Line Cook", category=1, weight=1),
@@ -138,19 +143,56 @@ def all_parts() -> dict[str, Any]:
     }
 
 
+def tensors_with_body() -> Tensors:
+    """Tensors of every part, that for bodies too."""
+    return replace(all_tensors(), body=category_embeddings())
+
+
+def parts_with_body() -> dict[str, Any]:
+    """What a manifest says of `tensors_with_body`."""
+    parts = all_parts()
+    return parts | {
+        "body_encoder": BodyEncoder.ref,
+        "mix": parts["mix"].model_copy(update={"body_weight": 4.0}),
+        "calibration": CALIBRATION.model_copy(update={"body": THRESHOLDS}),
+    }
+
+
+def load_tiny_encoder(name: str, **options: Any) -> Encoder:
+    """Stand in for `load_encoder`: encoders of this file by their ids, any other as it is."""
+    tiny = {kind.ref.id: kind for kind in (LetterEncoder, LineEncoder, BodyEncoder)}
+    return tiny[name]() if name in tiny else load_encoder(name, **options)
+
+
+class ReloaderWithMetrics(Reloader):
+    """A reloader that serves v1, and its loader and metrics, which tests look at."""
+
+    def __init__(self, loader: ScorerLoader, *, serving: str = "v1", interval_s: float = 0.01) -> None:
+        self.metrics = Metrics()
+        super().__init__(loader, serving=serving, metrics=self.metrics, interval_s=interval_s)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How often a look at the registry had each outcome and reason."""
+        registry = self.metrics.registry
+        found = {
+            (o, r): registry.get_sample_value("occustream_reloads_total", {"outcome": o, "reason": r}) or 0.0 for o, r in RELOADS
+        }
+        return {labels: int(count) for labels, count in found.items() if count}
+
+
 def tiny_scorer(
     version: str = "v1",
     *,
     encoder: LetterEncoder | None = None,
     tensors: Tensors = TENSORS,
-    switches: Switches = AS_TRAINED,
+    serving_options: ServingOptions = AS_TRAINED,
     top_n: int = 3,
     cache_size: int = 0,
     **changes: Any,
 ) -> Scorer:
     """A scorer over CATEGORIES; `changes` go to its manifest."""
     encoder, told = encoder or LetterEncoder(), manifest(version, **changes)
-    mixture = Mixture(tensors, told.mix, told.exemplars, encoder.device, switches=switches)
+    mixture = Mixture(tensors, told.mix, told.exemplars, encoder.device, serving_options=serving_options)
     return Scorer(
         told,
         encoder,

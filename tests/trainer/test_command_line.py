@@ -1,4 +1,4 @@
-"""Wrong use of `occustream-trainer` gets one clear line and the right exit status, never a traceback, and publishes nothing."""
+"""Wrong use of `occustream-trainer` ends with one clear line and the right exit status; it publishes nothing."""
 
 import shutil
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("--postings missing.csv", "missing.csv cannot be read: No such file or directory"),
         ("--postings jobs.csv onet", "onet: cannot tell the format from its ending"),
@@ -53,13 +53,13 @@ def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         ("--cache jobs.csv", "the embedding cache jobs.csv/"),
     ],
 )
-def test_what_cannot_be_trained_on_is_named(arguments: str, said: str, complaint: Complaint, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_on_is_named(arguments: str, message: str, complaint: Complaint, tmp_path: Path) -> None:
     for folder in ("empty", "pickle", "broken"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "config.json").write_text("{}")
     (tmp_path / "pickle" / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
     (tmp_path / "broken" / "model.safetensors").write_bytes(b"junk")
-    assert said in complaint(*GOOD_USE, *arguments.split())
+    assert message in complaint(*GOOD_USE, *arguments.split())
 
 
 HEADER = "ID,TITLE_RAW,ONET\n"
@@ -70,7 +70,7 @@ JSON_ROW = '{"TITLE_RAW": "Infirmi\u00e8re", "ONET": "29-1141.00"}\n'
 
 @pytest.mark.parametrize("command", ["train", "distill", "evaluate"])
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("bad.csv", b"", "bad.csv is empty"),
         ("bad.jsonl", b"", "bad.jsonl is empty"),
@@ -89,11 +89,11 @@ JSON_ROW = '{"TITLE_RAW": "Infirmi\u00e8re", "ONET": "29-1141.00"}\n'
     ],
 )
 def test_postings_that_cannot_be_learned_from_are_named_with_their_place(
-    command: str, name: str, content: bytes, said: str, complaint: Complaint, tmp_path: Path
+    command: str, name: str, content: bytes, message: str, complaint: Complaint, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
     registry = () if command == "evaluate" else ("--registry", "registry")
-    assert said in complaint(command, "--postings", name, *registry, "--device", "cpu")
+    assert message in complaint(command, "--postings", name, *registry, "--device", "cpu")
 
 
 def test_an_encoder_that_is_not_there_names_the_ways_to_have_it(complaint: Complaint) -> None:
@@ -103,7 +103,7 @@ def test_an_encoder_that_is_not_there_names_the_ways_to_have_it(complaint: Compl
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [
         *(("--holdout", share, f"between 0 and 1, not {share}") for share in ("0", "1", "-1", "nan", "inf")),
         ("--holdout", "abc", "a number between 0 and 1, not abc"),
@@ -123,14 +123,14 @@ def test_an_encoder_that_is_not_there_names_the_ways_to_have_it(complaint: Compl
         ("--rounds", "21", "at most 20, not 21: each is a fit"),
     ],
 )
-def test_a_wrong_option_is_wrong_use(option: str, value: str, said: str, complaint: Complaint) -> None:
+def test_a_wrong_option_is_wrong_use(option: str, value: str, message: str, complaint: Complaint) -> None:
     line = complaint("train", "--postings", "jobs.csv", "--registry", "registry", f"{option}={value}", status=2)
     assert f"argument {option}: " in line
-    assert said in line
+    assert message in line
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("--finetune-encoder jobs.csv", "--finetune-encoder jobs.csv is a file; name a folder"),
         ("--html onet", "onet cannot be written: it is a folder; name a file"),
@@ -138,10 +138,12 @@ def test_a_wrong_option_is_wrong_use(option: str, value: str, said: str, complai
         ("--splits time", "no split could be measured on"),
     ],
 )
-def test_what_cannot_be_written_or_measured_is_told(arguments: str, said: str, complaint: Complaint, tmp_path: Path) -> None:
+def test_what_cannot_be_written_or_measured_is_reported(
+    arguments: str, message: str, complaint: Complaint, tmp_path: Path
+) -> None:
     encoder = str(write_encoder(tmp_path / "encoder"))
     command = ("evaluate", "--postings", "jobs.csv", "--encoder", encoder, "--device", "cpu", "--onet", "onet")
-    assert said in complaint(*command, *arguments.split(), status=2)
+    assert message in complaint(*command, *arguments.split(), status=2)
 
 
 @pytest.mark.parametrize(
@@ -152,16 +154,16 @@ def test_what_is_missing_on_the_command_line_is_named(arguments: str, missing: s
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("promote v1", "no artifact at registry/versions/v1"),
         ("promote ../x", "'../x' is no version name"),
         ("rollback", "registry/CURRENT knows no earlier version to roll back to"),
     ],
 )
-def test_a_version_that_is_not_there_cannot_be_put_in_service(arguments: str, said: str, complaint: Complaint) -> None:
+def test_a_version_that_is_not_there_cannot_be_put_in_service(arguments: str, message: str, complaint: Complaint) -> None:
     Path("registry").mkdir()
-    assert said in complaint(*arguments.split(), "--registry", "registry")
+    assert message in complaint(*arguments.split(), "--registry", "registry")
 
 
 def test_a_file_is_no_registry(complaint: Complaint) -> None:
@@ -176,8 +178,8 @@ def test_a_registry_without_versions_says_how_to_make_one(tmp_path: Path, capsys
 
 @pytest.mark.parametrize("command", ["list", "promote v1", "rollback", "export --output out"])
 def test_a_registry_that_is_not_there_is_not_made(command: str, complaint: Complaint) -> None:
-    said = complaint(*command.split(), "--registry", "missing")
-    assert said.endswith("there is no folder missing; 'occustream-trainer train' makes a registry")
+    message = complaint(*command.split(), "--registry", "missing")
+    assert message.endswith("there is no folder missing; 'occustream-trainer train' makes a registry")
     assert not Path("missing").exists()
 
 

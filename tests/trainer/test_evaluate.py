@@ -1,4 +1,4 @@
-"""`evaluate` measures without publishing, and its report is one file that says what the JSON says."""
+"""`evaluate` measures and publishes nothing; its report is one HTML file with the same figures as the JSON."""
 
 import json
 import re
@@ -14,11 +14,12 @@ from tests.conftest import ROOT
 from tests.support.trainer_data import POSTINGS, write_encoder, write_postings, write_release
 from trainer.__main__ import main
 from trainer.cli.parser import parser
-from trainer.data.cleaned_titles import cleaned
+from trainer.data.cleaned_titles import cached_clean_title
 from trainer.evaluate import METHODS
 from trainer.measure.holdout import measure
 from trainer.measure.split import held_out
-from trainer.prepare import TrainOptions, prepare
+from trainer.options import TrainOptions
+from trainer.prepare import prepare
 from trainer.report.report import load
 
 DOCS = ROOT / "docs" / "accuracy.md"
@@ -34,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--postings", str(postings), "--onet", str(release), "--encoder", str(encoder), "--device", "cpu"]
 
 
-def test_every_kind_of_split_is_measured_and_told_as_json_and_as_a_page(
+def test_every_kind_of_split_is_measured_and_reported_as_json_and_as_a_page(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures, page = tmp_path / "figures.json", tmp_path / "report.html"
@@ -63,9 +64,9 @@ def test_methods_are_compared_on_the_same_splits(tiny: list[str], capsys: pytest
 
 
 def test_without_cleaning_the_same_rows_are_held_out(tmp_path: Path) -> None:
-    told = [(text, code) for title, code in POSTINGS for text in (title, f"{title} - $20/hr - Full Time")]
+    rows = [(text, code) for title, code in POSTINGS for text in (title, f"{title} - $20/hr - Full Time")]
     options = TrainOptions(
-        postings=[str(write_postings(tmp_path / "postings.csv", told))],
+        postings=[str(write_postings(tmp_path / "postings.csv", rows))],
         onet=write_release(tmp_path / "release"),
         registry=tmp_path / "unused",
         encoder=str(write_encoder(tmp_path / "encoder")),
@@ -74,7 +75,7 @@ def test_without_cleaning_the_same_rows_are_held_out(tmp_path: Path) -> None:
         fit=METHODS["mean: class means, shrunk"],
     )
     as_posted, clean = (
-        measure(prepare(options, tmp_path, lambda _: None, clean_text=text), options) for text in (plain_text, cleaned)
+        measure(prepare(options, tmp_path, lambda _: None, clean_text=text), options) for text in (plain_text, cached_clean_title)
     )
     assert as_posted
     assert clean

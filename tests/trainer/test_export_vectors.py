@@ -1,4 +1,4 @@
-"""What is exported is what is served: every category and exemplar once, as unit rows, in a form that other systems load."""
+"""An export holds what is served: each category and exemplar once, as a unit vector, in formats that other systems load."""
 
 import importlib.util
 import json
@@ -33,9 +33,9 @@ def test_every_category_is_in_the_table_with_its_unit_vector(tmp_path: Path) -> 
 
 def test_exemplars_follow_the_categories_with_the_titles_they_stand_for(starter_registry: Path, tmp_path: Path) -> None:
     registry = FolderRegistry(starter_registry)
-    artifact = registry.load(registry.current() or "")
-    said: list[str] = []
-    rows = export(artifact, tmp_path, said.append)
+    artifact = registry.load(registry.read_current() or "")
+    lines: list[str] = []
+    rows = export(artifact, tmp_path, lines.append)
     assert artifact.manifest.exemplars is not None
     assert rows == len(artifact.tensors.categories) + artifact.manifest.exemplars.count
     table = pq.read_table(tmp_path / "vectors.parquet")
@@ -51,7 +51,7 @@ def test_the_index_finds_what_the_exact_product_finds(starter_registry: Path, tm
     import faiss
 
     registry = FolderRegistry(starter_registry)
-    export(registry.load(registry.current() or ""), tmp_path, lambda _: None)
+    export(registry.load(registry.read_current() or ""), tmp_path, lambda _: None)
     vectors = np.array(pq.read_table(tmp_path / "vectors.parquet")["vector"].to_pylist(), dtype="float32")
     found = faiss.read_index(str(tmp_path / "vectors.faiss")).search(vectors[:50], 1)[1][:, 0]
     np.testing.assert_allclose((vectors[found] * vectors[:50]).sum(axis=1), 1.0, atol=1e-4)
@@ -62,7 +62,7 @@ def test_the_neighbours_of_the_index_are_those_of_a_plain_matrix_product(starter
     import faiss
 
     registry, k = FolderRegistry(starter_registry), 10
-    export(registry.load(registry.current() or ""), tmp_path, lambda _: None)
+    export(registry.load(registry.read_current() or ""), tmp_path, lambda _: None)
     table = pq.read_table(tmp_path / "vectors.parquet")
     vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
     noise = np.random.default_rng(0).normal(size=(64, vectors.shape[1]), scale=0.03)
@@ -88,7 +88,7 @@ sys.meta_path.insert(0, NoPandas())
 
 
 @needs_faiss
-def test_what_the_docs_do_with_an_export_works_as_it_stands_and_without_pandas(starter_registry: Path, tmp_path: Path) -> None:
+def test_the_example_of_the_docs_works_as_it_stands_and_without_pandas(starter_registry: Path, tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "models.md").read_text(encoding="utf-8"), re.DOTALL)
     output = (
         f"from trainer.__main__ import main\nmain(['export', '--registry', {str(starter_registry)!r}, '--output', 'vectors'])\n"
@@ -115,10 +115,10 @@ def test_an_index_of_other_rows_does_not_stay_beside_a_new_table(
 ) -> None:
     (tmp_path / "vectors.faiss").write_bytes(b"of an earlier version")
     monkeypatch.setitem(sys.modules, "faiss", None)
-    registry, said = FolderRegistry(starter_registry), list[str]()
-    export(registry.load(registry.current() or ""), tmp_path, said.append)
+    registry, lines = FolderRegistry(starter_registry), list[str]()
+    export(registry.load(registry.read_current() or ""), tmp_path, lines.append)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.parquet"]
-    assert said[-1] == "no vectors.faiss: faiss is not installed (pip install faiss-cpu)"
+    assert lines[-1] == "no vectors.faiss: faiss is not installed (pip install faiss-cpu)"
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What is published passes the consumer's own check first, and is stored whole or not at all."""
+"""A version is published only if it passes the consumer's own check; it is stored completely or not at all."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from consumer.model.mixture import Tensors
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Category, GoldenTitle, KnownTitle, Mix
 from tests.support.tiny_model import CALIBRATION, CATEGORIES, TENSORS, LetterEncoder, LineEncoder, all_parts, all_tensors
-from trainer.fit.category_embeddings import Rows
+from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.encoders import Encoders
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
@@ -24,43 +24,46 @@ GOLDEN = tuple(GoldenTitle(title=c.onet_title, onet_code=c.onet_code, score=1.0)
 ENCODER = LetterEncoder()
 
 
-def model_of(tensors: Tensors) -> Model:
+def make_model(tensors: Tensors) -> Model:
     return Model("test", tensors, Encoders(ENCODER), Mix(known_prior=1.0), None, CALIBRATION)
 
 
-MODEL = model_of(TENSORS)
+MODEL = make_model(TENSORS)
 
 
-def chosen(titles: list[str], labels: list[int], model: Model = MODEL) -> list[tuple[str, str]]:
-    rows = Rows(ENCODER.encode(titles), torch.tensor(labels), torch.ones(len(titles)))
+def choose_golden(titles: list[str], labels: list[int], model: Model = MODEL) -> list[tuple[str, str]]:
+    rows = EmbeddedRows(ENCODER.encode(titles), torch.tensor(labels), torch.ones(len(titles)))
     golden = golden_titles(model, Titles(titles, titles, rows, ENCODER.ref.sha256))
     return [(g.onet_code, g.title) for g in golden]
 
 
 def test_there_is_one_golden_title_per_major_group_by_the_widest_margin() -> None:
     titles = ["Registered Nurses", "Registered Nurse", "Heavy Truck Drivers", "Cooks, Restaurant"]
-    assert chosen(titles, [0, 0, 2, 1]) == [
+    assert choose_golden(titles, [0, 0, 2, 1]) == [
         ("29-1141.00", "Registered Nurses"),
         ("35-2014.00", "Cooks, Restaurant"),
         ("53-3032.00", "Heavy Truck Drivers"),
     ]
-    assert chosen(titles[:2], [0, 0]) == [("29-1141.00", "Registered Nurses")]
+    assert choose_golden(titles[:2], [0, 0]) == [("29-1141.00", "Registered Nurses")]
 
 
 def test_two_occupations_of_one_major_group_share_a_golden_title() -> None:
     categories = (*CATEGORIES[:2], Category(onet_code="35-1011.00", onet_title="Chefs"))
     encoded = ENCODER.encode([c.onet_title for c in categories])
-    model = model_of(Tensors(categories, encoded))
-    assert [code[:2] for code, _ in chosen(["Registered Nurses", "Cooks, Restaurant", "Chefs"], [0, 1, 2], model)] == ["29", "35"]
+    model = make_model(Tensors(categories, encoded))
+    assert [code[:2] for code, _ in choose_golden(["Registered Nurses", "Cooks, Restaurant", "Chefs"], [0, 1, 2], model)] == [
+        "29",
+        "35",
+    ]
 
 
 def test_a_wrongly_answered_title_is_never_golden() -> None:
-    assert chosen(["Registered Nurses", "Cooks, Restaurant"], [1, 1]) == [("35-2014.00", "Cooks, Restaurant")]
+    assert choose_golden(["Registered Nurses", "Cooks, Restaurant"], [1, 1]) == [("35-2014.00", "Cooks, Restaurant")]
     with pytest.raises(ValueError, match="gets none of its own training titles right"):
-        chosen(["Registered Nurses"], [1])
+        choose_golden(["Registered Nurses"], [1])
     met = KnownTitle(title="Registered Nurses", category=2, weight=1_000)
-    other_parts_say_drivers = model_of(replace(TENSORS, titles=(met,)))
-    assert chosen(["Registered Nurses", "Cooks, Restaurant"], [0, 1], other_parts_say_drivers) == [
+    other_parts_say_drivers = make_model(replace(TENSORS, titles=(met,)))
+    assert choose_golden(["Registered Nurses", "Cooks, Restaurant"], [0, 1], other_parts_say_drivers) == [
         ("35-2014.00", "Cooks, Restaurant")
     ]
 
@@ -69,7 +72,7 @@ def test_a_wrongly_answered_title_is_never_golden() -> None:
 def test_a_version_is_stored_and_in_service_only_if_asked(promote: bool, tmp_path: Path) -> None:
     registry = FolderRegistry(tmp_path)
     manifest = publish(registry, MODEL, make_manifest(MODEL, golden=GOLDEN), promote=promote)
-    assert registry.current() == (manifest.version if promote else None)
+    assert registry.read_current() == (manifest.version if promote else None)
     artifact = registry.load(manifest.version)
     assert (artifact.manifest, artifact.tensors.categories) == (manifest, CATEGORIES)
     assert torch.equal(artifact.tensors.title, MODEL.tensors.title)
@@ -78,15 +81,20 @@ def test_a_version_is_stored_and_in_service_only_if_asked(promote: bool, tmp_pat
 def test_an_encoder_that_only_this_model_has_is_kept_with_it(tmp_path: Path) -> None:
     (tmp_path / "line").mkdir()
     (tmp_path / "line" / "model.safetensors").write_bytes(b"weights")
-    told = all_parts()
+    parts = all_parts()
     line: Any = LineEncoder()
     model = Model(
-        "test", all_tensors(), Encoders(ENCODER, line, None, (tmp_path / "line",)), told["mix"], told["exemplars"], CALIBRATION
+        "test",
+        all_tensors(),
+        Encoders(ENCODER, line, None, (tmp_path / "line",)),
+        parts["mix"],
+        parts["exemplars"],
+        CALIBRATION,
     )
     registry = FolderRegistry(tmp_path / "registry")
     manifest = publish(registry, model, make_manifest(model, golden=GOLDEN), promote=True)
-    assert (manifest.line_encoder, manifest.exemplars) == (LineEncoder.ref, told["exemplars"])
-    assert (registry.encoder_folder(weights_sha256(tmp_path / "line")) or Path()).joinpath("model.safetensors").is_file()
+    assert (manifest.line_encoder, manifest.exemplars) == (LineEncoder.ref, parts["exemplars"])
+    assert (registry.find_encoder(weights_sha256(tmp_path / "line")) or Path()).joinpath("model.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

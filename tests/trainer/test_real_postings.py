@@ -1,4 +1,4 @@
-"""On real postings: every row is read, and the methods come out in the order in which they are known to."""
+"""Real postings: every row is read, and the four methods rank in their known order."""
 
 import csv
 import random
@@ -11,13 +11,12 @@ import pytest
 import torch
 
 from consumer.model.encoder import SentenceEncoder
-from schemas.text import normalise_title
+from schemas.text import clean_title, title_key
 from tests.conftest import SHARED, needs_shared
 from tests.support.trainer_data import write_postings
 from trainer.data.files import read_postings
 from trainer.data.onet import read_taxonomy
-from trainer.options import FitOptions, Method
-from trainer.prepare import TrainOptions
+from trainer.options import FitOptions, Method, TrainOptions
 from trainer.train import train
 
 RELEASE, LABELLED = SHARED / "onet_29_3", SHARED / "postings_labelled.csv"
@@ -27,7 +26,7 @@ pytestmark = needs_shared
 
 
 class RememberingEncoder:
-    """Embeds each text once over several trainings."""
+    """An encoder that embeds each text once for several trainings."""
 
     def __init__(self, encoder: SentenceEncoder) -> None:
         self._encoder, self._known = encoder, dict[str, torch.Tensor]()
@@ -40,7 +39,7 @@ class RememberingEncoder:
 
 
 def sample(folder: Path, *, seed: int = 0) -> TrainOptions:
-    """A seeded part of the postings with the part of the release that describes its categories."""
+    """Return options for a seeded sample of the postings, with the part of the release that describes its categories."""
     rng = random.Random(seed)
     rows_of: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     with LABELLED.open(newline="", encoding="utf-8") as file:
@@ -55,7 +54,7 @@ def sample(folder: Path, *, seed: int = 0) -> TrainOptions:
 
 
 def only(method: Method) -> FitOptions:
-    """The method alone, with none of the parts that hide its faults."""
+    """Return a method without the other parts, which would hide its faults."""
     return FitOptions(method=method, parts=frozenset())
 
 
@@ -69,11 +68,11 @@ def test_the_whole_release_is_read_and_is_the_packaged_taxonomy() -> None:
     taxonomy = read_taxonomy(RELEASE)
     assert taxonomy.categories == read_taxonomy(None).categories
     assert set(taxonomy.titles) == set(taxonomy.numbers)
-    known = {code: {normalise_title(title) for title in titles} for code, titles in taxonomy.titles.items()}
+    known = {code: {title_key(clean_title(title)) for title in titles} for code, titles in taxonomy.titles.items()}
     for name, rows in (("Alternate Titles.txt", 56_560), ("Sample of Reported Titles.txt", 7_796)):
         lines = (RELEASE / name).read_text(encoding="utf-8").splitlines()[1:]
         assert len(lines) == rows
-        assert all(normalise_title(title) in known[code] for code, title in (line.split("\t")[:2] for line in lines))
+        assert all(title_key(clean_title(title)) in known[code] for code, title in (line.split("\t")[:2] for line in lines))
 
 
 def test_the_four_methods_come_out_in_the_known_order(

@@ -1,4 +1,4 @@
-"""A training run publishes a model that its data explain, says so in one line of JSON, and does the same again for one seed."""
+"""A training run publishes a model of its data and prints one line of JSON; the same seed gives the same model."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from consumer.model.encoder_folder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
 from consumer.registry.artifact import Artifact
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from schemas.artifact import Category
 from tests.conftest import Cli
 from tests.support.tiny_model import LetterEncoder
@@ -22,12 +22,10 @@ from tests.support.trainer_data import ALTERNATE, OCCUPATIONS, POSTINGS, write_e
 from trainer.__main__ import main
 from trainer.data.onet import read_taxonomy
 from trainer.fit.calibration import NEVER
-from trainer.fit.category_embeddings import Rows
-from trainer.fit.inputs import Source, Titles
-from trainer.fit.model import fit
-from trainer.options import FitOptions
-from trainer.prepare import TrainOptions
-from trainer.train import _plain
+from trainer.fit.category_embeddings import EmbeddedRows
+from trainer.fit.inputs import FitInputs, Titles
+from trainer.fit.model import fit_model
+from trainer.options import Finetuning, FitOptions, TrainOptions, describe_options
 
 METHODS = ("direct", "mean", "hinge", "softmax")
 Train = Callable[..., dict[str, Any]]
@@ -65,7 +63,7 @@ def embeddings(registry: Path, version: str) -> torch.Tensor:
 
 def test_the_starter_data_make_a_model_of_the_whole_taxonomy(starter_registry: Path) -> None:
     registry = FolderRegistry(starter_registry)
-    artifact: Artifact = registry.load(registry.current() or "")
+    artifact: Artifact = registry.load(registry.read_current() or "")
     known = [(category.onet_code, category.onet_title) for category in read_taxonomy(None).categories]
     assert [(category.onet_code, category.onet_title) for category in artifact.tensors.categories] == known
     assert sum(category.postings for category in artifact.tensors.categories) == artifact.manifest.training["rows"]
@@ -97,13 +95,13 @@ def test_two_trainers_at_once_with_one_seed_publish_the_same_model_twice(
     assert {pointer["version"], *pointer["previous"]} == {first, second}
     assert main(["list", "--registry", str(tmp_path)]) == 0
     listed = capsys.readouterr().out
-    assert all(told in listed for told in (first, second, "* in service"))
+    assert all(text in listed for text in (first, second, "* in service"))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_last_line_says_what_was_published(method: str, train: Train, tmp_path: Path) -> None:
     printed = train("--method", method)
-    assert FolderRegistry(tmp_path).current() == printed["version"]
+    assert FolderRegistry(tmp_path).read_current() == printed["version"]
     assert (printed["method"], printed["categories"], printed["rows"]) == (method, len(OCCUPATIONS), len(POSTINGS))
     assert {"top_1", "top_3", "top_5", "macro_top_1"} <= set(printed["metrics"])
     assert printed["seconds"] >= 0
@@ -137,11 +135,11 @@ def test_a_category_without_postings_takes_none_from_those_that_have_them(method
     titles = normalize(centres[labels] + 0.7 * directions[81:], dim=1)
     categories = tuple(Category(onet_code=f"11-{i:04d}.00", onet_title=f"{i}") for i in range(80))
     names = [category.onet_title for category in categories]
-    onet = Titles(names, names, Rows(centres, torch.arange(80), torch.full((80,), 0.3)), LetterEncoder.ref.sha256)
-    source = Source("", categories, onet, LetterEncoder(), "letters", None, Path())
+    onet = Titles(names, names, EmbeddedRows(centres, torch.arange(80), torch.full((80,), 0.3)), LetterEncoder.ref.sha256)
+    inputs = FitInputs("", categories, onet, LetterEncoder(), "letters", None, Path())
     texts = [f"title {i}" for i in range(240)]
-    postings = Titles(texts, texts, Rows(titles, labels, torch.ones(240)), LetterEncoder.ref.sha256)
-    model = fit(postings, source, FitOptions(method=method), "")
+    postings = Titles(texts, texts, EmbeddedRows(titles, labels, torch.ones(240)), LetterEncoder.ref.sha256)
+    model = fit_model(postings, inputs, FitOptions(method=method), "")
     made = model.tensors.title
     assert ((titles @ made.T).argmax(dim=1) == labels).float().mean() > 0.95
 
@@ -151,23 +149,23 @@ def test_publishing_without_promotion_waits_for_promote_and_rollback_undoes_it(
 ) -> None:
     registry = FolderRegistry(tmp_path)
     first, second = train("--method", "mean")["version"], train("--method", "direct", "--no-promote")["version"]
-    assert registry.current() == first
+    assert registry.read_current() == first
     assert main(["promote", second, "--registry", str(tmp_path)]) == 0
-    assert registry.current() == second
+    assert registry.read_current() == second
     assert main(["rollback", "--registry", str(tmp_path)]) == 0
-    assert registry.current() == first
+    assert registry.read_current() == first
     assert capsys.readouterr().out == f"version {second} is in service\nversion {first} is in service again\n"
 
 
-def test_what_nothing_was_held_out_for_takes_no_versions_place(train: Train, tmp_path: Path) -> None:
+def test_a_version_without_held_out_rows_replaces_no_version_in_service(train: Train, tmp_path: Path) -> None:
     alone = train("--split", "time", "--method", "mean")
     assert "a time split needs dates such as 2025-06-30 in POSTED" in alone["report"]
-    assert FolderRegistry(tmp_path).current() == alone["version"], "better than none"
+    assert FolderRegistry(tmp_path).read_current() == alone["version"], "better than none"
     second = train("--split", "time", "--method", "mean")
     assert f"version {alone['version']} stays in service" in second["report"]
-    assert FolderRegistry(tmp_path).current() == alone["version"]
+    assert FolderRegistry(tmp_path).read_current() == alone["version"]
     judged = train("--method", "mean")
-    assert FolderRegistry(tmp_path).current() == judged["version"]
+    assert FolderRegistry(tmp_path).read_current() == judged["version"]
 
 
 @pytest.mark.parametrize(
@@ -196,11 +194,15 @@ def test_the_asked_share_is_held_out_and_measured_on(split: str, train: Train) -
     assert printed["metrics"]["rows"] == pytest.approx(len(POSTINGS) / 2, abs=3)
 
 
-def test_rows_that_teach_nothing_are_told_with_their_first_place(train: Train) -> None:
+def test_rows_left_out_are_reported_with_their_first_place(train: Train) -> None:
     printed = train("--method", "direct", rows=[*POSTINGS, ("Nurse", "Unclassified"), ("", "29-1141.00"), ("Nurse", "x")])
     assert printed["rows"] == len(POSTINGS)
-    for told in ("reject examples: 1 rows labelled Unclassified", "1 rows with no title", "row 82 (x); --new-categories keeps"):
-        assert told in printed["report"]
+    for line in (
+        "reject examples: 1 rows labelled Unclassified",
+        "1 rows with no title",
+        "row 82 (x); --new-categories keeps",
+    ):
+        assert line in printed["report"]
 
 
 @pytest.mark.parametrize(("limit", "used"), [("1", 3), ("2", 4), ("60", 5)])
@@ -241,8 +243,9 @@ def test_a_bound_on_exemplars_leaves_the_table_of_titles_whole(train: Train, tmp
 
 
 def test_an_option_within_an_option_need_not_be_utf_8_either() -> None:
-    plain = _plain({"finetune": {"folder": Path(os.fsdecode(b"f\xff")), "epochs": 2}})
-    assert plain == {"finetune": {"folder": "f\ufffd", "epochs": 2}}
+    fit = FitOptions(finetune=Finetuning(Path(os.fsdecode(b"f\xff"))))
+    described = describe_options(TrainOptions(postings=[], onet=None, registry=Path(), fit=fit))
+    assert described["finetune"] == {"folder": "f\ufffd", "epochs": 2}
 
 
 def test_a_file_name_need_not_be_utf_8(train: Train, tiny: list[str], tmp_path: Path) -> None:
@@ -266,6 +269,6 @@ def test_a_body_of_50_megabytes_is_no_reason_to_stop(ending: str, train: Train, 
     path.unlink()
 
 
-def test_titles_that_experts_disagree_on_are_told(train: Train) -> None:
+def test_titles_that_experts_disagree_on_are_reported(train: Train) -> None:
     rows = [*POSTINGS, ("Nurse A", "35-2014.00"), ("nurse  a", "11-1011.00")]
     assert "1 titles have more than one code, most: 'nurse a' with 3" in train("--method", "direct", rows=rows)["report"]

@@ -1,4 +1,4 @@
-"""Several trainers on one registry, some of them killed: the pointer is always one, and every version whole."""
+"""Several trainers share a registry, and some are killed: the pointer stays valid and every version complete."""
 
 import os
 import random
@@ -12,6 +12,7 @@ import pytest
 from consumer.errors import ArtifactError, CurrentMoved, RegistryError
 from consumer.model.encoder_folder import weights_sha256
 from consumer.registry.folder import FolderRegistry
+from consumer.registry.writers_lock import hold_lock
 from tests.conftest import ROOT
 from tests.support.brokers import wait_until
 from tests.support.tiny_model import TENSORS, manifest, publish
@@ -20,7 +21,7 @@ TURNS, TRAINERS = 12, 3
 
 
 def train(root: Path, name: str, turns: int) -> None:
-    """What a trainer's process does to a registry, over and over; prints each version that it has stored."""
+    """Store, promote, roll back and prune versions, as a trainer's process does; prints each version that it has stored."""
     registry, rng = FolderRegistry(root), random.Random(name)
     for turn in range(turns):
         version = f"{name}-{turn}"
@@ -30,18 +31,18 @@ def train(root: Path, name: str, turns: int) -> None:
             registry.publish(manifest(version), TENSORS)
             unless("no artifact at", lambda version=version: registry.promote(version))  # another trainer has pruned it
         if rng.random() < 0.3:
-            unless("knows no earlier version", registry.rollback)
+            unless("knows no earlier version", registry.roll_back)
         if rng.random() < 0.5:
             registry.prune(TRAINERS + 2)
         print(version, flush=True)
 
 
-def unless(said: str, act: Callable[[], object]) -> None:
-    """Do something that may be refused for one reason."""
+def unless(message: str, act: Callable[[], object]) -> None:
+    """Call `act`, which may be refused with this message only."""
     try:
         act()
     except (ArtifactError, RegistryError) as error:
-        if said not in str(error):
+        if message not in str(error):
             raise
 
 
@@ -52,13 +53,13 @@ def trainer(root: Path, name: str, turns: int = TURNS) -> subprocess.Popen[bytes
 
 
 def look(registry: FolderRegistry) -> str:
-    """Load the version in service as a consumer does; one that was replaced and pruned in between is not looked for."""
+    """Load the version in service, as a consumer does; tries again if that version was replaced and pruned meanwhile."""
     while True:
-        version = registry.current() or ""
+        version = registry.read_current() or ""
         try:
             assert registry.load(version).manifest.version == version
         except ArtifactError:
-            if registry.current() == version:
+            if registry.read_current() == version:
                 raise
         else:
             return version
@@ -68,7 +69,7 @@ def leftovers(root: Path) -> list[str]:
     return [path.name for path in root.glob(".*") if path.name != ".lock"]
 
 
-def test_trainers_at_once_leave_a_pointer_that_holds_at_every_look_and_whole_versions(tmp_path: Path) -> None:
+def test_trainers_at_once_leave_a_valid_pointer_at_every_look_and_whole_versions(tmp_path: Path) -> None:
     publish(tmp_path, "first")
     registry, seen = FolderRegistry(tmp_path), set()
     trainers = [trainer(tmp_path, f"t{number}") for number in range(TRAINERS)]
@@ -105,14 +106,13 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) ->
     for name in (".staging-x", ".removed-x"):
         (tmp_path / name / "inner").mkdir(parents=True)
         (tmp_path / name / "inner" / "file").write_text("half")
-    (tmp_path / ".current-x").write_text("{")
+    (tmp_path / ".new-CURRENT-x").write_text("{")
     FolderRegistry(tmp_path).promote("v1")
     assert not leftovers(tmp_path)
 
 
 def test_what_a_writer_at_work_has_begun_is_left_alone(tmp_path: Path) -> None:
-    registry = FolderRegistry(tmp_path)
-    with registry._writing():
+    with hold_lock(tmp_path):
         (tmp_path / ".staging-x").mkdir()
         waiting = trainer(tmp_path, "waiting", turns=1)
         wait_until(lambda: blocked(waiting.pid), "it waits for the lock")
@@ -122,7 +122,7 @@ def test_what_a_writer_at_work_has_begun_is_left_alone(tmp_path: Path) -> None:
 
 
 def blocked(pid: int) -> bool:
-    """Whether a process waits for a lock: /proc/locks marks those with an arrow."""
+    """Return whether a process waits for a lock, which /proc/locks marks with an arrow."""
     return any("->" in line and f" {pid} " in line for line in Path("/proc/locks").read_text().splitlines())
 
 
@@ -135,8 +135,8 @@ def test_a_version_replaces_only_the_one_that_it_was_compared_with(tmp_path: Pat
     with pytest.raises(CurrentMoved, match="version v3 is in service by now, not v1"):
         registry.release(manifest("v4"), TENSORS, instead_of="v1")
     registry.release(manifest("v5"), TENSORS)
-    assert [m.version for m in registry.versions()] == ["v1", "v3", "v5"], "nothing is stored of what came too late"
-    assert registry.current() == "v5"
+    assert [m.version for m in registry.list_versions()] == ["v1", "v3", "v5"], "nothing is stored of what came too late"
+    assert registry.read_current() == "v5"
 
 
 def test_an_encoder_that_cannot_be_copied_leaves_nothing_behind(tmp_path: Path) -> None:

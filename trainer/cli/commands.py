@@ -18,8 +18,7 @@ from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Manifest
 from trainer.evaluate import evaluate
 from trainer.export_vectors import export
-from trainer.options import Finetuning, FitOptions
-from trainer.prepare import TrainOptions
+from trainer.options import Finetuning, FitOptions, TrainOptions
 from trainer.refresh.run import serve
 from trainer.report.report import dump, load, write_report
 from trainer.train import train
@@ -90,7 +89,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     registry = _existing(options)
-    version = options.version or registry.current()
+    version = options.version or registry.read_current()
     if version is None:
         raise ConfigError(f"{options.registry} has no version in service; name one with --version, or train")
     export(registry.load(version), options.output, _say)
@@ -105,7 +104,7 @@ def _existing(options: argparse.Namespace) -> FolderRegistry:
 
 def _list(options: argparse.Namespace) -> int:
     registry = _existing(options)
-    current, versions, unreadable = registry.current(), registry.versions(), registry.unreadable()
+    current, versions, unreadable = registry.read_current(), registry.list_versions(), registry.explain_unreadable()
     for version, why in unreadable.items():
         _say(f"version {version}{' is in service and' if version == current else ''} cannot be read: {why}")
     if versions:
@@ -142,7 +141,7 @@ def _promote(options: argparse.Namespace) -> None:
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    print(f"version {_existing(options).rollback()} is in service again")
+    print(f"version {_existing(options).roll_back()} is in service again")
 
 
 def _say(line: str) -> None:

@@ -8,8 +8,9 @@ from consumer.model.serving_options import Part, Precision
 from trainer.cli import argument_types as arguments
 from trainer.cli.serve_flags import add_serve_flags
 from trainer.data.labels import UNCLASSIFIED, Unclassified
+from trainer.data.packaged import STARTER
 from trainer.measure.split import SplitKind
-from trainer.options import STARTER, EncoderKind, Method
+from trainer.options import EncoderKind, Method
 
 WITHOUT: dict[EncoderKind, tuple[Part, ...]] = {"given": (), "static": ("exemplars",), "finetuned": ()}
 """The parts that a model lacks unless told otherwise."""

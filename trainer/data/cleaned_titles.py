@@ -1,13 +1,13 @@
-"""Cleaned titles, remembered: a run meets the same title in several files and steps, a service at every refresh."""
+"""A cache of cleaned titles: a run meets the same title in several files and steps, a service at every refresh."""
 
 from functools import lru_cache
 
-from schemas.text import model_text
+from schemas.text import clean_title, title_key
 
-cleaned = lru_cache(maxsize=300_000)(model_text)
-"""`model_text` of a title; what is remembered of O*NET and 50,000 postings takes some 20 MB."""
+cached_clean_title = lru_cache(maxsize=300_000)(clean_title)
+"""`clean_title` with a cache. The titles of O*NET and of 50,000 postings take some 20 MB in it."""
 
 
-def normalised(title: str) -> str:
-    """Return `normalise_title` of a title: it names rows, and keeps repeats on one side of a split."""
-    return cleaned(title).casefold()
+def cached_title_key(title: str) -> str:
+    """Return the `title_key` of a title as posted. It identifies rows, and keeps repeats of a title on one side of a split."""
+    return title_key(cached_clean_title(title))

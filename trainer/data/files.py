@@ -1,138 +1,137 @@
-"""Labelled postings from CSV, TSV, JSONL and Parquet files, and what of them can be learned from."""
+"""Labelled postings, read from files: which rows the trainer learns from, and how many it leaves out, with reasons."""
 
-import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import ArrowException
-from pydantic import AliasChoices, ValidationError
+from pydantic import ValidationError
 
 from schemas.artifact import Category
 from schemas.events import LabelledPosting
-from schemas.tables import NOT_UTF8, TableError, check_columns, csv_rows
+from schemas.tables import TableError
 from schemas.text import MAX_BODY_CHARS
-from trainer.data.labels import NO_NEW_CATEGORY, OUTSIDE, UNCLASSIFIED, LabelRules, Labels, is_unclassified, new_categories
-from trainer.data.repeats import Place, without_repeats
-from trainer.options import STARTER
+from trainer.data.file_rows import REQUIRED, column_names, read_rows
+from trainer.data.labels import (
+    NO_NEW_CATEGORY,
+    OUTSIDE_TAXONOMY,
+    UNCLASSIFIED,
+    LabelReader,
+    LabelRules,
+    is_unclassified,
+    make_new_categories,
+)
+from trainer.data.repeats import Place, PlacedPosting, drop_repeats
 
-AS_USUAL = LabelRules()
-What = TypeVar("What", bound=Hashable)
+DEFAULT_RULES = LabelRules()
+Occurrences = tuple[int, str]
+"""How often something happened, and the place where it happened first."""
+Key = TypeVar("Key", bound=Hashable)
 
-
-def column_names(field: str) -> tuple[str, ...]:
-    """Return the column names under which a field of LabelledPosting is found."""
-    alias = LabelledPosting.model_fields[field].validation_alias
-    return tuple(str(choice) for choice in alias.choices) if isinstance(alias, AliasChoices) else (field,)
-
-
-CONVERT = "not UTF-8; convert the file, e.g. with iconv"
-PARQUET_ROWS = 1_000
-"""Read at once: bodies make rows large."""
-TEXT_TYPES = {"string", "large_string", "string_view"}
-"""What Parquet's text columns are read as."""
 CODE, NAME, BODY = (column_names(name) for name in ("onet_code", "onet_title", "body"))
-COLUMNS = frozenset(column for name in LabelledPosting.model_fields for column in column_names(name))
-REQUIRED = {"title": column_names("title"), "O*NET code": CODE}
-CUT = "cut", f"with a body of more than {MAX_BODY_CHARS:,} characters"
+BODY_CUT = "cut", f"with a body of more than {MAX_BODY_CHARS:,} characters"
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """Rows to learn from, and what became of the others: each time how many, with the first place it happened."""
+class LabelledRows:
+    """The rows that the trainer learns from, and counts of the rows that were changed or left out."""
 
     postings: tuple[LabelledPosting, ...]
-    left_out: Mapping[str, tuple[int, str]]
+    """The rows that have a category."""
+    left_out: Mapping[str, Occurrences]
+    """How many rows were left out, by reason."""
     rejects: tuple[LabelledPosting, ...] = ()
-    """Rows that no occupation fits, with the code UNCLASSIFIED."""
+    """The reject examples: rows that no occupation fits, with the code UNCLASSIFIED."""
     categories: tuple[Category, ...] = ()
-    """Those of `postings` that the taxonomy lacks."""
-    changed: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
-    """What was done to rows ("mapped", "cut"), with the words that follow their count."""
+    """The new categories: those of `postings` that the taxonomy lacks."""
+    changed: Mapping[tuple[str, str], Occurrences] = field(default_factory=dict)
+    """How many rows were changed, by the change ("mapped", "cut") and the words that follow the count."""
 
-    def told(self) -> Iterator[str]:
-        """Yield a line for each new category, and for each way in which rows were set apart, changed or left out."""
+    @property
+    def all(self) -> tuple[LabelledPosting, ...]:
+        """The rows that have a category, then the reject examples."""
+        return (*self.postings, *self.rejects)
+
+    def describe(self) -> Iterator[str]:
+        """Yield a line for each new category, one for reject examples, and one for each kind of change and reason."""
         for category in self.categories:
             yield f"new category: {category.onet_code} {category.onet_title!r}"
         if self.rejects:
             yield f"reject examples: {len(self.rejects):,} rows labelled {UNCLASSIFIED}"
-        for (what, words), (count, where) in self.changed.items():
-            yield f"{what}: {count:,} rows {words}, first at {where}"
+        for (change, words), (count, where) in self.changed.items():
+            yield f"{change}: {count:,} rows {words}, first at {where}"
         for reason, (count, where) in self.left_out.items():
-            hint = "; --new-categories keeps those of a code with a name" if reason == OUTSIDE else ""
+            hint = "; --new-categories keeps those of a code with a name" if reason == OUTSIDE_TAXONOMY else ""
             yield f"left out: {count:,} rows with {reason}, first at {where}{hint}"
 
 
-def read_postings(paths: Sequence[str], names: Mapping[str, str], *, rules: LabelRules = AS_USUAL) -> Labelled:
-    """Read all files; keep the rows that teach something under the taxonomy `names`, codes with titles.
+def read_postings(paths: Sequence[str], names: Mapping[str, str], *, rules: LabelRules = DEFAULT_RULES) -> LabelledRows:
+    """Read all files and return the rows to learn from. `names` is the taxonomy: its codes with their titles.
 
-    A label of an older O*NET-SOC, or of six digits, is mapped where there is one code it can mean. Rows without title or
-    label, with a label outside the taxonomy, or of a posting that comes again, are counted, not kept. Raises TableError,
-    naming file and row, for what cannot be read at all, and when nothing is left to learn from.
+    A code of an older O*NET-SOC, or of six digits, is mapped where it can mean one code only. Rows are counted and left out if
+    they have no title, no label, a label outside the taxonomy, or if they repeat a posting. Raises TableError, naming file and
+    row, if a file cannot be read, or if no row is left to learn from.
     """
     changed: _Tally[tuple[str, str]] = _Tally()
     left_out: _Tally[str] = _Tally()
-    rows = without_repeats(_understood(paths, Labels(names, rules), changed, left_out), left_out.add)
-    made = new_categories((posting for posting, _place in rows if posting.onet_code != UNCLASSIFIED), names)
+    rows = drop_repeats(_read_labelled(paths, LabelReader(names, rules), changed, left_out), left_out.add)
+    new = make_new_categories((posting for posting, _place in rows if posting.onet_code != UNCLASSIFIED), names)
     postings, rejects = [], []
     for posting, place in rows:
         if posting.onet_code == UNCLASSIFIED:
             rejects.append(posting)
-        elif posting.onet_code in names or posting.onet_code in made:
+        elif posting.onet_code in names or posting.onet_code in new:
             postings.append(posting)
         else:
             left_out.add(NO_NEW_CATEGORY, place, posting.onet_code)
-    found = Labelled(tuple(postings), left_out.found, tuple(rejects), tuple(made.values()), changed.found)
+    found = LabelledRows(tuple(postings), left_out.counts, tuple(rejects), tuple(new.values()), changed.counts)
     if not postings:
-        raise TableError(f"no labelled posting to learn from in {', '.join(paths)}: {'; '.join(found.told()) or 'no rows'}")
+        raise TableError(f"no labelled posting to learn from in {', '.join(paths)}: {'; '.join(found.describe()) or 'no rows'}")
     return found
 
 
-class _Tally(Generic[What]):
-    """How often each thing happened, and where first."""
+class _Tally(Generic[Key]):
+    """Counts of what happens to rows, each with the place where it happened first."""
 
     def __init__(self) -> None:
-        self.found: dict[What, tuple[int, str]] = {}
+        self.counts: dict[Key, Occurrences] = {}
 
-    def add(self, what: What, place: Place, label: str = "") -> None:
-        name, row = place
-        count, where = self.found.get(what, (0, f"{Path(name).name}, row {row}" + (f" ({label})" if label else "")))
-        self.found[what] = count + 1, where
+    def add(self, key: Key, place: Place, label: str = "") -> None:
+        path, row = place
+        count, where = self.counts.get(key, (0, f"{Path(path).name}, row {row}" + (f" ({label})" if label else "")))
+        self.counts[key] = count + 1, where
 
 
-def _understood(
-    paths: Sequence[str], labels: Labels, changed: _Tally[tuple[str, str]], left_out: _Tally[str]
-) -> Iterator[tuple[LabelledPosting, Place]]:
-    """Yield the rows that can be learned from, under the code that they are learned as."""
-    for name in paths:
-        for row, fields in _rows(name):
-            posting = labelled_posting(fields)
+def _read_labelled(
+    paths: Sequence[str], labels: LabelReader, changed: _Tally[tuple[str, str]], left_out: _Tally[str]
+) -> Iterator[PlacedPosting]:
+    """Yield the rows that can be learned from, each under the code that its label means."""
+    for path in paths:
+        for row, fields in read_rows(path):
+            place = path, row
+            posting = parse_posting(fields)
             if isinstance(posting, str):
-                left_out.add(posting, (name, row))
+                left_out.add(posting, place)
                 continue
             label = labels.read(posting)
             if label.left_out:
-                left_out.add(label.left_out, (name, row), posting.onet_code)
+                left_out.add(label.left_out, place, posting.onet_code)
                 continue
-            if label.mapped:
-                changed.add(("mapped", label.mapped), (name, row), posting.onet_code)
-            if _is_long(fields):
-                changed.add(CUT, (name, row))
+            if label.mapped_from:
+                changed.add(("mapped", label.mapped_from), place, posting.onet_code)
+            if _has_long_body(fields):
+                changed.add(BODY_CUT, place)
             update = {"onet_code": label.code} | ({"onet_title": label.title} if label.title else {})
-            yield posting.model_copy(update=update), (name, row)
+            yield posting.model_copy(update=update), place
 
 
-def labelled_posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
-    """Return the posting, or why there is none. A number is taken as its text, as in a CSV file.
+def parse_posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
+    """Return the posting in a row, or the reason why the row holds none. A number is read as text, as in a CSV file.
 
-    A body is cut before it is looked at: the checks would copy it.
+    A body is cut before the posting is validated: validation copies it.
     """
     given = {
-        name: value[:MAX_BODY_CHARS] if name in BODY and isinstance(value, str) else _text(value)
+        name: value[:MAX_BODY_CHARS] if name in BODY and isinstance(value, str) else _as_text(value)
         for name, value in fields.items()
         if value is not None and value != ""
     }
@@ -143,102 +142,15 @@ def labelled_posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
     except ValidationError as error:
         first = error.errors()[0]
         place = str(first["loc"][0])
-        for what, columns in (("title", REQUIRED["title"]), ("label", CODE)):
+        for field_name, columns in (("title", REQUIRED["title"]), ("label", CODE)):
             if place in columns and first["type"] == "missing":
-                return f"no {what}"
+                return f"no {field_name}"
         return f"a value in {place} that is no text"
 
 
-def _is_long(fields: Mapping[str, Any]) -> bool:
+def _has_long_body(fields: Mapping[str, Any]) -> bool:
     return any(isinstance(body := fields.get(name), str) and len(body) > MAX_BODY_CHARS for name in BODY)
 
 
-def _text(value: Any) -> Any:  # noqa: ANN401 - what a JSON or Parquet cell holds
+def _as_text(value: Any) -> Any:  # noqa: ANN401 - what a JSON or Parquet cell holds
     return value if isinstance(value, str | bytes | bool | list | dict) else str(value)
-
-
-def _rows(name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if name == STARTER:
-        with resources.as_file(resources.files("trainer").joinpath("starter/postings.csv")) as path:
-            yield from _csv(path, ",")
-        return
-    path = Path(name)
-    readers = {".csv": lambda: _csv(path, ","), ".tsv": lambda: _csv(path, "\t"), ".parquet": lambda: _parquet(path)}
-    readers |= dict.fromkeys((".jsonl", ".ndjson"), lambda: _jsonl(path))
-    if path.suffix.lower() not in readers:
-        raise TableError(f"{name}: cannot tell the format from its ending; expected {', '.join(readers)}")
-    try:
-        yield from readers[path.suffix.lower()]()
-    except OSError as error:
-        raise TableError(f"{name} cannot be read: {error.strerror or error}") from error
-
-
-def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        for row, fields in csv_rows(lines, str(path), delimiter=delimiter, required=REQUIRED):
-            if isinstance(fields, TableError):
-                raise fields
-            if any(NOT_UTF8.search(cell) for cell in fields.values()):
-                raise TableError(f"{path}, row {row}: {CONVERT}")
-            yield row, fields
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open("rb") as lines:
-        found: dict[str, None] = {}  # a set that keeps its order
-        for row, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line.decode("utf-8-sig" if row == 1 else "utf-8"))
-            except UnicodeDecodeError as error:
-                raise TableError(f"{path}, row {row}: {CONVERT}") from error
-            except (ValueError, RecursionError) as error:
-                raise TableError(f"{path}, row {row}: not JSON: {error}") from error
-            if not isinstance(fields, dict):
-                raise TableError(f"{path}, row {row}: a JSON object is expected")
-            found |= dict.fromkeys(fields)
-            yield row, fields
-        if not found:
-            raise TableError(f"{path} is empty")
-        check_columns(list(found), str(path), REQUIRED)
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        table = pq.ParquetFile(path)
-        check_columns(table.schema_arrow.names, str(path), REQUIRED)
-        _check_text_columns(table.schema_arrow, path)
-        row = 0
-        known = [name for name in table.schema_arrow.names if name in COLUMNS]
-        for batch in table.iter_batches(batch_size=PARQUET_ROWS, columns=known):
-            for fields in _as_dicts(_times_as_text(batch), path, row):
-                row += 1
-                yield row, fields
-    except ArrowException as error:
-        raise TableError(f"{path} cannot be read as Parquet: {error}") from error
-
-
-def _times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the rows with times as ISO text: some that Parquet holds are none that Python has."""
-    columns = [column.cast(pa.string()) if pa.types.is_temporal(column.type) else column for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _as_dicts(batch: pa.RecordBatch, path: Path, before: int) -> list[dict[str, Any]]:
-    """Return the rows of a batch that comes after so many rows. Parquet does not check that its text is UTF-8."""
-    try:
-        rows: list[dict[str, Any]] = batch.to_pylist()
-    except UnicodeDecodeError as error:
-        if batch.num_rows > 1:
-            half = batch.num_rows // 2
-            return _as_dicts(batch.slice(0, half), path, before) + _as_dicts(batch.slice(half), path, before + half)
-        raise TableError(f"{path}, row {before + 1}: {CONVERT}") from error
-    return rows
-
-
-def _check_text_columns(schema: pa.Schema, path: Path) -> None:
-    for column in schema:
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if any(column.name in names for names in REQUIRED.values()) and str(kind) not in TEXT_TYPES:
-            raise TableError(f"{path}: column {column.name} holds {column.type}, not text; cast it to string")

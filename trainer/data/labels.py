@@ -1,4 +1,4 @@
-"""What the label of a posting means: a code of the taxonomy, of an older one, of a new category, or that no occupation fits."""
+"""The meaning of a label: a code of the taxonomy, an older code, the code of a new category, or that no occupation fits."""
 
 import re
 from collections import Counter, defaultdict
@@ -9,26 +9,27 @@ from typing import Literal
 from schemas.artifact import Category
 from schemas.events import LabelledPosting
 from schemas.text import plain_text
-from trainer.data.cleaned_titles import cleaned
-from trainer.data.onet import CODE_PATTERN, older_codes
+from trainer.data.cleaned_titles import cached_clean_title
+from trainer.data.onet import CODE_PATTERN
+from trainer.data.packaged import read_older_codes
 
 UNCLASSIFIED = "Unclassified"
-"""A label that says no occupation fits."""
+"""The label of a posting that no occupation fits."""
 UNCLASSIFIED_CODE = "99-9999.00"
-"""Its code where it is to be a category like any other."""
+"""The code of the category that such postings form with the rule `category`."""
 Unclassified = Literal["reject", "ignore", "category"]
-"""Such a posting shows what not to accept; teaches nothing; or is of a category of its own."""
+"""`reject`: such postings are examples of what not to accept. `ignore`: they are left out. `category`: they form a category."""
 
 SOC_CODE = re.compile(r"[0-9]{2}-[0-9]{4}")
-OUTSIDE = "a label outside the taxonomy"
-SPLIT = "a code of an older O*NET-SOC that was split"
-NO_NEW_CATEGORY = f"{OUTSIDE} that makes no new category: that takes a code such as 29-1141.00 and a name"
-FROM_OLDER, FROM_SOC = "from codes of an older O*NET-SOC", "from six-digit SOC codes"
+OUTSIDE_TAXONOMY = "a label outside the taxonomy"
+SPLIT_CODE = "a code of an older O*NET-SOC that was split"
+NO_NEW_CATEGORY = f"{OUTSIDE_TAXONOMY} that makes no new category: that takes a code such as 29-1141.00 and a name"
+FROM_OLDER_CODE, FROM_SIX_DIGITS = "from codes of an older O*NET-SOC", "from six-digit SOC codes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRules:
-    """What is made of labels outside the taxonomy, and of `Unclassified`."""
+    """How to read labels: whether codes outside the taxonomy make new categories, and what UNCLASSIFIED means."""
 
     new_categories: bool = False
     unclassified: Unclassified = "reject"
@@ -36,36 +37,38 @@ class LabelRules:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The code that a row is learned under, UNCLASSIFIED for a reject example; or why it is left out.
+    """The meaning of a row's label.
 
-    `mapped` says whence the code was mapped, `title` what the row is to be named instead of what it says.
+    `code`: the code to learn the row under, UNCLASSIFIED for a reject example. `title`: the occupation title that replaces the
+    row's own, if any. `left_out`: the reason why the row is left out, else "". `mapped_from`: the kind of code that the row had,
+    if its code was mapped, else "".
     """
 
     code: str = ""
     title: str = ""
     left_out: str = ""
-    mapped: str = ""
+    mapped_from: str = ""
 
 
-class Labels:
-    """Reads labels by a taxonomy, a mapping of codes to titles."""
+class LabelReader:
+    """A reader of labels by a taxonomy. `names` are its codes with their titles."""
 
     def __init__(self, names: Mapping[str, str], rules: LabelRules) -> None:
         self._names = names
         self._rules = rules
-        self._older = older_codes()
+        self._older = read_older_codes()
 
     def read(self, posting: LabelledPosting) -> Label:
-        """Return what a posting is learned as. A code of the taxonomy is always taken as it is."""
-        if not cleaned(posting.title):
+        """Return the meaning of a posting's label. A code of the taxonomy is never mapped."""
+        if not cached_clean_title(posting.title):
             return Label(left_out="no title")
         if is_unclassified(posting.onet_code) or is_unclassified(posting.onet_title):
-            return self._unclassified()
+            return self._read_unclassified()
         if posting.onet_code in self._names:
             return Label(posting.onet_code)
-        return self._mapped(posting) or self._outside(posting)
+        return self._map_code(posting) or self._read_outside(posting)
 
-    def _unclassified(self) -> Label:
+    def _read_unclassified(self) -> Label:
         match self._rules.unclassified:
             case "reject":
                 return Label(UNCLASSIFIED)
@@ -74,36 +77,37 @@ class Labels:
             case "ignore":
                 return Label(left_out=f"the label {UNCLASSIFIED}")
 
-    def _mapped(self, posting: LabelledPosting) -> Label | None:
+    def _map_code(self, posting: LabelledPosting) -> Label | None:
+        """Map a code of six digits or of an older O*NET-SOC. A code that was split needs the title of one of its successors."""
         short = bool(SOC_CODE.fullmatch(posting.onet_code))
         code = f"{posting.onet_code}.00" if short else posting.onet_code
         if code in self._names:
-            return Label(code, mapped=FROM_SOC)
+            return Label(code, mapped_from=FROM_SIX_DIGITS)
         successors = self._older.get(code, ())
         if len(successors) > 1:
-            named = (posting.onet_title or "").strip().casefold()
-            chosen = [new for new in successors if self._names.get(new, "").casefold() == named != ""]
+            title = (posting.onet_title or "").strip().casefold()
+            chosen = [new for new in successors if self._names.get(new, "").casefold() == title != ""]
         else:
             chosen = [new for new in successors if new in self._names]
         if chosen:
-            return Label(chosen[0], mapped=FROM_OLDER)
-        return Label(left_out=SPLIT) if len(successors) > 1 else None
+            return Label(chosen[0], mapped_from=FROM_OLDER_CODE)
+        return Label(left_out=SPLIT_CODE) if len(successors) > 1 else None
 
-    def _outside(self, posting: LabelledPosting) -> Label:
+    def _read_outside(self, posting: LabelledPosting) -> Label:
         if not self._rules.new_categories:
-            return Label(left_out=OUTSIDE)
+            return Label(left_out=OUTSIDE_TAXONOMY)
         return Label(posting.onet_code) if CODE_PATTERN.fullmatch(posting.onet_code) else Label(left_out=NO_NEW_CATEGORY)
 
 
 def is_unclassified(label: str | None) -> bool:
-    """Return whether a code or a name says that no occupation fits."""
+    """Return whether a code or an occupation title says that no occupation fits."""
     return label is not None and label.strip().casefold() == UNCLASSIFIED.casefold()
 
 
-def new_categories(postings: Iterable[LabelledPosting], names: Mapping[str, str]) -> dict[str, Category]:
-    """Return the categories of codes outside `names`, each titled as most of its postings say; a code without a name has none."""
-    said: defaultdict[str, Counter[str]] = defaultdict(Counter)
+def make_new_categories(postings: Iterable[LabelledPosting], names: Mapping[str, str]) -> dict[str, Category]:
+    """Return a category for each code outside `names`, under the title that most of its postings give; none without a title."""
+    titles_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for posting in postings:
-        if posting.onet_code not in names and (name := plain_text(posting.onet_title or "")):
-            said[posting.onet_code][name] += 1
-    return {code: Category(onet_code=code, onet_title=found.most_common(1)[0][0]) for code, found in said.items()}
+        if posting.onet_code not in names and (title := plain_text(posting.onet_title or "")):
+            titles_of[posting.onet_code][title] += 1
+    return {code: Category(onet_code=code, onet_title=titles.most_common(1)[0][0]) for code, titles in titles_of.items()}

@@ -1,27 +1,26 @@
-"""The taxonomy: O*NET-SOC codes with their titles, the job titles that O*NET lists under each, and what became of older codes."""
+"""An O*NET text release, read into a taxonomy: codes, their titles, the job titles listed under each, and descriptions."""
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 from schemas.artifact import Category
 from schemas.tables import TableError
-from trainer.data.cleaned_titles import normalised
+from trainer.data.cleaned_titles import cached_title_key
+from trainer.data.packaged import read_packaged_categories
 
 TAXONOMY_VERSION = "O*NET-SOC 2019"
 OCCUPATIONS = "Occupation Data.txt"
 TITLE_FILES = (("Sample of Reported Titles.txt", "Reported Job Title"), ("Alternate Titles.txt", "Alternate Title"))
 TASKS = "Task Statements.txt"
-CODE = "O*NET-SOC Code"
+CODE_COLUMN = "O*NET-SOC Code"
 CODE_PATTERN = re.compile(r"[0-9]{2}-[0-9]{4}\.[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptions:
-    """What O*NET says of occupations in sentences: their definitions and tasks, with the rows of their categories."""
+    """The sentences in which O*NET defines occupations and names their tasks; `labels` are the numbers of their categories."""
 
     texts: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
@@ -29,7 +28,7 @@ class Descriptions:
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """All occupations, in code order, their known job titles and descriptions (none where no O*NET release was given)."""
+    """All occupations in code order, with job titles by code and descriptions; both are empty without an O*NET release."""
 
     version: str
     categories: tuple[Category, ...]
@@ -38,7 +37,7 @@ class Taxonomy:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The row of each code in the category matrix."""
+        """The number of each code: its row in the category matrix."""
         return {category.onet_code: number for number, category in enumerate(self.categories)}
 
     @property
@@ -46,79 +45,60 @@ class Taxonomy:
         """The title of each code."""
         return {category.onet_code: category.onet_title for category in self.categories}
 
-    def with_categories(self, more: Iterable[Category]) -> "Taxonomy":
-        """Return the taxonomy with categories of its user's own, in code order."""
+    def add_categories(self, more: Iterable[Category]) -> "Taxonomy":
+        """Return the taxonomy with more categories, all in code order."""
         return replace(self, categories=tuple(sorted((*self.categories, *more), key=lambda category: category.onet_code)))
 
 
 def read_taxonomy(release: Path | None) -> Taxonomy:
-    """Return the taxonomy of an O*NET text release; without one, the codes and titles that come with this package.
+    """Return the taxonomy of an O*NET text release, or without one that of the codes which come with this package.
 
-    `release` is the folder of tab-delimited files as O*NET publishes it. Raises TableError, naming file and row.
+    `release` is a folder of tab-delimited files as O*NET publishes it. Raises TableError, naming file and row.
     """
     if release is None:
-        return Taxonomy(TAXONOMY_VERSION, _packaged_categories(), {})
+        return Taxonomy(TAXONOMY_VERSION, read_packaged_categories(), {})
     if not release.is_dir():
         raise TableError(f"--onet {release} is no folder; give the unpacked text release of the O*NET database")
-    categories = _categories(release / OCCUPATIONS)
+    categories = _read_categories(release / OCCUPATIONS)
     titles: dict[str, dict[str, str]] = {category.onet_code: {} for category in categories}
     for name, column in TITLE_FILES:
-        for _number, row in _tab_delimited(release / name, (CODE, column)):
-            titles.get(row[CODE], {}).setdefault(normalised(row[column]), row[column])
-    known = {code: tuple(spellings.values()) for code, spellings in titles.items()}
-    return Taxonomy(TAXONOMY_VERSION, categories, known, _descriptions(release, categories))
+        for _number, row in _read_tab_delimited(release / name, (CODE_COLUMN, column)):
+            titles.get(row[CODE_COLUMN], {}).setdefault(cached_title_key(row[column]), row[column])
+    known = {code: tuple(by_key.values()) for code, by_key in titles.items()}
+    return Taxonomy(TAXONOMY_VERSION, categories, known, _read_descriptions(release, categories))
 
 
-def release_files(release: Path) -> list[Path]:
-    """Return the files of a release that are read; task statements only where it has them."""
+def list_release_files(release: Path) -> list[Path]:
+    """Return the files of a release that `read_taxonomy` reads. Task statements are optional."""
     tasks = [release / TASKS] if (release / TASKS).is_file() else []
     return [release / OCCUPATIONS, *(release / name for name, _ in TITLE_FILES), *tasks]
 
 
-def _descriptions(release: Path, categories: tuple[Category, ...]) -> Descriptions:
-    """Return the definitions and task statements that the release has; "-" and the like say nothing."""
+def _read_descriptions(release: Path, categories: tuple[Category, ...]) -> Descriptions:
+    """Return the definitions and task statements of a release without placeholders such as "n/a"."""
     numbers = {category.onet_code: number for number, category in enumerate(categories)}
     rows: list[tuple[str, int]] = []
     for name, column in ((OCCUPATIONS, "Description"), (TASKS, "Task")):
-        if (release / name) in release_files(release):
-            found = _tab_delimited(release / name, (CODE,))
-            rows += [(row.get(column, ""), numbers[row[CODE]]) for _, row in found if row[CODE] in numbers]
+        if (release / name) in list_release_files(release):
+            found = _read_tab_delimited(release / name, (CODE_COLUMN,))
+            rows += [(row.get(column, ""), numbers[row[CODE_COLUMN]]) for _, row in found if row[CODE_COLUMN] in numbers]
     rows = [(text, label) for text, label in rows if len(text) > len("n/a")]
     return Descriptions(tuple(text for text, _ in rows), tuple(label for _, label in rows))
 
 
-def _categories(path: Path) -> tuple[Category, ...]:
+def _read_categories(path: Path) -> tuple[Category, ...]:
     names: dict[str, str] = {}
-    for number, row in _tab_delimited(path, (CODE, "Title")):
-        if not CODE_PATTERN.fullmatch(row[CODE]) or row[CODE] in names or not row["Title"].strip():
-            raise TableError(f"{path}, row {number}: {row[CODE]!r} is no O*NET-SOC code, comes twice, or has no title")
-        names[row[CODE]] = row["Title"]
+    for number, row in _read_tab_delimited(path, (CODE_COLUMN, "Title")):
+        if not CODE_PATTERN.fullmatch(row[CODE_COLUMN]) or row[CODE_COLUMN] in names or not row["Title"].strip():
+            raise TableError(f"{path}, row {number}: {row[CODE_COLUMN]!r} is no O*NET-SOC code, comes twice, or has no title")
+        names[row[CODE_COLUMN]] = row["Title"]
     if not names:
         raise TableError(f"{path} lists no occupation")
     return tuple(Category(onet_code=code, onet_title=names[code]) for code in sorted(names))
 
 
-def older_codes() -> dict[str, tuple[str, ...]]:
-    """Return the codes of O*NET-SOC 2010 that are no longer valid, each with what it became: one code, or several by a split."""
-    valid = {category.onet_code for category in _packaged_categories()}
-    became: dict[str, tuple[str, ...]] = {}
-    for row in _packaged("onet_soc_2010_to_2019.csv"):
-        if row["old"] not in valid:
-            became[row["old"]] = (*became.get(row["old"], ()), row["new"])
-    return became
-
-
-def _packaged_categories() -> tuple[Category, ...]:
-    return tuple(Category(onet_code=row["code"], onet_title=row["title"]) for row in _packaged("onet_soc_2019.csv"))
-
-
-def _packaged(name: str) -> Iterator[dict[str, str]]:
-    text = resources.files("trainer").joinpath(f"starter/{name}").read_text(encoding="utf-8")
-    return csv.DictReader(text.splitlines())
-
-
-def _tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the numbered rows of one O*NET text file: tabs between cells, no quoting; the header is row 1."""
+def _read_tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of an O*NET text file with their numbers. Tabs separate cells, nothing is quoted, the header is row 1."""
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Postings that come more than once, and titles that experts gave different codes."""
+"""Repeated postings, each of which is kept once, and titles that experts gave different codes."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -6,35 +6,36 @@ from collections.abc import Callable, Iterable, Sequence
 from schemas.events import LabelledPosting
 
 Place = tuple[str, int]
-"""A file's name, and a row of it."""
-Row = tuple[LabelledPosting, Place]
-AGAIN = "duplicate rows"
-CORRECTED = "an earlier label of a posting that was labelled again"
+"""A file's name, and the number of a row in it."""
+PlacedPosting = tuple[LabelledPosting, Place]
+"""A posting, and the place where it was read."""
+DUPLICATE = "duplicate rows"
+RELABELLED = "an earlier label of a posting that was labelled again"
 
 
-def without_repeats(rows: Iterable[Row], left_out: Callable[[str, Place], object]) -> list[Row]:
-    """Return the rows, each posting once: of labels that differ the last stands, at the place of the first.
+def drop_repeats(postings: Iterable[PlacedPosting], on_left_out: Callable[[str, Place], object]) -> list[PlacedPosting]:
+    """Return each posting once. Of several labels the last one counts; its posting takes the position of the first.
 
-    A posting is known by its id and its title: ids need not be unique across files. Rows without an id are never compared.
-    `left_out` is told why and which place each time.
+    Two rows are the same posting if id and title are equal; ids alone need not be unique across files. Rows without an id are
+    never compared. `on_left_out` is called with the reason and the place of each row that is left out.
     """
-    kept: list[Row] = []
-    met: dict[tuple[str, str], int] = {}
-    for posting, place in rows:
-        # What is not met yet gets the number of the row that is about to be added.
-        number = met.setdefault((posting.posting_id, posting.title), len(kept)) if posting.posting_id else len(kept)
-        if number == len(kept):
+    kept: list[PlacedPosting] = []
+    index_of: dict[tuple[str, str], int] = {}
+    for posting, place in postings:
+        # A posting that is new gets the index of the entry that is about to be appended.
+        index = index_of.setdefault((posting.posting_id, posting.title), len(kept)) if posting.posting_id else len(kept)
+        if index == len(kept):
             kept.append((posting, place))
-        elif (earlier := kept[number])[0].onet_code == posting.onet_code:
-            left_out(AGAIN, place)
+        elif (earlier := kept[index])[0].onet_code == posting.onet_code:
+            on_left_out(DUPLICATE, place)
         else:
-            left_out(CORRECTED, earlier[1])
-            kept[number] = posting, place
+            on_left_out(RELABELLED, earlier[1])
+            kept[index] = posting, place
     return kept
 
 
-def disagreement(titles: Sequence[str], codes: Sequence[str]) -> str | None:
-    """Return a sentence on how many titles have more than one code, and which has most; None where none has."""
+def describe_disagreement(titles: Sequence[str], codes: Sequence[str]) -> str | None:
+    """Return a sentence on how many titles have more than one code, and which title has most; None if no title has."""
     codes_of: defaultdict[str, set[str]] = defaultdict(set)
     for title, code in zip(titles, codes, strict=True):
         codes_of[title].add(code)

@@ -1,4 +1,4 @@
-"""How a model is made of its data: embeddings, parts, losses, encoders, weights and thresholds. Start at `model.py`.
+"""How a model is made from data: embeddings, parts, losses, encoders, weights and thresholds. Start at `model.py`.
 
-Which rows are held out, and how good the model is, is decided in `measure/`.
+`measure/` decides which rows are held out, and measures how good a model is.
 """

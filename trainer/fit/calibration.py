@@ -1,4 +1,4 @@
-"""From held-out postings to the weights of a model's parts, to calibrated probabilities and to decisions that keep a promise."""
+"""Calibration on held-out postings: the weights of a model's parts, its sharpness, and thresholds that keep a promise."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,16 +9,18 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from consumer.model.mixture import Mixture, Parts, Queries, alone, blend, weighted
-from schemas.artifact import Calibration, Decide, Mix
+from consumer.model.mixture import Mixture, Parts, average_by_weight, blend, predict_by_part
+from consumer.model.queries import Queries
+from schemas.artifact import Calibration, Mix, Thresholds
 
 MIN_ROWS = 30
-"""A threshold, or a stratum of its own, needs so many postings to stand on."""
+"""Postings that a threshold, or a stratum of its own, is fitted to at least."""
 MIN_BODIES = 100
-"""What a body adds has more that is fitted to it: a scale, a weight, a sharpness and thresholds."""
+"""Postings with a body that are needed to fit the weight of bodies: more than MIN_ROWS, because more is fitted to them."""
 HOPELESS_PRECISION = 0.25
+"""The share of right answers up to which postings are given up on, as `unclassified`."""
 REJECT = -1
-"""The label of a posting that no category fits: whatever is said of it is wrong, and no likelihood is fitted to it."""
+"""The label of a posting that no category fits. Every answer to it counts as wrong, and no likelihood is fitted to it."""
 NEVER = 1.01
 """A probability that is never reached."""
 WEIGHTS = [step / 10 for step in range(8)]
@@ -30,10 +32,10 @@ MARGINS = (0.0, 0.1, 0.2, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
-    """What the parts of a model say of n postings that it was not trained on.
+class HeldOutParts:
+    """The answers of a model's parts to n postings that it was not trained on.
 
-    `labels` `(n,)` are their true categories, REJECT where none fits; `weights` `(n,)` what each counts in a likelihood.
+    `labels` `(n,)` are the true categories, REJECT where none fits. `weights` `(n,)` are the postings' weights in a likelihood.
     """
 
     parts: Parts
@@ -41,168 +43,176 @@ class HeldOut:
     weights: torch.Tensor
 
     def __len__(self) -> int:
-        """Return how many of them a category fits."""
+        """Return the number of postings that have a category."""
         return int((self.labels != REJECT).sum())
 
-    def where(self, mask: torch.Tensor) -> "HeldOut":
+    def select(self, mask: torch.Tensor) -> "HeldOutParts":
         """Return the postings for which `mask` `(n,)` is true."""
-        return HeldOut(self.parts.each(lambda values: values[mask]), self.labels[mask], self.weights[mask])
+        return HeldOutParts(self.parts.map(lambda values: values[mask]), self.labels[mask], self.weights[mask])
 
 
-def held_out(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOut:
-    """Return what a mixture says of postings that it was not trained on, `labels` `(n,)` being their true categories.
+def compute_held_out_parts(mixture: Mixture, queries: Queries, labels: torch.Tensor) -> HeldOutParts:
+    """Return the answers of a mixture's parts to postings that it was not trained on. `labels` `(n,)` are the true categories.
 
-    The postings of a title that is new to the model weigh as much as one posting together: they are right or wrong
-    together, too, and a title with a hundred would drown the others.
+    The postings of a title that is new to the model weigh 1 together. They are right or wrong together, too, and a title with
+    a hundred postings would outweigh all others.
     """
-    parts = mixture.parts(queries, mixture.nearest(queries.title)).each(lambda values: values.cpu())
-    fits = (labels != REJECT).tolist()
-    times = Counter(key for key, has_category in zip(queries.keys, fits, strict=True) if has_category)
-    shared = torch.tensor([1 / max(1, times[key]) for key in queries.keys])
-    return HeldOut(parts, labels, torch.where(parts.known, 1.0, shared))
+    parts = mixture.score_parts(queries, mixture.find_nearest(queries.title)).map(lambda values: values.cpu())
+    has_category = (labels != REJECT).tolist()
+    counts = Counter(key for key, counted in zip(queries.keys, has_category, strict=True) if counted)
+    shared = torch.tensor([1 / max(1, counts[key]) for key in queries.keys])
+    return HeldOutParts(parts, labels, torch.where(parts.known, 1.0, shared))
 
 
-def together(held: Sequence[HeldOut]) -> HeldOut:
-    """Return the postings that several models were not trained on, as if one model had said it all."""
-    joined: dict[str, Any] = {field.name: _joined([getattr(h.parts, field.name) for h in held], held) for field in fields(Parts)}
-    parts = replace(held[0].parts, **joined)
-    return HeldOut(parts, torch.cat([h.labels for h in held]), torch.cat([h.weights for h in held]))
+def join_held_out_parts(held_out: Sequence[HeldOutParts]) -> HeldOutParts:
+    """Return the answers of several models to their own held-out postings, as if one model had given them."""
+    joined: dict[str, Any] = {
+        field.name: _join_part([getattr(h.parts, field.name) for h in held_out], held_out) for field in fields(Parts)
+    }
+    parts = replace(held_out[0].parts, **joined)
+    return HeldOutParts(parts, torch.cat([h.labels for h in held_out]), torch.cat([h.weights for h in held_out]))
 
 
-def _joined(values: Sequence[torch.Tensor | None], held: Sequence[HeldOut]) -> torch.Tensor | None:
+def _join_part(values: Sequence[torch.Tensor | None], held_out: Sequence[HeldOutParts]) -> torch.Tensor | None:
     if all(value is None for value in values):
         return None
-    # One of them may have no counts, or no bodies: then it has them of nobody.
-    return torch.cat([torch.zeros_like(h.parts.title) if v is None else v for v, h in zip(values, held, strict=True)])
+    # A model may lack counts or bodies that the others have: zeros stand for them.
+    return torch.cat([torch.zeros_like(h.parts.title) if v is None else v for v, h in zip(values, held_out, strict=True)])
 
 
-def best_scale(cosines: torch.Tensor, held: HeldOut) -> float:
-    """Return the scale of cosines `(n, categories)` by negative log likelihood (temperature scaling, Guo et al. 2017)."""
+def choose_scale(cosines: torch.Tensor, held_out: HeldOutParts) -> float:
+    """Return the scale of cosines `(n, categories)` with the least loss on the labels (temperature scaling, Guo et al. 2017)."""
     scales = [5 + step / 2 for step in range(151)]
-    return min(scales, key=lambda scale: _loss(scale * cosines, held))
+    return min(scales, key=lambda scale: _loss(scale * cosines, held_out))
 
 
-def best_mix(mix: Mix, held: HeldOut) -> Mix:
-    """Return `mix` with the weights of its parts that make the held-out labels likeliest, on a grid of tenths."""
-    said = alone(mix, held.parts)
+def choose_mix_weights(mix: Mix, held_out: HeldOutParts) -> Mix:
+    """Return `mix` with the weights, on a grid of tenths, under which the held-out labels are likeliest."""
+    probabilities = predict_by_part(mix, held_out.parts)
 
     def loss(pair: tuple[float, float]) -> float:
-        mixed = weighted(_weights(mix, *pair), said).clamp_min(1e-9).log()
-        # Judged as it will be once it is sharpened: unsharpened, the more confident part would win whatever it knows.
-        return min(_loss(sharpness * mixed, held) for sharpness in (1.0, 1.25, 1.5, 2.0))
+        mixed = average_by_weight(_set_weights(mix, *pair), probabilities).clamp_min(1e-9).log()
+        # The mix is sharpened later, so it is judged sharpened. Otherwise the most confident part would win, right or wrong.
+        return min(_loss(sharpness * mixed, held_out) for sharpness in (1.0, 1.25, 1.5, 2.0))
 
-    exemplars = WEIGHTS if held.parts.vote is not None else [0.0]
-    lines = WEIGHTS if held.parts.line is not None else [0.0]
-    # The title part, whose cosine is published as the score, always has a say.
-    return _weights(mix, *min((p for p in product(exemplars, lines) if sum(p) <= 0.9), key=loss))  # noqa: PLR2004
+    exemplars = WEIGHTS if held_out.parts.vote is not None else [0.0]
+    lines = WEIGHTS if held_out.parts.line is not None else [0.0]
+    # The title part always has some weight: its cosine is published as the score.
+    return _set_weights(mix, *min((p for p in product(exemplars, lines) if sum(p) <= 0.9), key=loss))  # noqa: PLR2004
 
 
-def _weights(mix: Mix, exemplar: float, line: float) -> Mix:
+def _set_weights(mix: Mix, exemplar: float, line: float) -> Mix:
     update = {"title_weight": round(1 - exemplar - line, 2), "exemplar_weight": exemplar, "line_weight": line}
     return mix.model_copy(update=update)
 
 
-def best_known_prior(mix: Mix, held: HeldOut) -> float:
-    """Return how many postings the mixed probability counts for beside the table of exact titles."""
-    met = held.where(held.parts.known)
-    if len(met) < MIN_ROWS:
+def choose_known_prior(mix: Mix, held_out: HeldOutParts) -> float:
+    """Return the number of postings that the mixed probability counts for beside the counts of exactly this title."""
+    known = held_out.select(held_out.parts.known)
+    if len(known) < MIN_ROWS:
         return DEFAULT_KNOWN_PRIOR
-    return min(KNOWN_PRIORS, key=lambda prior: _loss(_logs(mix.model_copy(update={"known_prior": prior}), met), met))
+
+    def loss(prior: float) -> float:
+        return _loss(_log_probabilities(mix.model_copy(update={"known_prior": prior}), known), known)
+
+    return min(KNOWN_PRIORS, key=loss)
 
 
-def with_best_body(mix: Mix, held: HeldOut) -> Mix:
-    """Return `mix` with the scale of the body's part and how much it joins in, judged sharpened like the other weights.
+def choose_body_weight(mix: Mix, held_out: HeldOutParts) -> Mix:
+    """Return `mix` with the scale and the weight of the part for bodies, judged sharpened like the other weights.
 
-    The weight is 0 where too few postings have a body.
+    The weight is 0 if fewer than MIN_BODIES postings have a body.
     """
-    seen = held.where(held.parts.with_body)
-    if seen.parts.body is None or len(seen) < MIN_BODIES:
+    with_body = held_out.select(held_out.parts.with_body)
+    if with_body.parts.body is None or len(with_body) < MIN_BODIES:
         return mix.model_copy(update={"body_weight": 0.0})
-    mix = mix.model_copy(update={"body_scale": best_scale(seen.parts.body, seen)})
+    mix = mix.model_copy(update={"body_scale": choose_scale(with_body.parts.body, with_body)})
 
     def loss(weight: float) -> float:
-        logs = _logs(mix.model_copy(update={"body_weight": weight}), seen)
-        return min(_loss(sharpness * logs, seen) for sharpness in (0.75, 1.0, 1.25, 1.5, 2.0))
+        logs = _log_probabilities(mix.model_copy(update={"body_weight": weight}), with_body)
+        return min(_loss(sharpness * logs, with_body) for sharpness in (0.75, 1.0, 1.25, 1.5, 2.0))
 
     return mix.model_copy(update={"body_weight": min(BODY_WEIGHTS, key=loss)})
 
 
-def calibrate(mix: Mix, held: HeldOut, *, precision: float) -> Calibration:
-    """Fit sharpness and thresholds, apart for known titles, for new ones and for postings with a body.
+def calibrate(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Calibration:
+    """Fit sharpness and thresholds in three strata: known titles, new titles, and postings with a body.
 
-    Known and new titles are fitted as if nobody had a body. With too few known ones, or too few new ones, they share the
-    other ones'. Where bodies have no weight, they are not looked at.
+    For the first two, bodies are ignored. If one of them has fewer than MIN_ROWS postings, it shares the thresholds of the
+    other. The third is None if bodies have no weight or too few postings have one. `precision` is the share of accepted
+    postings that must be right.
     """
-    titles = replace(held, parts=replace(held.parts, body=None))
-    known = held.parts.known
-    strata = [titles.where(~known), titles.where(known)]
-    fitted = [_decide(mix, stratum, precision=precision) if len(stratum) >= MIN_ROWS else None for stratum in strata]
-    either = fitted[0] or fitted[1] or _decide(mix, titles, precision=precision)
-    seen = held.where(held.parts.with_body)
-    looked_at = mix.body_weight > 0 and held.parts.body is not None and len(seen) >= MIN_ROWS
-    body = _decide(mix, seen, precision=precision) if looked_at else None
+    titles = replace(held_out, parts=replace(held_out.parts, body=None))
+    known = held_out.parts.known
+    strata = [titles.select(~known), titles.select(known)]
+    fitted = [_fit_thresholds(mix, stratum, precision=precision) if len(stratum) >= MIN_ROWS else None for stratum in strata]
+    either = fitted[0] or fitted[1] or _fit_thresholds(mix, titles, precision=precision)
+    with_body = held_out.select(held_out.parts.with_body)
+    fits_body = mix.body_weight > 0 and held_out.parts.body is not None and len(with_body) >= MIN_ROWS
+    body = _fit_thresholds(mix, with_body, precision=precision) if fits_body else None
     return Calibration(precision=precision, new=fitted[0] or either, known=fitted[1] or either, body=body)
 
 
-def _decide(mix: Mix, held: HeldOut, *, precision: float) -> Decide:
-    """Fit one stratum of n postings, one of them at least no REJECT.
+def _fit_thresholds(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Thresholds:
+    """Fit sharpness and thresholds to one stratum, in which at least one posting has a category.
 
-    `accept_at` is the least probability from which on `precision` of the postings are right, at the margin that covers most;
-    `review_at` the greatest below which at most one in four is. Without MIN_ROWS postings nothing is accepted, all is for
-    review. Here every posting counts as one: that is what is promised.
+    `accept_at` is the least probability such that `precision` of the postings from there on are right, at the margin that
+    accepts most postings. `review_at` is the greatest probability such that at most HOPELESS_PRECISION of the postings below
+    are right. With fewer than MIN_ROWS postings nothing is accepted or given up on. Every posting counts as one here, because
+    the promise is about postings.
     """
-    logs, labels = _logs(mix, held), held.labels
-    sharpness = min(SHARPNESS, key=lambda s: _loss(s * logs, held))
+    logs, labels = _log_probabilities(mix, held_out), held_out.labels
+    sharpness = min(SHARPNESS, key=lambda s: _loss(s * logs, held_out))
     best, ids = torch.softmax(sharpness * logs, dim=1).topk(min(2, logs.shape[1]), dim=1)
     right = ids[:, 0] == labels
     lead = best[:, 0] - best[:, 1:].sum(dim=1)
     choices = []
     for margin in MARGINS:
         eligible = lead >= margin
-        at, count = _accept_at(best[:, 0][eligible], right[eligible], precision)
+        at, count = _find_accept_at(best[:, 0][eligible], right[eligible], precision)
         choices.append((count, -margin, at))
     _count, margin, accept_at = max(choices)
-    review_at = _review_at(best[:, 0], right, accept_at)
-    return Decide(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
+    review_at = _find_review_at(best[:, 0], right, accept_at)
+    return Thresholds(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
 
 
-def _logs(mix: Mix, held: HeldOut) -> torch.Tensor:
-    return blend(mix, held.parts).clamp_min(1e-9).log()
+def _log_probabilities(mix: Mix, held_out: HeldOutParts) -> torch.Tensor:
+    return blend(mix, held_out.parts).clamp_min(1e-9).log()
 
 
-def _loss(logits: torch.Tensor, held: HeldOut) -> float:
-    """Return the weighted mean negative log likelihood of logits `(n, categories)`."""
-    losses = cross_entropy(logits, held.labels, reduction="none", ignore_index=REJECT)
-    return float((losses * held.weights).sum() / held.weights[held.labels != REJECT].sum())
+def _loss(logits: torch.Tensor, held_out: HeldOutParts) -> float:
+    """Return the weighted mean negative log likelihood of the labels under logits `(n, categories)`."""
+    losses = cross_entropy(logits, held_out.labels, reduction="none", ignore_index=REJECT)
+    return float((losses * held_out.weights).sum() / held_out.weights[held_out.labels != REJECT].sum())
 
 
-def _accept_at(values: torch.Tensor, right: torch.Tensor, precision: float) -> tuple[float, int]:
-    """Return the threshold, and how many it accepts."""
-    values, hits = _by_confidence(values, right)
+def _find_accept_at(values: torch.Tensor, right: torch.Tensor, precision: float) -> tuple[float, int]:
+    """Return the least threshold that keeps `precision`, and the number of postings that it accepts; (NEVER, 0) without one."""
+    values, hits = _sort_by_confidence(values, right)
     rows = torch.arange(1, len(values) + 1)
-    accepted = (hits.cumsum(0) / rows >= precision) & (rows >= MIN_ROWS) & _falls(values)
+    accepted = (hits.cumsum(0) / rows >= precision) & (rows >= MIN_ROWS) & _mark_drops(values)
     if not bool(accepted.any()):
         return NEVER, 0
     last = int(accepted.nonzero().max())
     return float(values[last]), last + 1
 
 
-def _review_at(values: torch.Tensor, right: torch.Tensor, accept_at: float) -> float:
-    """Return the threshold, at most `accept_at`: what is accepted cannot be counted among the hopeless."""
-    values, hits = _by_confidence(values, right)
+def _find_review_at(values: torch.Tensor, right: torch.Tensor, accept_at: float) -> float:
+    """Return the greatest threshold below which postings are hopeless, at most `accept_at`; 0 without one."""
+    values, hits = _sort_by_confidence(values, right)
     below = len(values) - torch.arange(1, len(values) + 1)  # how many postings lie below each value
     right_below = (hits.sum() - hits.cumsum(0)) / below.clamp_min(1)
-    hopeless = (right_below <= HOPELESS_PRECISION) & (below >= MIN_ROWS) & _falls(values) & (values <= accept_at)
+    hopeless = (right_below <= HOPELESS_PRECISION) & (below >= MIN_ROWS) & _mark_drops(values) & (values <= accept_at)
     return float(values[hopeless.nonzero().min()]) if bool(hopeless.any()) else 0.0
 
 
-def _by_confidence(values: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _sort_by_confidence(values: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     order = values.argsort(descending=True)
     return values[order], right[order].double()
 
 
-def _falls(values: torch.Tensor) -> torch.Tensor:
-    """Return where the next value is lower: a threshold cannot part postings of one probability."""
-    falls = torch.ones(len(values), dtype=torch.bool)
-    falls[:-1] = values[:-1] > values[1:]
-    return falls
+def _mark_drops(values: torch.Tensor) -> torch.Tensor:
+    """Return for each value whether the next one is lower: a threshold cannot part postings of equal probability."""
+    drops = torch.ones(len(values), dtype=torch.bool)
+    drops[:-1] = values[:-1] > values[1:]
+    return drops

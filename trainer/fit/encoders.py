@@ -1,8 +1,6 @@
-"""Encoders that a fit makes for itself, on its own rows: token vectors, or a fine-tuned transformer."""
+"""The encoders of a model, and the training of those that a fit makes on its own rows: token vectors, fine-tuned transformers."""
 
 import hashlib
-import os
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,29 +12,26 @@ from torch.nn.functional import normalize
 
 from consumer.errors import ConfigError, RegistryError
 from consumer.model.encoder import Encoder, SentenceEncoder, load_encoder
-from trainer.fit import token_vectors as distill
+from consumer.safe_files import replace_file
 from trainer.fit.category_embeddings import weighted_sums
-from trainer.fit.inputs import Source, Titles
-from trainer.fit.title_embeddings import TitleEmbeddings, progress_bar, shown
-from trainer.fit.token_vectors import Static
+from trainer.fit.inputs import FitInputs, Titles
+from trainer.fit.title_embeddings import TitleEmbeddings, add_progress_line, progress_bar
+from trainer.fit.token_vectors import TokenVectors, distill_tokens, save_encoder, tune_tokens
+from trainer.fit.training_texts import collect_body_texts, collect_finetuning_texts, collect_title_texts
 from trainer.options import Finetuning
 
 TOKEN_DIM = 256
 BODY_TOKENS = 512
-"""Of a body, in training and in serving."""
-DESCRIPTION_WEIGHT = 0.3
-"""What a description or task of O*NET's counts beside a posting's body."""
-FINETUNE_ONET_TITLES = 20
-"""Per category: the encoder learns from the postings first of all."""
+"""Tokens of a body that are looked at, in training and in serving."""
 STATIC_ID = "token vectors of this version"
-"""What an artifact calls such an encoder; the registry keeps it under its sha256."""
+"""The id of a token-vector encoder in a manifest; the registry stores the encoder under its sha256."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoders:
-    """What a model sees a posting with: its cleaned title, its line as posted, its body.
+    """The encoders of a model: of cleaned titles, of lines (titles as posted), and of bodies.
 
-    `folders` are those that were made for this model: they go to the registry with it.
+    `folders` hold the encoders that were made for this model; they are published with it.
     """
 
     title: Encoder
@@ -45,33 +40,28 @@ class Encoders:
     folders: tuple[Path, ...] = ()
 
 
-def distilled(onet: Titles, tokenizer: Tokenizer, *, seed: int, cache: Path | None = None) -> Static:
-    """Distil the encoder into token vectors on O*NET's titles; in the folder `cache` they are found again by the next run.
+def distill_encoder(onet: Titles, tokenizer: Tokenizer, *, seed: int, cache: Path | None = None) -> TokenVectors:
+    """Distil the encoder that embedded `onet` into token vectors, on O*NET's titles; a later run finds them in `cache`.
 
-    Once for all fits of a run: no posting has a part in it. Measured, it is also a better start than one on the postings' titles.
+    All fits of a run start from the same token vectors, because no posting has a part in them. Measured, O*NET's titles also
+    make a better start than the postings' titles. Raises RegistryError if the cache cannot be written.
     """
     teacher = onet.rows.embeddings
     dim = min(TOKEN_DIM, teacher.shape[1])
-    told = repr((onet.encoder_sha256, onet.clean, tokenizer.to_str(), seed, dim))
-    kept = cache / f"tokens-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors" if cache else None
-    if kept is not None and (found := _read(kept, (tokenizer.get_vocab_size(), dim))) is not None:
-        return Static(found, tokenizer)
+    identity = repr((onet.encoder_sha256, onet.clean, tokenizer.to_str(), seed, dim))
+    path = cache / f"tokens-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors" if cache else None
+    if path is not None and (vectors := _read_vectors(path, (tokenizer.get_vocab_size(), dim))) is not None:
+        return TokenVectors(vectors, tokenizer)
     with progress_bar() as bar:
-        progress = shown(bar, "distilling token vectors")
-        static = distill.distil(teacher, onet.clean, tokenizer, seed=seed, dim=dim, progress=progress)
-    if kept is not None:
-        partial = kept.with_suffix(f".{os.getpid()}")
-        try:
-            save_file({"vectors": static.vectors}, partial)
-            partial.replace(kept)
-        except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
-            raise RegistryError(f"the cache {cache} cannot be written: {error}; make room, or name another folder") from error
-    return static
+        progress = add_progress_line(bar, "distilling token vectors")
+        token_vectors = distill_tokens(teacher, onet.clean, tokenizer, seed=seed, dim=dim, progress=progress)
+    if path is not None:
+        _write_vectors(path, token_vectors.vectors)
+    return token_vectors
 
 
-def _read(path: Path, shape: tuple[int, int]) -> torch.Tensor | None:
-    """Return the vectors in a file; None where it is not there or not whole: they are made again then."""
+def _read_vectors(path: Path, shape: tuple[int, int]) -> torch.Tensor | None:
+    """Return the vectors in a file; None if it is missing or damaged, so that they are computed again."""
     try:
         vectors = load_file(path)["vectors"]
     except (OSError, SafetensorError, KeyError):
@@ -79,72 +69,75 @@ def _read(path: Path, shape: tuple[int, int]) -> torch.Tensor | None:
     return vectors if tuple(vectors.shape) == shape else None
 
 
-def token_vectors(postings: Titles, source: Source, *, seed: int, what: str) -> tuple[Static, SentenceEncoder, Path]:
-    """Train token vectors together with the categories, on titles as posted and cleaned; also as an encoder, in a folder.
-
-    What cleaning took away still tells, an employer above all: each posting counts half as posted and half cleaned.
-    """
-    begin = source.distilled or distilled(source.onet, required(source.tokenizer), seed=seed)
-    texts, labels, weights = spellings(postings, source)
-    with progress_bar() as bar:
-        learning = shown(bar, f"{what}: token vectors with categories")
-        static = distill.tune(begin, texts, labels, weights, len(source.categories), seed=seed, progress=learning)
-    return static, *saved(static, source)
-
-
-def body_vectors(postings: Titles, source: Source, tokens: Static, *, seed: int, what: str) -> tuple[SentenceEncoder, Path]:
-    """Train token vectors for bodies, from those for titles on, on the postings' bodies and O*NET's descriptions."""
-    texts, labels, weights = described(postings, source)
-    with progress_bar() as bar:
-        progress = shown(bar, f"{what}: token vectors of bodies")
-        classes, tuning = len(source.categories), {"seed": seed, "max_tokens": BODY_TOKENS, "batch": 64}
-        static = distill.tune(tokens, texts, labels, weights, classes, progress=progress, **tuning)
-    return saved(static, source, max_tokens=BODY_TOKENS)
-
-
-def described(postings: Titles, source: Source) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    """Return the bodies that there are and O*NET's descriptions, those last, with labels and weights `(texts,)`."""
-    rows = [row for row, body in enumerate(postings.bodies) if body]
-    more = source.descriptions
-    return (
-        [*(postings.bodies[row] for row in rows), *more.texts],
-        torch.cat((postings.rows.labels[rows], torch.tensor(more.labels, dtype=torch.long))),
-        torch.cat((torch.ones(len(rows)), torch.full((len(more.texts),), DESCRIPTION_WEIGHT))),
-    )
-
-
-def saved(static: Static, source: Source, *, max_tokens: int = 128) -> tuple[SentenceEncoder, Path]:
-    """Return token vectors as serving will load them, and their folder."""
-    folder = source.work / f"tokens-{len(list(source.work.iterdir()))}"
+def _write_vectors(path: Path, vectors: torch.Tensor) -> None:
     try:
-        distill.save(static, folder)
+        with replace_file(path) as staged:
+            save_file({"vectors": vectors}, staged)
     except (OSError, SafetensorError) as error:
-        raise RegistryError(f"the temporary folder {source.work} cannot be written: {error}; TMPDIR names another") from error
-    return load_encoder(str(folder), device=str(source.encoder.device), max_seq_length=max_tokens, called=STATIC_ID), folder
+        raise RegistryError(f"the cache {path.parent} cannot be written: {error}; make room, or name another folder") from error
 
 
-def finetuned(
-    postings: Titles, source: Source, tuning: Finetuning | None, *, seed: int, what: str
+def train_token_encoder(
+    titles: Titles, inputs: FitInputs, *, seed: int, caption: str
+) -> tuple[TokenVectors, SentenceEncoder, Path]:
+    """Train token vectors together with the categories; returns them, the encoder that serves them, and its folder.
+
+    They learn from titles as posted, too: what cleaning removes, an employer above all, still says something of the job.
+    """
+    start = inputs.token_vectors or distill_encoder(inputs.onet, require_tokenizer(inputs.tokenizer), seed=seed)
+    texts, labels, weights = collect_title_texts(titles, inputs)
+    with progress_bar() as bar:
+        progress = add_progress_line(bar, f"{caption}: token vectors with categories")
+        token_vectors = tune_tokens(start, texts, labels, weights, len(inputs.categories), seed=seed, progress=progress)
+    return token_vectors, *save_and_load(token_vectors, inputs)
+
+
+def train_body_encoder(
+    titles: Titles, inputs: FitInputs, start: TokenVectors, *, seed: int, caption: str
 ) -> tuple[SentenceEncoder, Path]:
-    """Fine-tune the encoder on the postings and some of O*NET's titles; resumed where an earlier run was interrupted.
+    """Train token vectors for bodies on bodies and O*NET's descriptions; returns their encoder and its folder.
 
-    Each set of rows has a folder of its own in `folder`: what is fitted without held-out rows never saw them.
+    `start` are the token vectors for titles.
+    """
+    texts, labels, weights = collect_body_texts(titles, inputs)
+    with progress_bar() as bar:
+        progress = add_progress_line(bar, f"{caption}: token vectors of bodies")
+        count, tuning = len(inputs.categories), {"seed": seed, "max_tokens": BODY_TOKENS, "batch": 64}
+        token_vectors = tune_tokens(start, texts, labels, weights, count, progress=progress, **tuning)
+    return save_and_load(token_vectors, inputs, max_tokens=BODY_TOKENS)
+
+
+def save_and_load(token_vectors: TokenVectors, inputs: FitInputs, *, max_tokens: int = 128) -> tuple[SentenceEncoder, Path]:
+    """Save token vectors to a new folder; returns the encoder as serving will load it, and the folder."""
+    folder = inputs.work / f"tokens-{len(list(inputs.work.iterdir()))}"
+    try:
+        save_encoder(token_vectors, folder)
+    except (OSError, SafetensorError) as error:
+        raise RegistryError(f"the temporary folder {inputs.work} cannot be written: {error}; TMPDIR names another") from error
+    return load_encoder(str(folder), device=str(inputs.encoder.device), max_seq_length=max_tokens, encoder_id=STATIC_ID), folder
+
+
+def finetune_encoder(
+    titles: Titles, inputs: FitInputs, tuning: Finetuning | None, *, seed: int, caption: str
+) -> tuple[SentenceEncoder, Path]:
+    """Fine-tune the encoder on titles of postings and of O*NET; an interrupted run is resumed. Returns it and its folder.
+
+    Each set of rows has a subfolder of its own, so that a fit without held-out rows never gets an encoder that saw them.
+    Raises ConfigError if packages are missing, ValueError without a folder to work in.
     """
     if tuning is None:
         raise ValueError("fine-tuning needs a folder to work in")
     try:
-        from trainer.fit.finetune import finetune  # noqa: PLC0415 - seconds to import, and an extra to install
+        from trainer.fit.finetune import finetune  # noqa: PLC0415 - an optional extra that takes seconds to import
     except ImportError as error:
         raise ConfigError(f"fine-tuning needs more packages: pip install 'occustream[finetune]' ({error})") from error
 
-    some = source.onet.where(_first_of_each(source.onet.rows.labels, FINETUNE_ONET_TITLES))
-    texts = [*postings.clean, *some.clean]
-    rows = postings.rows.with_rows(some.rows)
-    start = normalize(weighted_sums(rows, len(source.categories))[0], dim=1)
+    texts, rows = collect_finetuning_texts(titles, inputs)
+    start = normalize(weighted_sums(rows, len(inputs.categories))[0], dim=1)
     name = hashlib.sha256(repr((texts, rows.labels.tolist(), seed, tuning.epochs)).encode()).hexdigest()[:16]
     with progress_bar() as bar:
-        made = finetune(
-            source.encoder_name,
+        folder = finetune(
+            inputs.encoder_name,
             texts,
             rows.labels,
             rows.weights,
@@ -152,48 +145,29 @@ def finetuned(
             folder=tuning.folder / name,
             seed=seed,
             epochs=tuning.epochs,
-            device=str(source.encoder.device),
-            max_seq_length=source.encoder.ref.max_seq_length,
-            progress=shown(bar, f"{what}: fine-tuning"),
+            device=str(inputs.encoder.device),
+            max_seq_length=inputs.encoder.ref.max_seq_length,
+            progress=add_progress_line(bar, f"{caption}: fine-tuning"),
         )
-    return load_encoder(str(made), device=str(source.encoder.device), called=f"{source.encoder_name}, fine-tuned"), made
+    return load_encoder(str(folder), device=str(inputs.encoder.device), encoder_id=f"{inputs.encoder_name}, fine-tuned"), folder
 
 
-def _first_of_each(labels: torch.Tensor, count: int) -> torch.Tensor:
-    """Return where a row is among the first `count` of its category, `(n,)`."""
-    seen: Counter[int] = Counter()
-    kept = []
-    for label in labels.tolist():
-        kept.append(seen[label] < count)
-        seen[label] += 1
-    return torch.tensor(kept)
-
-
-def spellings(postings: Titles, source: Source) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    """Return the texts that token vectors learn from, O*NET's last, with labels and weights `(texts,)`."""
-    half, onet = postings.rows.weights / 2, source.onet.rows
-    return (
-        [*postings.lines, *postings.clean, *source.onet.lines],
-        torch.cat((postings.rows.labels, postings.rows.labels, onet.labels)),
-        torch.cat((half, half, onet.weights)),
-    )
-
-
-def embedded(titles: Titles, encoder: Encoder) -> Titles:
+def embed_titles(titles: Titles, encoder: Encoder) -> Titles:
     """Return the titles with the vectors that another encoder gives them."""
-    vectors = TitleEmbeddings(encoder, titles.clean).of(titles.clean)
+    vectors = TitleEmbeddings(encoder, titles.clean).look_up(titles.clean)
     return replace(titles, rows=replace(titles.rows, embeddings=vectors), encoder_sha256=encoder.ref.sha256)
 
 
-def under(encoder: Encoder, postings: Titles, source: Source) -> tuple[Titles, Source]:
-    """Return everything as `encoder` sees it."""
-    if encoder is source.encoder:
-        return postings, source
-    return embedded(postings, encoder), replace(source, encoder=encoder, onet=embedded(source.onet, encoder), distilled=None)
+def apply_encoder(encoder: Encoder, titles: Titles, inputs: FitInputs) -> tuple[Titles, FitInputs]:
+    """Return titles and inputs with the vectors that `encoder` gives them; unchanged if it is the encoder of the inputs."""
+    if encoder is inputs.encoder:
+        return titles, inputs
+    onet = embed_titles(inputs.onet, encoder)
+    return embed_titles(titles, encoder), replace(inputs, encoder=encoder, onet=onet, token_vectors=None)
 
 
-def required(tokenizer: Tokenizer | None) -> Tokenizer:
-    """Return the tokenizer. Raises ValueError where the encoder has none to lend."""
+def require_tokenizer(tokenizer: Tokenizer | None) -> Tokenizer:
+    """Return the tokenizer. Raises ValueError for None: the encoder has no fast tokenizer."""
     if tokenizer is None:
         raise ValueError("token vectors need an encoder with a tokenizer.json")
     return tokenizer

@@ -1,6 +1,6 @@
-"""Fine-tuning of a transformer encoder on labelled titles: rare, minutes long, and resumed where it was interrupted.
+"""Fine-tuning of a transformer encoder on labelled titles. It takes minutes to hours, and an interrupted run is resumed.
 
-Its result is a folder like any other encoder's; category embeddings are trained on top of it as on top of any other.
+The result is an encoder folder like any other: category embeddings are trained on its vectors as on those of any encoder.
 """
 
 import json
@@ -19,19 +19,20 @@ from transformers import PrinterCallback, TrainerCallback
 from consumer.errors import ConfigError
 from consumer.model.encoder import load_model
 from consumer.model.encoder_folder import find_encoder, weights_sha256
+from consumer.safe_files import replace_file
 from trainer.fit.category_embeddings import Progress
 from trainer.fit.category_loss import BATCH, BucketSampler, CategoryLoss, Task
 
 ENCODER_LR, CATEGORY_LR = 6e-5, 3e-3
 TUNED_SHARE = 0.6
-"""Of the weights that are kept, between the encoder as it was and as it was tuned (WiSE-FT, Wortsman et al. 2022).
+"""The share of the tuned weights in the published ones; the original weights have the rest (WiSE-FT, Wortsman et al. 2022).
 
-On titles that are new, the mean of both is better than either; the only share tried."""
-DONE, CATEGORIES = "finetune.json", "categories.safetensors"
+On new titles the mean of both encoders is better than either. No other share was tried."""
+IDENTITY, CATEGORIES = "finetune.json", "categories.safetensors"
 
 
 class _Trainer(SentenceTransformerTrainer):
-    """Keeps the category vectors with the checkpoints, which hold the encoder only, and writes no model cards."""
+    """A trainer whose checkpoints hold the category vectors beside the encoder, and which writes no model cards."""
 
     sampler: BucketSampler
     category_loss: CategoryLoss
@@ -40,7 +41,7 @@ class _Trainer(SentenceTransformerTrainer):
         return self.sampler
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """Add none: it looks the base model up on the hub."""
+        """Add no callback: it would look the base model up on the hub."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ANN401, ARG002
         folder = Path(output_dir or str(self.args.output_dir))
@@ -53,14 +54,14 @@ class _Trainer(SentenceTransformerTrainer):
             self.category_loss.categories.copy_(load_file(Path(checkpoint_path) / CATEGORIES)["categories"])
 
 
-class _Report(TrainerCallback):
-    """Tells `progress` of (step, steps, mean loss since the last report)."""
+class _ProgressCallback(TrainerCallback):
+    """Calls `progress` with (step, steps, mean loss since the last call)."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ANN401, ARG002
-        """Pass a training log on; the others have no loss."""
+        """Pass the loss of a training log on; logs of other kinds have none."""
         if logs and "loss" in logs:
             self.progress(state.global_step, state.max_steps, float(logs["loss"]))
 
@@ -76,28 +77,28 @@ def finetune(
     seed: int,
     epochs: int = 3,
     device: str = "auto",
-    resume: bool = True,
     save_steps: int = 200,
     max_seq_length: int = 128,
     progress: Progress = lambda *_: None,
 ) -> Path:
-    """Fine-tune `encoder` on `texts` and return `folder`, where the result is a SentenceTransformer.
+    """Fine-tune `encoder` on `texts`; returns `folder`, where the result is saved as a SentenceTransformer.
 
-    `categories_start` `(c, dim)` are class means of the encoder's own vectors, say. Every `save_steps` steps a checkpoint is
-    written to `<folder>.checkpoints`; called again with the same arguments, a run goes on from the last complete one, and
-    one that is finished returns at once. Raises ValueError for data that teach nothing, EncoderError for the encoder or
-    device, ConfigError where `folder` or its checkpoints belong to another run; with `resume` false, its own are dropped.
+    `labels` and `weights` are `(texts,)`. `categories_start` `(c, dim)` are the first category vectors, such as class means.
+    A checkpoint is written to `<folder>.checkpoints` every `save_steps` steps. Called again with the same arguments, an
+    interrupted run goes on from its last complete checkpoint, and a finished run returns at once. Raises ValueError for data
+    from which nothing can be learned, EncoderError for the encoder or the device, and ConfigError if `folder` or its
+    checkpoints belong to another run.
     """
     task = Task(list(texts), labels, weights, categories_start)
     task.check()
     identity = {"encoder": weights_sha256(find_encoder(encoder)), "task": task.digest(), "seed": seed, "epochs": epochs}
     identity |= {"max_seq_length": max_seq_length}
-    work = folder.with_name(folder.name + ".checkpoints")  # beside it: the weights under `folder` are its identity
-    if folder.exists() and _identity(folder) != identity:
-        raise ConfigError(f"{folder} exists and is not the result of this run; name another folder, or remove it")
-    if folder.exists() and resume:
+    work = folder.with_name(folder.name + ".checkpoints")  # beside `folder`, whose weights are hashed as its identity
+    if folder.exists():
+        if _read_identity(folder) != identity:
+            raise ConfigError(f"{folder} exists and is not the result of this run; name another folder, or remove it")
         return folder
-    last = _prepare(work, identity, resume=resume)
+    last = _prepare_checkpoints(work, identity)
     model = _load(encoder, device, task, max_seq_length)
     trainer = _make_trainer(model, task, work, seed=seed, epochs=epochs, save_steps=save_steps, progress=progress)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -105,9 +106,9 @@ def finetune(
     return _publish(model, folder, work, identity)
 
 
-def _blend(tuned: SentenceTransformer, before: SentenceTransformer, share: float) -> None:
-    """Move the weights of `tuned` back towards those they came from, so that `share` of the way is left."""
-    old = before.state_dict()
+def _blend(tuned: SentenceTransformer, original: SentenceTransformer, share: float) -> None:
+    """Move the weights of `tuned` back towards those of `original`, so that `share` of the change is left."""
+    old = original.state_dict()
     mixed = {
         name: torch.lerp(old[name], new, share) if new.is_floating_point() else new for name, new in tuned.state_dict().items()
     }
@@ -140,7 +141,7 @@ def _make_trainer(
     )
     dataset = Dataset.from_dict({"text": list(task.texts), "label": list(range(len(task.texts)))})
     loss = CategoryLoss(model, task)
-    trainer = _Trainer(model, arguments, train_dataset=dataset, loss=loss, callbacks=[_Report(progress)])
+    trainer = _Trainer(model, arguments, train_dataset=dataset, loss=loss, callbacks=[_ProgressCallback(progress)])
     trainer.sampler, trainer.category_loss = BucketSampler(task, seed=seed), loss
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -156,23 +157,21 @@ def _load(encoder: str, device: str, task: Task, max_seq_length: int) -> Sentenc
     return model
 
 
-def _prepare(work: Path, identity: dict[str, Any], *, resume: bool) -> Path | None:
-    """Make the folder of checkpoints, and return the last complete one of this run."""
-    if work.exists() and _identity(work) != identity:
+def _prepare_checkpoints(work: Path, identity: dict[str, Any]) -> Path | None:
+    """Create the folder of checkpoints; returns the last complete checkpoint of this run, if any."""
+    if work.exists() and _read_identity(work) != identity:
         raise ConfigError(f"{work} holds checkpoints of another run; name another folder, or remove it")
     try:
-        if work.exists() and not resume:
-            shutil.rmtree(work)
         work.mkdir(parents=True, exist_ok=True)
-        _write(work / DONE, identity)
+        _write(work / IDENTITY, identity)
     except OSError as error:
         raise ConfigError(f"{work} cannot be written: {error.strerror or error}; name another folder") from error
-    found = [path for path in work.glob("checkpoint-*") if _complete(path)]
+    found = [path for path in work.glob("checkpoint-*") if _is_complete(path)]
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _complete(checkpoint: Path) -> bool:
-    """Whether it was written to its end: the trainer's state comes last."""
+def _is_complete(checkpoint: Path) -> bool:
+    """Return whether a checkpoint was written completely: the trainer's state is written last."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
     except (OSError, ValueError):
@@ -181,25 +180,22 @@ def _complete(checkpoint: Path) -> bool:
 
 
 def _publish(model: SentenceTransformer, folder: Path, work: Path, identity: dict[str, Any]) -> Path:
-    """Save the encoder in one step, last of all dropping the checkpoints."""
-    made = work / "finished"
-    model.save_pretrained(str(made), create_model_card=False)
-    _write(made / DONE, identity)
-    if folder.exists():
-        shutil.rmtree(folder)
-    made.rename(folder)
+    """Move the finished encoder to `folder` in one step, then delete the checkpoints."""
+    finished = work / "finished"
+    model.save_pretrained(str(finished), create_model_card=False)
+    _write(finished / IDENTITY, identity)
+    finished.rename(folder)
     shutil.rmtree(work)
     return folder
 
 
-def _identity(folder: Path) -> Any:  # noqa: ANN401 - JSON
+def _read_identity(folder: Path) -> Any:  # noqa: ANN401 - JSON
     try:
-        return json.loads((folder / DONE).read_text(encoding="utf-8"))
+        return json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replace_file(path) as staged:
+        staged.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

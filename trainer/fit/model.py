@@ -1,4 +1,4 @@
-"""A fit: from labelled vectors to everything that a model version holds, by the method and with the parts that were chosen."""
+"""A fit: from labelled titles to everything that a model version holds, by the method and with the parts that were chosen."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,26 +7,34 @@ import torch
 
 from consumer.errors import EncoderError
 from consumer.model.mixture import Mixture, Tensors
-from schemas.artifact import Calibration, Decide, Exemplars, Mix
-from trainer.fit import calibration as calibrate
-from trainer.fit.calibration import HeldOut
+from schemas.artifact import Calibration, Exemplars, Mix, Thresholds
+from trainer.fit.calibration import (
+    DEFAULT_KNOWN_PRIOR,
+    NEVER,
+    HeldOutParts,
+    calibrate,
+    choose_body_weight,
+    choose_known_prior,
+    choose_mix_weights,
+    choose_scale,
+)
 from trainer.fit.category_embeddings import Observe
-from trainer.fit.encoders import Encoders, body_vectors, finetuned, token_vectors, under
-from trainer.fit.inputs import Source, Titles
-from trainer.fit.parts import body_embeddings, known_titles, line_embeddings, title_embeddings
+from trainer.fit.encoders import Encoders, apply_encoder, finetune_encoder, train_body_encoder, train_token_encoder
+from trainer.fit.inputs import FitInputs, Titles
+from trainer.fit.parts import choose_known_titles, fit_body_part, fit_line_part, fit_title_part
 from trainer.options import FitOptions
 
 NEIGHBOURS, TEMPERATURE = 50, 0.04
 MIN_BODIES = 200
-"""Labelled postings with a body that it takes to train the body's part."""
-_FOR_REVIEW = Decide(accept_at=calibrate.NEVER, review_at=0.0)
-UNCALIBRATED = Calibration(new=_FOR_REVIEW, known=_FOR_REVIEW)
-"""Where no held-out row is left to calibrate on: every posting is for review."""
+"""Labelled postings with a body that the part for bodies needs to be trained on."""
+_REVIEW_ALL = Thresholds(accept_at=NEVER, review_at=0.0)
+UNCALIBRATED = Calibration(new=_REVIEW_ALL, known=_REVIEW_ALL)
+"""The calibration of a model for which no rows were held out: every posting is for review."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Everything of a version but its name: what `publish` writes and a scorer is made of."""
+    """Everything that a version holds except its name: a scorer is made from it, and `publish` writes it."""
 
     taxonomy_version: str
     tensors: Tensors
@@ -36,86 +44,80 @@ class Model:
     calibration: Calibration = UNCALIBRATED
 
     def mixture(self) -> Mixture:
-        """Return the serving mixture."""
+        """Return the mixture that serving uses."""
         return Mixture(self.tensors, self.mix, self.exemplars, self.encoders.title.device)
 
-    def without_body(self) -> "Model":
+    def drop_body(self) -> "Model":
         """Return this model without its part for bodies."""
         return replace(self, encoders=replace(self.encoders, body=None), tensors=replace(self.tensors, body=None))
 
 
-def fit(
-    postings: Titles,
-    source: Source,
+def fit_model(
+    titles: Titles,
+    inputs: FitInputs,
     options: FitOptions,
-    what: str,
+    caption: str,
     *,
     start: Model | None = None,
     observe: Observe = lambda *_: None,
 ) -> Model:
-    """Make a model, uncalibrated, of labelled titles. `what` is shown beside the progress bar.
+    """Fit a model, not yet calibrated, to labelled titles. `caption` is shown beside the progress bar.
 
-    From `start`, fitted to some of the same titles, its encoders are kept and its category embeddings trained on, which takes
-    a third of the time. `observe` sees the category embeddings of the title part after each epoch.
+    With `start`, a model fitted to some of the same titles, its encoders are kept and its category embeddings trained further,
+    which takes a third of the time. `observe` gets the category embeddings of the title part after each epoch.
     """
-    encoders = start.encoders if start else _learned(postings, source, options, what)
-    postings, source = under(encoders.title, postings, source)
-    begun = start.tensors if start else None
-    embeddings = title_embeddings(postings.rows, source, options, what, observe, begun.title if begun else None)
-    line = line_embeddings(postings, source, options, encoders.line, begun.line if begun else None) if encoders.line else None
-    body = body_embeddings(postings, source, options, encoders.body, begun.body if begun else None) if encoders.body else None
-    known, exemplars = known_titles(postings, source, options)
-    counts = torch.bincount(postings.rows.labels, minlength=len(source.categories)).tolist()
-    categories = tuple(c.model_copy(update={"postings": n}) for c, n in zip(source.categories, counts, strict=True))
-    vote = Exemplars(count=len(exemplars), neighbours=NEIGHBOURS, temperature=TEMPERATURE) if len(exemplars) else None
-    return Model(
-        source.taxonomy_version,
-        Tensors(categories, embeddings, line, exemplars if vote else None, known, body),
-        encoders,
-        # Until it is calibrated: what the splits of docs/accuracy.md chose most often.
-        Mix(
-            title_weight=0.4,
-            exemplar_weight=0.3 if vote else 0.0,
-            line_weight=0.3 if line is not None else 0.0,
-            known_prior=calibrate.DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
-        ),
-        vote,
+    encoders = start.encoders if start else _make_encoders(titles, inputs, options, caption)
+    titles, inputs = apply_encoder(encoders.title, titles, inputs)
+    old = start.tensors if start else None
+    title = fit_title_part(titles.rows, inputs, options, caption, observe, old.title if old else None)
+    line = fit_line_part(titles, inputs, options, encoders.line, old.line if old else None) if encoders.line else None
+    body = fit_body_part(titles, inputs, options, encoders.body, old.body if old else None) if encoders.body else None
+    known, vectors = choose_known_titles(titles, inputs, options)
+    counts = torch.bincount(titles.rows.labels, minlength=len(inputs.categories)).tolist()
+    categories = tuple(c.model_copy(update={"postings": n}) for c, n in zip(inputs.categories, counts, strict=True))
+    exemplars = Exemplars(count=len(vectors), neighbours=NEIGHBOURS, temperature=TEMPERATURE) if len(vectors) else None
+    tensors = Tensors(categories, title, line, vectors if exemplars else None, known, body)
+    # Until the model is calibrated: the weights that the splits of docs/accuracy.md chose most often.
+    mix = Mix(
+        title_weight=0.4,
+        exemplar_weight=0.3 if exemplars else 0.0,
+        line_weight=0.3 if line is not None else 0.0,
+        known_prior=DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
     )
+    return Model(inputs.taxonomy_version, tensors, encoders, mix, exemplars)
 
 
-def _learned(postings: Titles, source: Source, options: FitOptions, what: str) -> Encoders:
-    """Return the encoders of a model, those made for it trained on its own rows."""
-    title, own = source.encoder, list[Path]()
+def _make_encoders(titles: Titles, inputs: FitInputs, options: FitOptions, caption: str) -> Encoders:
+    """Return the encoders of a model. Those that are made for it are trained on its own rows."""
+    title, folders = inputs.encoder, list[Path]()
     if options.kind == "finetuned":
-        title, folder = finetuned(postings, source, options.finetune, seed=options.seed, what=what)
-        postings, source = under(title, postings, source)
-        own.append(folder)
+        title, folder = finetune_encoder(titles, inputs, options.finetune, seed=options.seed, caption=caption)
+        titles, inputs = apply_encoder(title, titles, inputs)
+        folders.append(folder)
     with_line = "line" in options.parts
-    with_body = "body" in options.parts and sum(map(bool, postings.bodies)) >= MIN_BODIES
-    if source.tokenizer is None:
-        if options.kind == "static":
-            raise EncoderError("a static encoder is distilled from one with a tokenizer.json; this one has none")
-        return Encoders(title, folders=tuple(own))
-    if not (options.kind == "static" or with_line or with_body):
-        return Encoders(title, folders=tuple(own))
-    tokens, token_encoder, folder = token_vectors(postings, source, seed=options.seed, what=what)
+    with_body = "body" in options.parts and sum(map(bool, titles.bodies)) >= MIN_BODIES
+    if inputs.tokenizer is None and options.kind == "static":
+        raise EncoderError("a static encoder is distilled from one with a tokenizer.json; this one has none")
+    if inputs.tokenizer is None or not (options.kind == "static" or with_line or with_body):
+        return Encoders(title, folders=tuple(folders))
+    token_vectors, token_encoder, folder = train_token_encoder(titles, inputs, seed=options.seed, caption=caption)
     if options.kind == "static" or with_line:
-        own.append(folder)
+        folders.append(folder)
     body = None
     if with_body:
-        body, folder = body_vectors(postings, source, tokens, seed=options.seed, what=what)
-        own.append(folder)
+        body, folder = train_body_encoder(titles, inputs, token_vectors, seed=options.seed, caption=caption)
+        folders.append(folder)
     title = token_encoder if options.kind == "static" else title
-    return Encoders(title, token_encoder if with_line else None, body, tuple(own))
+    return Encoders(title, token_encoder if with_line else None, body, tuple(folders))
 
 
-def calibrated(model: Model, held: HeldOut, options: FitOptions) -> Model:
+def calibrate_model(model: Model, held_out: HeldOutParts, options: FitOptions) -> Model:
     """Return the model with weights, sharpness and thresholds fitted to held-out postings."""
     mix = model.mix
-    if options.method != "softmax":  # trained at a scale of its own, or at none
-        mix = mix.model_copy(update={"scale": calibrate.best_scale(held.parts.title, held)})
-    mix = calibrate.best_mix(mix, held)
+    if options.method != "softmax":  # the other methods train at a scale of their own, or at none
+        mix = mix.model_copy(update={"scale": choose_scale(held_out.parts.title, held_out)})
+    mix = choose_mix_weights(mix, held_out)
     if mix.known_prior is not None:
-        mix = mix.model_copy(update={"known_prior": calibrate.best_known_prior(mix, held)})
-    mix = calibrate.with_best_body(mix, held)
-    return replace(model, mix=mix, calibration=calibrate.calibrate(mix, held, precision=options.accept_precision))
+        mix = mix.model_copy(update={"known_prior": choose_known_prior(mix, held_out)})
+    mix = choose_body_weight(mix, held_out)
+    return replace(model, mix=mix, calibration=calibrate(mix, held_out, precision=options.accept_precision))

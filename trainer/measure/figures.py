@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from schemas.soc import LEVELS, MAJOR_GROUPS
+from schemas.soc import LEVELS, MAJOR_GROUPS, soc_major
 from trainer.measure.predictions import Predictions
 
 Figures = dict[str, Any]
@@ -91,7 +91,7 @@ def by_bucket(p: Predictions) -> list[Figures]:
 
 def by_major_group(p: Predictions) -> list[Figures]:
     """Return code, name, rows, top-1, top-5, macro top-1 and mean rank-1 probability of each 2-digit SOC group with rows."""
-    groups = [code[:2] for code in p.codes]
+    groups = [soc_major(code) for code in p.codes]
     found = []
     for group in sorted({groups[label] for label in p.labels.tolist()}):
         mask = torch.tensor([own == group for own in groups])[p.labels]
@@ -164,12 +164,13 @@ def risk_coverage(p: Predictions, points: int = 50) -> list[Figures]:
 def rollup(p: Predictions) -> list[Figures]:
     """Return level, digits' length, groups and share right when probabilities are summed over the codes of a group."""
     found = []
-    for level, length in LEVELS if p.rows else ():
+    for level in LEVELS if p.rows else ():
+        length = level.characters
         groups = {group: i for i, group in enumerate(dict.fromkeys(code[:length] for code in p.codes))}
         ids = torch.tensor([groups[code[:length]] for code in p.codes])  # (categories,)
         sums = torch.zeros(p.rows, len(groups)).index_add_(1, ids, p.probabilities.float())
         right = (sums.argmax(dim=1) == ids[p.labels]).double()
-        found.append({"level": level, "characters": length, "groups": len(groups), "right": round(_mean(right), 4)})
+        found.append({"level": level.name, "characters": length, "groups": len(groups), "right": round(_mean(right), 4)})
     return found
 
 

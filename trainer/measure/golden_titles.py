@@ -5,7 +5,7 @@ from collections import Counter
 import torch
 
 from schemas.artifact import GoldenTitle
-from schemas.events import soc_major
+from schemas.soc import soc_major
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
 from trainer.measure.predict import predictions, title_vectors
@@ -30,7 +30,7 @@ def golden_titles(model: Model, titles: Titles) -> tuple[GoldenTitle, ...]:
         tried[soc_major(codes[labels[row]])] += 1
         if tried[soc_major(codes[labels[row]])] <= TRIED:
             shortlist.append(row)
-    answers = predictions(model, titles.at(torch.tensor(shortlist))).probabilities.argmax(dim=1).tolist() if shortlist else []
+    answers = predictions(model, titles.take(torch.tensor(shortlist))).probabilities.argmax(dim=1).tolist() if shortlist else []
     golden: dict[str, GoldenTitle] = {}
     for row, answer in zip(shortlist, answers, strict=True):
         if answer == labels[row]:

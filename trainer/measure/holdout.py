@@ -1,4 +1,4 @@
-"""What a model is worth: fitted without some rows, calibrated on some of them and measured on the others; then the final fit."""
+"""What a model is worth: fitted without some rows, calibrated on some of them and measured on the others."""
 
 import time
 from dataclasses import dataclass, replace
@@ -6,19 +6,17 @@ from typing import Any
 
 import torch
 
-from schemas.artifact import GoldenTitle
-from trainer.fit import calibration as calibrate
-from trainer.fit.calibration import HeldOut
+from trainer.fit.calibration import HeldOutParts, compute_held_out_parts, join_held_out_parts
 from trainer.fit.category_embeddings import Observe
 from trainer.fit.inputs import Titles
-from trainer.fit.model import Model, calibrated, fit
+from trainer.fit.model import Model, calibrate_model, fit_model
 from trainer.measure.figures import summary
-from trainer.measure.golden_titles import golden_titles
 from trainer.measure.predict import decisions, predictions, queries
 from trainer.measure.predictions import Predictions
 from trainer.measure.rejects import RejectFigures, reject_figures
 from trainer.measure.split import three_ways
-from trainer.prepare import Data, TrainOptions
+from trainer.options import TrainOptions
+from trainer.prepare import Data
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     masks, reject_masks = _masks(data, options)
     if not all(bool(mask.any()) for mask in (masks.tested, *masks.calibrating)):
         return None
-    held, curve = data.titles.where(masks.tested), list[tuple[int, float, float]]()
+    held, curve = data.titles.select(masks.tested), list[tuple[int, float, float]]()
 
     def observe(epoch: int, loss: float, embeddings: torch.Tensor) -> None:
         if options.fit.kind == "given":  # the cached vectors are of no other encoder
@@ -70,12 +68,12 @@ def measure(data: Data, options: TrainOptions, *, refit: bool = False) -> Trial 
     model = _calibrated(data, options, masks, reject_masks, observe)
     if refit:
         what = "fitting without the rows to measure on"
-        again = fit(data.titles.where(~masks.tested), data.source, options.fit, what, start=model)
+        again = fit_model(data.titles.select(~masks.tested), data.inputs, options.fit, what, start=model)
         model = replace(again, mix=model.mix, calibration=model.calibration)
     fitted = time.monotonic()
     said = predictions(model, held)
     scored = time.monotonic()
-    rejected = reject_figures(decisions(model, data.reject_titles.where(reject_masks.tested)))
+    rejected = reject_figures(decisions(model, data.reject_titles.select(reject_masks.tested)))
     return Trial(model, said, held, curve, rejected, fitted - started, scored - fitted)
 
 
@@ -88,33 +86,18 @@ def none_held_out(options: TrainOptions) -> str:
 def _calibrated(data: Data, options: TrainOptions, masks: Masks, reject_masks: Masks, observe: Observe) -> Model:
     """Return the model of the first round, calibrated on what the models of all rounds say of the rows held out from each."""
     first: Model | None = None
-    held: list[HeldOut] = []
+    held: list[HeldOutParts] = []
     rounds = list(zip(masks.calibrating, reject_masks.calibrating, strict=True))
     for number, (part, reject_part) in enumerate(rounds, start=1):
         what = f"fitting without held-out rows, {number} of {len(rounds)}"
-        titles = data.titles.where(~masks.tested & ~part)
-        model = fit(titles, data.source, options.fit, what, observe=observe if number == 1 else lambda *_: None)
-        asked = data.titles.where(part).with_titles(data.reject_titles.where(reject_part))
-        held.append(calibrate.held_out(model.mixture(), queries(model, asked), asked.rows.labels))
+        titles = data.titles.select(~masks.tested & ~part)
+        model = fit_model(titles, data.inputs, options.fit, what, observe=observe if number == 1 else lambda *_: None)
+        asked = data.titles.select(part).concatenate(data.reject_titles.select(reject_part))
+        held.append(compute_held_out_parts(model.mixture(), queries(model, asked), asked.rows.labels))
         first = first or model
     if first is None:
         raise ValueError("a calibration takes one round at least")
-    return calibrated(first, calibrate.together(held), options.fit)
-
-
-def final_fit(data: Data, options: TrainOptions, measured: Model | None) -> tuple[Model, tuple[GoldenTitle, ...]]:
-    """Fit on all rows, from `measured` on and calibrated as it was; returns the model and its golden titles to publish.
-
-    A part for bodies that has no weight is left out: serving would look at bodies for nothing.
-    """
-    if measured is None:
-        unused = replace(options.fit, parts=options.fit.parts - {"body"})
-        model = fit(data.titles, data.source, unused, "fitting on all rows")
-    else:
-        start = measured if measured.mix.body_weight else measured.without_body()
-        again = fit(data.titles, data.source, options.fit, "fitting on all rows", start=start)
-        model = replace(again, mix=measured.mix, calibration=measured.calibration)
-    return model, golden_titles(model, _golden_candidates(data))
+    return calibrate_model(first, join_held_out_parts(held), options.fit)
 
 
 def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
@@ -139,11 +122,3 @@ def _masks(data: Data, options: TrainOptions) -> tuple[Masks, Masks]:
     return Masks(every[0][:count], tuple(m[:count] for m in every[1:])), Masks(
         every[0][count:], tuple(m[count:] for m in every[1:])
     )
-
-
-def _golden_candidates(data: Data) -> Titles:
-    """Return postings and category names: golden titles are chosen among them."""
-    names, source = len(data.source.categories), data.source
-    rows = data.titles.rows.with_rows(source.onet.rows.where(torch.arange(len(source.onet.rows)) < names))
-    clean = [*data.titles.clean, *source.onet.clean[:names]]
-    return Titles(clean, [*data.titles.lines, *source.onet.lines[:names]], rows, source.encoder.ref.sha256)

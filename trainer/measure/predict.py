@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from consumer.model.mixture import Queries
+from consumer.model.queries import Queries, QueryEncoders, make_queries
 from schemas.events import Decision
 from trainer.fit.inputs import Titles
 from trainer.fit.model import Model
@@ -32,7 +32,7 @@ def decisions(model: Model, titles: Titles) -> list[Decision]:
 def body_alone(model: Model, titles: Titles) -> Predictions:
     """Return what the body's part says by itself, uncalibrated, all for review. Raises ValueError where there is none."""
     mixture = model.mixture()
-    parts = [mixture.parts(some, mixture.nearest(some.title)).body for some in _chunks(queries(model, titles))]
+    parts = [mixture.score_parts(some, mixture.find_nearest(some.title)).body for some in _chunks(queries(model, titles))]
     if any(part is None for part in parts):
         raise ValueError("the model has no part that looks at bodies")
     cosines = torch.cat([part for part in parts if part is not None])
@@ -55,10 +55,8 @@ def described(model: Model, titles: Titles, probabilities: torch.Tensor, decisio
 
 def queries(model: Model, titles: Titles) -> Queries:
     """Return titles as the scorer would ask about them, with the vectors that are there already."""
-    encoders = model.encoders
-    line = encoders.line.encode(titles.lines) if encoders.line else None
-    body = encoders.body.encode(titles.bodies) if encoders.body and any(titles.bodies) else None
-    return Queries(title_vectors(model, titles), line, [text.casefold() for text in titles.clean], body)
+    encoders = QueryEncoders(model.encoders.title, model.encoders.line, model.encoders.body)
+    return make_queries(encoders, titles.clean, titles.lines, titles.bodies, title=title_vectors(model, titles))
 
 
 def title_vectors(model: Model, titles: Titles) -> torch.Tensor:

@@ -9,13 +9,15 @@ from typing import Any
 from consumer.errors import CurrentMoved
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import GoldenTitle, Manifest
+from trainer.final_fit import fit_final_model
 from trainer.fit.model import Model
 from trainer.measure.figures import curves
-from trainer.measure.holdout import final_fit, measure
-from trainer.prepare import Report, TrainOptions, prepare
+from trainer.measure.holdout import measure
+from trainer.options import Say, TrainOptions
+from trainer.prepare import prepare
 from trainer.publish import make_manifest, make_scorer, publish
 from trainer.refresh.gate import GateLimits, Measured, Verdict, from_manifest, judge, lost_golden_titles, measured
-from trainer.train import described
+from trainer.train import describe_training
 
 TURNS = 5
 """How often a candidate is judged at most, where other trainers promote theirs in between."""
@@ -31,7 +33,7 @@ class Refreshed:
     embedded: int
 
 
-def refresh(options: TrainOptions, limits: GateLimits, report: Report, *, triggers: Sequence[str] = ()) -> Refreshed:
+def refresh(options: TrainOptions, limits: GateLimits, say: Say, *, triggers: Sequence[str] = ()) -> Refreshed:
     """Train a candidate, judge it against the version in service, publish it; promote it if it passed.
 
     The trial holds titles out by their digest: the same titles for every version of a registry, so that what two versions
@@ -47,25 +49,25 @@ def refresh(options: TrainOptions, limits: GateLimits, report: Report, *, trigge
     registry.check_writable()
     _in_service(registry)  # one that cannot be compared with is found out before hours of training, not after
     with tempfile.TemporaryDirectory() as work:
-        data = prepare(options, Path(work), report)
-        report("measuring on titles held out")
+        data = prepare(options, Path(work), say)
+        say("measuring on titles held out")
         trial = measure(data, options)
-        report("fitting on all rows")
-        model, golden = final_fit(data, options, trial.model if trial else None)
-        report("publishing")
+        say("fitting on all rows")
+        model, golden = fit_final_model(data, options, trial.model if trial else None)
+        say("publishing")
         candidate = _Candidate(
             model=model,
             golden=golden,
             figures=trial.summary(options.fit.accept_precision) if trial else {},
             outcome=measured(trial.predictions, trial.tested.keys) if trial else None,
             curves=curves(trial.predictions) if trial else {},
-            training=described(options, data) | {"triggers": list(triggers)},
+            training=describe_training(options, data) | {"triggers": list(triggers)},
         )
-        manifest, verdict = _judged(candidate, registry, limits, report)
+        manifest, verdict = _judged(candidate, registry, limits, say)
     return Refreshed(manifest, verdict, len(data.postings), data.embedded_titles)
 
 
-def _judged(candidate: "_Candidate", registry: FolderRegistry, limits: GateLimits, report: Report) -> tuple[Manifest, Verdict]:
+def _judged(candidate: "_Candidate", registry: FolderRegistry, limits: GateLimits, say: Say) -> tuple[Manifest, Verdict]:
     """Publish a candidate by what the gate says of it and the version in service; again if that one is replaced meanwhile."""
     for turn in range(TURNS):
         current = _in_service(registry)
@@ -81,7 +83,7 @@ def _judged(candidate: "_Candidate", registry: FolderRegistry, limits: GateLimit
         except CurrentMoved as moved:
             if turn + 1 == TURNS:
                 raise
-            report(f"judging again: {moved}")
+            say(f"judging again: {moved}")
         else:
             break
     return manifest, verdict
@@ -121,5 +123,5 @@ class _Candidate:
 
 
 def _in_service(registry: FolderRegistry) -> Manifest | None:
-    version = registry.current()
+    version = registry.read_current()
     return registry.load(version).manifest if version else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.events import EnrichedPosting
+from schemas.soc import soc_major
 
 LEAST_SHARE = 1e-4
 """What an empty bin counts as."""
@@ -70,7 +71,7 @@ class Window:
             raise ValueError("an empty window has no figures")
         groups: Counter[str] = Counter()
         for code, count in self._codes.items():
-            groups[code[:2]] += count
+            groups[soc_major(code)] += count
         return WindowFigures(
             events,
             self._unsure / events,

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from consumer.safe_files import replace_file
 from schemas.events import OnetCode
 from trainer.refresh.drift import Reference, WindowFigures
-from trainer.refresh.watched_files import write_whole
 
 Major = Annotated[str, StringConstraints(pattern=r"^\d{2}$")]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -38,7 +38,8 @@ def write_reference(path: Path, reference: Reference) -> None:
         groups=dict(figures.groups),
         codes=dict(figures.codes),
     )
-    write_whole(path, json.dumps(stored.model_dump()))
+    with replace_file(path) as staged:
+        staged.write_text(json.dumps(stored.model_dump()), encoding="utf-8")
 
 
 def read_reference(path: Path, *, events: int) -> Reference | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from consumer.model.scorer import Scorer
 from schemas.artifact import GoldenTitle
-from schemas.soc import MAJOR_GROUPS
+from schemas.soc import MAJOR_GROUPS, soc_major
 from trainer.measure.figures import BINS, summary
 from trainer.measure.predictions import Predictions
 
@@ -94,7 +94,7 @@ def measured(p: Predictions, keys: Sequence[str]) -> Measured:
     rows: dict[int, tuple[str, bool]] = {}
     for key, label, rank in zip(keys, p.labels.tolist(), p.ranks.tolist(), strict=True):
         row = (key, p.codes[label])
-        rows[_name(*row, turns[row])] = (row[1][:2], rank == 1)
+        rows[_name(*row, turns[row])] = (soc_major(row[1]), rank == 1)
         turns[row] += 1
     by_chance = np.quantile(chance_eces(p.confidence.numpy()), (1 + CONFIDENCE) / 2)
     return Measured(rows, float(summary(p).get("ece", 0.0)), float(by_chance))

@@ -15,7 +15,7 @@ from pathlib import Path
 from consumer.errors import ConfigError
 from consumer.kafka.source import KafkaSource
 from consumer.process.http import HttpServer
-from trainer.prepare import TrainOptions
+from trainer.options import TrainOptions
 from trainer.refresh.drift import DriftLimits, DriftMonitor
 from trainer.refresh.drift_reference import read_reference, write_reference
 from trainer.refresh.gate import GateLimits

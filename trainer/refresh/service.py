@@ -10,7 +10,7 @@ from consumer.errors import OccustreamError
 from consumer.registry.folder import FolderRegistry
 from schemas.tables import TableError
 from trainer.data.labels import UNCLASSIFIED
-from trainer.prepare import TrainOptions
+from trainer.options import TrainOptions
 from trainer.refresh.candidate import Refreshed, refresh
 from trainer.refresh.gate import GateLimits
 from trainer.refresh.metrics import Metrics
@@ -86,7 +86,7 @@ class RefreshService:
         if hold_back and self._clock() < self._retry_at:
             return "nothing"
         try:
-            self.version = self._registry.current()
+            self.version = self._registry.read_current()
             self._metrics.in_service(self.version)
             look = self._watch.look()
             self._metrics.waiting.set(look.new_rows)

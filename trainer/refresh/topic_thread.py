@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consumer.messages import Message, Source, TopicPartition
-from consumer.process.background import Background
+from consumer.process.background import BackgroundThread
 from schemas.events import EnrichedPosting, LabelledPosting
-from schemas.text import model_text
-from trainer.data.files import labelled_posting
+from schemas.text import clean_title
+from trainer.data.files import parse_posting
 from trainer.refresh.drift import DriftMonitor, Reference
 from trainer.refresh.metrics import Metrics
 
@@ -156,7 +156,7 @@ class Reading:
     def __init__(self, name: str, reader: LabelledIntake | EnrichedWatch) -> None:
         self._reader = reader
         self._stop = threading.Event()
-        self._thread = Background(name, self._read)
+        self._thread = BackgroundThread(name, self._read)
 
     def start(self) -> None:
         """Join the group and start reading. Raises BrokerError where the topic is not there or no broker answers."""
@@ -193,8 +193,8 @@ def _labelled(value: bytes) -> LabelledPosting | str:
         return f"not JSON: {error}"
     if not isinstance(fields, dict):
         return "a JSON object is expected"
-    posting = labelled_posting(fields)
-    return "the title is empty" if isinstance(posting, LabelledPosting) and not model_text(posting.title) else posting
+    posting = parse_posting(fields)
+    return "the title is empty" if isinstance(posting, LabelledPosting) and not clean_title(posting.title) else posting
 
 
 def _mended(path: Path) -> set[bytes]:

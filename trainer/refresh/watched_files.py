@@ -2,20 +2,20 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
 
+from consumer.safe_files import replace_file
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
-from trainer.data.cleaned_titles import normalised
-from trainer.data.files import AS_USUAL, read_postings
+from trainer.data.cleaned_titles import cached_title_key
+from trainer.data.files import DEFAULT_RULES, read_postings
 from trainer.data.labels import LabelRules
-from trainer.data.onet import read_taxonomy, release_files
-from trainer.options import STARTER
+from trainer.data.onet import list_release_files, read_taxonomy
+from trainer.data.packaged import STARTER
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 Stamp = tuple[int, int]
@@ -52,7 +52,7 @@ class Watch:
     """Looks at the files; reads them again only when a time or size has changed."""
 
     def __init__(
-        self, postings: Sequence[str], onet: Path | None, state: Path, *, collected: Path, rules: LabelRules = AS_USUAL
+        self, postings: Sequence[str], onet: Path | None, state: Path, *, collected: Path, rules: LabelRules = DEFAULT_RULES
     ) -> None:
         """Take file names, folders and globs; `collected` is the file of rows from the topic, which need not be there.
 
@@ -72,7 +72,7 @@ class Watch:
         files, unmatched = self._files()
         if not files:
             return Look((), {}, {}, "", unmatched)
-        release = release_files(self._onet) if self._onet else []
+        release = list_release_files(self._onet) if self._onet else []
         # Taken before reading: a file written to meanwhile is read once more.
         watched = [*map(Path, (name for name in files if name != STARTER)), *release]
         stamps = {str(path): _stamp(path) for path in watched}
@@ -94,7 +94,8 @@ class Watch:
     def remember(self, look: Look, *, at: float) -> None:
         """Keep what a refresh was made of, also for the next process. Raises OSError."""
         self.seen = Seen(rows=dict(look.rows), onet=look.onet, at=at)
-        write_whole(self._memory, json.dumps({"rows": self.seen.rows, "onet": look.onet, "at": at}))
+        with replace_file(self._memory) as staged:
+            staged.write_text(json.dumps({"rows": self.seen.rows, "onet": look.onet, "at": at}), encoding="utf-8")
 
     def _files(self) -> tuple[list[str], tuple[str, ...]]:
         """Return the files there are, and the names given that stand for none."""
@@ -103,16 +104,6 @@ class Watch:
         if self._collected.is_file() and self._collected.stat().st_size:
             names.append(str(self._collected))
         return list(dict.fromkeys(names)), tuple(given for given, files in found.items() if not files)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a small file; a reader finds the old text or the new one, also after a crash."""
-    staged = path.with_name(f".{path.name}.new")
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
 
 
 def _expanded(given: str) -> list[str]:
@@ -142,7 +133,7 @@ def _digest(paths: Iterable[Path]) -> str:
 
 def _name(posting: LabelledPosting) -> str:
     """Return what a row is remembered by: its title, however spaced and capitalised, and its code."""
-    row = f"{normalised(posting.title)}\t{posting.onet_code}"
+    row = f"{cached_title_key(posting.title)}\t{posting.onet_code}"
     return hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -12,7 +12,7 @@ from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka.transactional_producer import SLOW_S
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Record
-from consumer.process.background import ends_by
+from consumer.process.background import run_with_deadline
 from tests.support.scripted_producer import Scripts, failed
 
 RECORDS = [Record("t", b"k", b"%d" % number, (), 0) for number in range(3)]
@@ -113,21 +113,21 @@ def test_what_fails_again_after_a_too_large_record_is_not_tried_a_third_time(scr
 def test_a_step_that_never_ends_is_given_up_at_its_time() -> None:
     released = threading.Event()
     try:
-        assert not ends_by(released.wait, time.monotonic() + 0.2)
+        assert not run_with_deadline(released.wait, time.monotonic() + 0.2)
     finally:
         released.set()
 
 
 def test_a_step_that_ends_is_waited_for_and_what_it_raises_is_raised() -> None:
     done: list[int] = []
-    assert ends_by(lambda: done.append(1), time.monotonic() + 60)
+    assert run_with_deadline(lambda: done.append(1), time.monotonic() + 60)
     assert done == [1]
 
     def fails() -> None:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
     with pytest.raises(KafkaException):
-        ends_by(fails, time.monotonic() + 60)
+        run_with_deadline(fails, time.monotonic() + 60)
 
 
 class Client:
@@ -144,7 +144,7 @@ def test_a_step_that_failed_keeps_nothing_alive() -> None:
     gc.disable()
     try:
         with pytest.raises(KafkaException):
-            ends_by(lambda client=client: fails(client), time.monotonic() + 60)  # type: ignore[misc]
+            run_with_deadline(lambda client=client: fails(client), time.monotonic() + 60)  # type: ignore[misc]
         del client
         until = time.monotonic() + 60
         while held() is not None and time.monotonic() < until:  # the thread may still be about to end

@@ -73,7 +73,7 @@ def weights(path: Path, value: float = 1.0) -> Path:
     return path
 
 
-def test_one_weights_file_is_known_by_its_own_digest_and_several_by_their_names_and_digests(tmp_path: Path) -> None:
+def test_one_weights_file_is_known_by_its_digest_and_several_by_names_and_digests(tmp_path: Path) -> None:
     one = weights(tmp_path / "model.safetensors")
     assert weights_sha256(tmp_path) == file_sha256(one)
     weights(tmp_path / "2_Dense" / "model.safetensors", 2.0)

@@ -26,7 +26,8 @@ from consumer.model.encoder import load_encoder
 from consumer.model.encoder_folder import find_encoder, weights_sha256
 from consumer.model.mixture import Tensors
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import Reloader, ScorerLoader
+from consumer.registry.loader import ScorerLoader
+from consumer.registry.reloader import Reloader
 from faults.tampering import flip, point, sparse
 from schemas.artifact import EncoderRef, GoldenTitle
 from tests.support.tiny_model import CATEGORIES, manifest

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from consumer.model.answers import Scored, group_code
-from consumer.model.mixture import LEVELS, Mixture, Parts, Queries, Tensors, blend
-from consumer.model.serving_options import AS_TRAINED, Part, Switches
-from schemas.artifact import Calibration, Category, Decide, Exemplars, KnownTitle, Mix
+from consumer.model.answers import Answer
+from consumer.model.mixture import Mixture, Parts, Tensors, blend
+from consumer.model.queries import Queries
+from consumer.model.serving_options import AS_TRAINED, Part, ServingOptions
+from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix, Thresholds
 from tests.support.tiny_model import (
     CALIBRATION,
     CATEGORIES,
@@ -33,8 +34,8 @@ ASKED = ["Line Cook", "nurse", "staff nurse", "CDL truck driver", "Head Cook", "
 MIX, VOTE = ALL["mix"], ALL["exemplars"]
 
 
-def mixture(mix: Mix = MIX, *, tensors: Tensors | None = None, vote: Exemplars = VOTE, **switches: Any) -> Mixture:
-    return Mixture(tensors or all_tensors(), mix, vote, CPU, switches=Switches(**switches))
+def mixture(mix: Mix = MIX, *, tensors: Tensors | None = None, vote: Exemplars = VOTE, **serving_options: Any) -> Mixture:
+    return Mixture(tensors or all_tensors(), mix, vote, CPU, serving_options=ServingOptions(**serving_options))
 
 
 def queries(titles: Sequence[str]) -> Queries:
@@ -42,7 +43,7 @@ def queries(titles: Sequence[str]) -> Queries:
 
 
 def parts(mixed: Mixture, asked: Queries) -> Parts:
-    return mixed.parts(asked, mixed.nearest(asked.title))
+    return mixed.score_parts(asked, mixed.find_nearest(asked.title))
 
 
 def probabilities(mixed: Mixture, asked: Queries) -> dict[str, torch.Tensor]:
@@ -61,13 +62,13 @@ def full_scorer(**changes: Any) -> Any:
     return tiny_scorer(**{"tensors": all_tensors(), **ALL, **changes})
 
 
-def named(scored: Scored) -> list[Any]:
+def named(scored: Answer) -> list[Any]:
     """Everything of an answer but its numbers."""
     codes = [match.onet_code for match in scored.occupations] + [group.code for group in scored.groups]
     return [codes, [near.title for near in scored.evidence.nearest], scored.evidence.exact_title, scored.decision]
 
 
-def numbers(scored: Scored) -> list[float]:
+def numbers(scored: Answer) -> list[float]:
     matches = [number for match in scored.occupations for number in (match.score, match.probability)]
     return matches + [group.probability for group in scored.groups] + [near.similarity for near in scored.evidence.nearest]
 
@@ -108,7 +109,7 @@ def test_the_vote_is_the_one_worked_out_by_hand() -> None:
     rows = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     tensors = Tensors(CATEGORIES, torch.eye(3)[:, :2] + 0.1, exemplars=rows, titles=voters)
     vote = Exemplars(count=3, neighbours=2, temperature=0.2)
-    nearest = mixture(tensors=tensors, vote=vote).nearest(torch.tensor([[1.0, 0.0]]))
+    nearest = mixture(tensors=tensors, vote=vote).find_nearest(torch.tensor([[1.0, 0.0]]))
     assert nearest is not None
     assert nearest.ids.tolist() == [[0, 1]]
     assert nearest.cosines[0].tolist() == pytest.approx([1.0, 0.8])
@@ -118,13 +119,13 @@ def test_the_vote_is_the_one_worked_out_by_hand() -> None:
 
 def test_an_exact_title_pulls_towards_its_counts_by_the_formula() -> None:
     titles = (*TITLES, KnownTitle(title="LINE COOK", category=2, weight=4))
-    mixed = mixture(MIX, tensors=replace(all_tensors(), titles=titles))
-    asked = queries(["line cook", "Line Coook"])
-    found, before = blended(mixed, asked), blended(mixed.with_mix(MIX.model_copy(update={"known_prior": None})), asked)
+    tensors, asked = replace(all_tensors(), titles=titles), queries(["line cook", "Line Coook"])
+    unknowing = mixture(MIX.model_copy(update={"known_prior": None}), tensors=tensors)
+    found, before = blended(mixture(MIX, tensors=tensors), asked), blended(unknowing, asked)
     counts = torch.tensor([0.0, 1.0, 4.0])
     torch.testing.assert_close(found[0], (3.0 * before[0] + counts) / (3.0 + 5.0))
     torch.testing.assert_close(found[1], before[1])  # a title that is not known is left alone
-    unswitched = blended(mixture(MIX, tensors=replace(all_tensors(), titles=titles), without=frozenset({"known"})), asked)
+    unswitched = blended(mixture(MIX, tensors=tensors, without=frozenset({"known"})), asked)
     torch.testing.assert_close(unswitched, before)
 
 
@@ -156,7 +157,7 @@ def test_a_body_joins_in_by_what_the_title_leaves_open() -> None:
 
 
 def test_postings_with_a_body_are_calibrated_and_decided_on_their_own() -> None:
-    plain, body = Decide(accept_at=1.01, review_at=1.01), Decide(sharpness=3.0, accept_at=0, review_at=0)
+    plain, body = Thresholds(accept_at=1.01, review_at=1.01), Thresholds(sharpness=3.0, accept_at=0, review_at=0)
     scorer = full_scorer(
         tensors=replace(all_tensors(), body=all_tensors().title),
         body_encoder=BodyEncoder.ref,
@@ -202,15 +203,15 @@ def test_probabilities_sum_to_one(
     title, exemplar, line = weights
     mix = Mix(title_weight=title, exemplar_weight=exemplar, line_weight=line, known_prior=prior)
     mixed, asked = mixture(mix, prior_adjustment=adjustment), queries(titles)
-    decide = Decide(sharpness=sharpness, accept_at=1, review_at=0)
+    decide = Thresholds(sharpness=sharpness, accept_at=1, review_at=0)
     before = blended(mixed, asked)
-    for found in (before, mixed.calibrated(before, parts(mixed, asked), Calibration(new=decide, known=decide))):
+    for found in (before, mixed.calibrate(before, parts(mixed, asked), Calibration(new=decide, known=decide))):
         assert bool((found >= 0).all())
         torch.testing.assert_close(found.sum(dim=1), torch.ones(len(titles)))
 
 
 def test_known_and_new_titles_are_sharpened_and_decided_apart() -> None:
-    known, new = Decide(sharpness=3.0, accept_at=0, review_at=0), Decide(sharpness=0.5, accept_at=1.01, review_at=1.01)
+    known, new = Thresholds(sharpness=3.0, accept_at=0, review_at=0), Thresholds(sharpness=0.5, accept_at=1.01, review_at=1.01)
     scorer = full_scorer(calibration=Calibration(known=known, new=new))
     asked = queries(["line cook", "line coook"])
     mixed = blended(scorer.mixture, asked)
@@ -223,7 +224,7 @@ def test_known_and_new_titles_are_sharpened_and_decided_apart() -> None:
 
 @pytest.mark.parametrize(("margin", "decision"), [(0.0, "accept"), (0.99, "review")])
 def test_what_leads_by_too_little_is_not_accepted(margin: float, decision: str) -> None:
-    decide = Decide(accept_at=0.3, accept_margin=margin, review_at=0.1)
+    decide = Thresholds(accept_at=0.3, accept_margin=margin, review_at=0.1)
     scorer = tiny_scorer(calibration=Calibration(new=decide, known=decide), top_n=1, mix=Mix(scale=2.0))
     assert scorer.score(["Cook"])[0].decision == decision
 
@@ -232,15 +233,11 @@ def test_prior_adjustment_favours_what_was_rare_in_training_and_zero_changes_not
     counted = tuple(c.model_copy(update={"postings": n}) for c, n in zip(CATEGORIES, (900, 99, 0), strict=True))
     tensors, asked = replace(all_tensors(), categories=counted), queries(ASKED)
     plain, none, rare, frequent = (
-        (mixed := mixture(tensors=tensors, prior_adjustment=a)).calibrated(
-            blended(mixed, asked), parts(mixed, asked), CALIBRATION
-        )
+        (mixed := mixture(tensors=tensors, prior_adjustment=a)).calibrate(blended(mixed, asked), parts(mixed, asked), CALIBRATION)
         for a in (0.0, 0.0, 0.5, -0.5)
     )
     assert torch.equal(plain, none)
-    assert torch.equal(
-        plain, mixture(tensors=tensors).calibrated(blended(mixture(), asked), parts(mixture(), asked), CALIBRATION)
-    )
+    assert torch.equal(plain, mixture(tensors=tensors).calibrate(blended(mixture(), asked), parts(mixture(), asked), CALIBRATION))
     shares = torch.tensor([901, 100, 1]) / 1_002  # each counts one posting more, so that none is 0
     expected = plain * shares**-0.5
     torch.testing.assert_close(rare, expected / expected.sum(dim=1, keepdim=True), atol=1e-5, rtol=1e-4)
@@ -261,7 +258,7 @@ def family_scorer(
 ) -> Any:
     """A scorer that answers any title with `probabilities` over FAMILY: its one known title weighs far more than the rest."""
     titles = tuple(KnownTitle(title="any", category=i, weight=1_000_000 * p) for i, p in enumerate(probabilities))
-    decide = Decide(accept_at=accept_at, review_at=review_at)
+    decide = Thresholds(accept_at=accept_at, review_at=review_at)
     return tiny_scorer(
         tensors=Tensors(FAMILY, torch.eye(6, 27) + 0.01, titles=titles),
         mix=Mix(known_prior=1e-9),
@@ -309,15 +306,6 @@ def test_a_group_may_win_that_the_first_occupation_is_not_in() -> None:
     assert [group.code for group in groups] == ["29-0000", "29-1000", "29-1140", "29-1141", "31-1131.00"]
 
 
-@pytest.mark.parametrize("code", ["11-1011.00", "15-1299.09", "53-7199.00"])
-def test_each_level_keeps_so_many_digits_of_a_code(code: str) -> None:
-    for digits, width in LEVELS:
-        group = group_code(code, width)
-        assert len(group) == 7
-        assert group.replace("-", "")[:digits] == code.replace("-", "")[:digits]
-        assert set(group.replace("-", "")[digits:]) <= {"0"}
-
-
 # ---- evidence ----------------------------------------------------------------------------------------------------------
 
 
@@ -343,7 +331,7 @@ def test_evidence_says_whether_training_met_the_very_title(title: str, known: bo
 
 def test_a_model_without_exemplars_names_no_neighbours() -> None:
     assert tiny_scorer().score(["Cook"])[0].evidence.nearest == ()
-    assert full_scorer(switches=Switches(frozenset({"exemplars"}))).score(["Cook"])[0].evidence.nearest == ()
+    assert full_scorer(serving_options=ServingOptions(frozenset({"exemplars"}))).score(["Cook"])[0].evidence.nearest == ()
 
 
 # ---- neighbours in a batch, and the cache ------------------------------------------------------------------------------
@@ -359,13 +347,13 @@ def test_an_answer_depends_neither_on_its_batch_nor_on_the_cache(batches: list[l
             assert numbers(found) == pytest.approx(numbers(alone), abs=2e-5)
 
 
-@pytest.mark.parametrize("switches", [AS_TRAINED, Switches(frozenset({"line"}))])
-def test_lines_of_one_cleaned_title_share_an_answer_only_where_lines_are_not_looked_at(switches: Switches) -> None:
+@pytest.mark.parametrize("serving_options", [AS_TRAINED, ServingOptions(frozenset({"line"}))])
+def test_lines_of_one_cleaned_title_share_an_answer_only_without_a_line_part(serving_options: ServingOptions) -> None:
     encoder = LetterEncoder()
-    scorer = full_scorer(encoder=encoder, switches=switches, cache_size=9)
+    scorer = full_scorer(encoder=encoder, serving_options=serving_options, cache_size=9)
     first, second = scorer.score(["Line Cook", "Line Cook - $20/hr"])
     assert encoder.seen == ["Line Cook"], "the encoder sees one cleaned title once"
-    apart = switches == AS_TRAINED
+    apart = serving_options == AS_TRAINED
     assert (first.occupations != second.occupations) == apart
     assert len(scorer._cache) == (2 if apart else 1)
     assert [m.score for m in scorer.score(["Line Cook - $20/hr"])[0].occupations] == [m.score for m in second.occupations]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consumer.errors import ArtifactError
-from consumer.model.encoder import SentenceEncoder
+from consumer.model.encoder import SentenceEncoder, load_encoder
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer, check_serveable
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
-from schemas.artifact import Calibration, Category, Decide, GoldenTitle, Mix
+from consumer.registry.loader import ScorerLoader
+from schemas.artifact import Calibration, Category, GoldenTitle, Mix, Thresholds
 from tests.support.tiny_model import CATEGORIES, LetterEncoder, manifest, tiny_scorer
 
 CPU = torch.device("cpu")
@@ -83,8 +83,8 @@ def test_matches_are_ranked_best_first_and_fully_named() -> None:
     [(0.0, 0.0, "accept"), (2.0, 0.0, "review"), (2.0, 2.0, "unclassified"), (0.3, 2.0, "accept")],
 )
 def test_the_calibrated_probability_decides(accept_at: float, review_at: float, decision: str) -> None:
-    decide = Decide(accept_at=accept_at, review_at=review_at)
-    scorer = tiny_scorer(calibration=Calibration(new=decide, known=decide))
+    thresholds = Thresholds(accept_at=accept_at, review_at=review_at)
+    scorer = tiny_scorer(calibration=Calibration(new=thresholds, known=thresholds))
     assert scorer.score(["Cook"])[0].decision == decision
 
 
@@ -142,10 +142,13 @@ def test_a_golden_score_that_is_no_number_proves_nothing() -> None:
     ],
 )
 def test_the_starter_model_knows_an_everyday_title(
-    title: str, code: str, starter_registry: Any, encoder: SentenceEncoder
+    title: str, code: str, starter_registry: Any, encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def load(name: str, **options: Any) -> SentenceEncoder:
+        return encoder if name == encoder.ref.id else load_encoder(name, **options)  # the same weights are not loaded again
+
+    monkeypatch.setattr("consumer.registry.loader.load_encoder", load)
     registry = FolderRegistry(starter_registry)
     loader = ScorerLoader(registry, device="cpu", precision="fp32")
-    loader._encoders = {encoder.ref: encoder}  # the same weights, not loaded once more
-    found = [match.onet_code[:7] for match in loader.load(registry.current() or "").score([title])[0].occupations]
+    found = [match.onet_code[:7] for match in loader.load(registry.read_current() or "").score([title])[0].occupations]
     assert code in found

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from consumer.model import word_tokens
 from consumer.model.encoder_folder import DEFAULT_ENCODER
 from consumer.model.word_tokens import WordTokens
-from trainer.fit.token_vectors import teacher_tokenizer
+from trainer.fit.token_vectors import load_tokenizer
 
 MAX_TOKENS = 12
 TITLES = [
@@ -27,7 +27,7 @@ TITLES = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    made = teacher_tokenizer(DEFAULT_ENCODER)
+    made = load_tokenizer(DEFAULT_ENCODER)
     made.enable_truncation(MAX_TOKENS)
     return made
 

@@ -3,6 +3,7 @@
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from typing import NoReturn
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from consumer.errors import BackgroundFailed, ConfigError
 from consumer.metrics import Metrics
 from consumer.process.http import HttpServer, Probe
+from tests.support.brokers import wait_until
 
 
 def make_server(port: int = 0, live: Probe = lambda: None, ready: Probe = lambda: None) -> HttpServer:
@@ -56,15 +58,14 @@ def test_an_occupied_port_is_refused_at_start_naming_the_flag(server: HttpServer
         make_server(int(server.address.rpartition(":")[2]))
 
 
-def test_a_dead_serving_thread_is_noticed_by_the_loop() -> None:
-    def fail() -> NoReturn:
+def test_a_dead_serving_thread_is_noticed_by_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_server: ThreadingHTTPServer) -> NoReturn:
         raise OSError("the socket is gone")
 
+    monkeypatch.setattr(ThreadingHTTPServer, "service_actions", fail)  # runs on the serving thread, every half second
     server = make_server()
-    server._server.service_actions = fail  # type: ignore[method-assign]  # runs on the serving thread, every half second
     server.check()
     server.start()
-    server._thread.join(30)
     with pytest.raises(BackgroundFailed, match=r"thread 'http' died: OSError.*the socket is gone"):
-        server.check()
+        wait_until(lambda: bool(server.check()), "the thread is dead")
     server.stop()

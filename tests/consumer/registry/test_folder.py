@@ -27,8 +27,8 @@ def test_what_is_published_is_what_is_loaded(tmp_path: Path) -> None:
 def test_publishing_alone_puts_nothing_in_service(tmp_path: Path) -> None:
     publish(tmp_path, "v1")
     publish(tmp_path, "v2", promote=False)
-    assert FolderRegistry(tmp_path).current() == "v1"
-    assert [m.version for m in FolderRegistry(tmp_path).versions()] == ["v1", "v2"]
+    assert FolderRegistry(tmp_path).read_current() == "v1"
+    assert [m.version for m in FolderRegistry(tmp_path).list_versions()] == ["v1", "v2"]
 
 
 def test_a_publish_that_fails_halfway_leaves_no_trace(tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ def test_rollback_walks_back_through_the_promotions(tmp_path: Path) -> None:
     for version in ("v1", "v2", "v3"):
         publish(tmp_path, version)
     registry.promote("v1")
-    assert [registry.rollback(), registry.rollback()] == ["v3", "v2"]
-    assert registry.current() == "v2"
+    assert [registry.roll_back(), registry.roll_back()] == ["v3", "v2"]
+    assert registry.read_current() == "v2"
     with pytest.raises(RegistryError, match="knows no earlier version to roll back to"):
-        registry.rollback()
+        registry.roll_back()
 
 
 def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(tmp_path: Path
     with pytest.raises(ArtifactError, match="is damaged"):
         registry.promote("v1")
     with pytest.raises(RegistryError, match=r"no earlier version to roll back to: .*is damaged"):
-        registry.rollback()
-    assert registry.current() == "v2"
+        registry.roll_back()
+    assert registry.read_current() == "v2"
 
 
 def test_rollback_passes_over_versions_that_are_gone_or_damaged(tmp_path: Path) -> None:
@@ -83,17 +83,17 @@ def test_rollback_passes_over_versions_that_are_gone_or_damaged(tmp_path: Path) 
         publish(tmp_path, version)
     shutil.rmtree(tmp_path / "versions" / "v3")
     (tmp_path / "versions" / "v2" / "titles.json").write_text("[")
-    assert registry.rollback() == registry.current() == "v1"
+    assert registry.roll_back() == registry.read_current() == "v1"
 
 
 def test_what_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
     registry = FolderRegistry(tmp_path)
-    assert registry.unreadable() == {}
+    assert registry.explain_unreadable() == {}
     for version in ("v1", "v2", "v3"):
         publish(tmp_path, version)
     (tmp_path / "versions" / "v1" / "manifest.json").write_text("{")
     shutil.rmtree(tmp_path / "versions" / "v3")
-    told = registry.unreadable()
+    told = registry.explain_unreadable()
     assert set(told) == {"v1", "v3"}
     assert "'promote' puts one in service" in told["v3"]
 
@@ -102,7 +102,7 @@ def test_promote_mends_a_broken_pointer_as_its_error_says(tmp_path: Path) -> Non
     publish(tmp_path, "v1")
     (tmp_path / "CURRENT").write_text("{")
     FolderRegistry(tmp_path).promote("v1")
-    assert FolderRegistry(tmp_path).current() == "v1"
+    assert FolderRegistry(tmp_path).read_current() == "v1"
 
 
 def test_a_registry_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_reader_never_sees_half_a_pointer(tmp_path: Path) -> None:
 
     def read() -> None:
         while not stop.is_set():
-            seen.add(registry.current())
+            seen.add(registry.read_current())
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -146,7 +146,7 @@ def test_an_encoder_is_kept_once_and_found_by_the_digest_of_its_weights(tmp_path
     shas = [registry.add_encoder(source) for source in (first, again, other)]
     assert shas[0] == shas[1] != shas[2]
     assert {path.name for path in (tmp_path / "registry" / "encoders").iterdir()} == {*shas}
-    kept = registry.encoder_folder(shas[0])
+    kept = registry.find_encoder(shas[0])
     assert kept
     assert weights_sha256(kept) == shas[0]
     assert (kept / "1_Pooling" / "config.json").read_text() == "{}"
@@ -155,11 +155,11 @@ def test_an_encoder_is_kept_once_and_found_by_the_digest_of_its_weights(tmp_path
 
 
 def test_an_encoder_that_is_not_there_is_not_found(tmp_path: Path) -> None:
-    assert FolderRegistry(tmp_path).encoder_folder("0" * 64) is None
+    assert FolderRegistry(tmp_path).find_encoder("0" * 64) is None
 
 
 @pytest.mark.parametrize("sha256", ["..", "../secret", "", ".", "/", "a" * 63 + "/", "A" * 64, "0" * 64 + "\n"])
 def test_what_is_no_digest_leads_nowhere(sha256: str, tmp_path: Path) -> None:
     an_encoder(tmp_path / "secret", b"")
     (tmp_path / "encoders" / ("A" * 64)).mkdir(parents=True)
-    assert FolderRegistry(tmp_path).encoder_folder(sha256) is None
+    assert FolderRegistry(tmp_path).find_encoder(sha256) is None

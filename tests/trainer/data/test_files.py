@@ -1,4 +1,4 @@
-"""What can be learned from is kept, what cannot is counted with its place, and what cannot be read says why."""
+"""Rows to learn from are kept, others are counted with their place, and a file that cannot be read is refused with a reason."""
 
 import json
 import tracemalloc
@@ -233,7 +233,7 @@ def test_a_body_of_50_megabytes_is_cut_and_takes_a_few_times_its_size(name: str,
     tracemalloc.stop()
     assert [len(posting.body or "") for posting in read.postings] == [MAX_BODY_CHARS] * 2
     assert f"cut: 1 rows with a body of more than 20,000 characters, first at {name}, row {2 - (name == 'a.jsonl')}" in [
-        *read.told()
+        *read.describe()
     ]
     assert kept < 5_000_000
     assert peak < 8 * 50_000_000, "the csv module takes four bytes a character"

@@ -1,4 +1,4 @@
-"""A label means a code of the taxonomy, or what an older code became, or a new category if asked for; or no occupation fits."""
+"""A label means a code of the taxonomy, the successor of an older code, a new category on request, or that no occupation fits."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,20 +8,21 @@ import pytest
 
 from schemas.events import LabelledPosting
 from tests.support.trainer_data import OCCUPATIONS, write_postings
-from trainer.data.files import Labelled, read_postings
-from trainer.data.labels import FROM_OLDER, FROM_SOC, OUTSIDE, SPLIT, Label, LabelRules, Labels
-from trainer.data.onet import older_codes, read_taxonomy
+from trainer.data.files import LabelledRows, read_postings
+from trainer.data.labels import FROM_OLDER_CODE, FROM_SIX_DIGITS, OUTSIDE_TAXONOMY, SPLIT_CODE, Label, LabelReader, LabelRules
+from trainer.data.onet import read_taxonomy
+from trainer.data.packaged import read_older_codes
 
 NAMES = read_taxonomy(None).names
 COLUMNS = ("ID", "TITLE_RAW", "ONET_NAME", "ONET")
-Read = Callable[..., Labelled]
+Read = Callable[..., LabelledRows]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """Read rows of id, title, name and code."""
 
-    def run(*rows: tuple[str, str, str, str], names: Mapping[str, str] = NAMES, **rules: Any) -> Labelled:
+    def run(*rows: tuple[str, str, str, str], names: Mapping[str, str] = NAMES, **rules: Any) -> LabelledRows:
         path = write_postings(tmp_path / "a.csv", rows, columns=COLUMNS)
         return read_postings([str(path)], names, rules=LabelRules(**rules))
 
@@ -29,11 +30,11 @@ def read(tmp_path: Path) -> Read:
 
 
 def label(code: str, name: str | None = None, **rules: Any) -> Label:
-    return Labels(NAMES, LabelRules(**rules)).read(LabelledPosting(title="A job", onet_code=code, onet_title=name))
+    return LabelReader(NAMES, LabelRules(**rules)).read(LabelledPosting(title="A job", onet_code=code, onet_title=name))
 
 
 def test_an_older_code_became_codes_that_are_valid_and_is_not_itself() -> None:
-    older = older_codes()
+    older = read_older_codes()
     assert len(older) == 262
     assert not older.keys() & NAMES.keys()
     assert {new for successors in older.values() for new in successors} <= NAMES.keys()
@@ -50,18 +51,18 @@ def test_a_code_of_the_taxonomy_is_taken_as_it_is(code: str) -> None:
 @pytest.mark.parametrize(
     ("code", "name", "meant"),
     [
-        ("29-1062.00", None, Label("29-1215.00", mapped=FROM_OLDER)),
-        ("29-1062.00", "Family and General Practitioners", Label("29-1215.00", mapped=FROM_OLDER)),
-        ("29-1062", None, Label("29-1215.00", mapped=FROM_OLDER)),
-        ("29-1141", None, Label("29-1141.00", mapped=FROM_SOC)),
-        ("15-1134.00", "web developers ", Label("15-1254.00", mapped=FROM_OLDER)),
-        ("15-1134.00", "Web and Digital Interface Designers", Label("15-1255.00", mapped=FROM_OLDER)),
-        ("15-1132.00", "Software Developers, Applications", Label(left_out=SPLIT)),
-        ("15-1132.00", None, Label(left_out=SPLIT)),
-        ("15-1132", "", Label(left_out=SPLIT)),
-        ("15-9999.00", "Prompt Engineers", Label(left_out=OUTSIDE)),
-        ("99-9999", None, Label(left_out=OUTSIDE)),
-        ("nurse", None, Label(left_out=OUTSIDE)),
+        ("29-1062.00", None, Label("29-1215.00", mapped_from=FROM_OLDER_CODE)),
+        ("29-1062.00", "Family and General Practitioners", Label("29-1215.00", mapped_from=FROM_OLDER_CODE)),
+        ("29-1062", None, Label("29-1215.00", mapped_from=FROM_OLDER_CODE)),
+        ("29-1141", None, Label("29-1141.00", mapped_from=FROM_SIX_DIGITS)),
+        ("15-1134.00", "web developers ", Label("15-1254.00", mapped_from=FROM_OLDER_CODE)),
+        ("15-1134.00", "Web and Digital Interface Designers", Label("15-1255.00", mapped_from=FROM_OLDER_CODE)),
+        ("15-1132.00", "Software Developers, Applications", Label(left_out=SPLIT_CODE)),
+        ("15-1132.00", None, Label(left_out=SPLIT_CODE)),
+        ("15-1132", "", Label(left_out=SPLIT_CODE)),
+        ("15-9999.00", "Prompt Engineers", Label(left_out=OUTSIDE_TAXONOMY)),
+        ("99-9999", None, Label(left_out=OUTSIDE_TAXONOMY)),
+        ("nurse", None, Label(left_out=OUTSIDE_TAXONOMY)),
     ],
 )
 def test_a_label_outside_the_taxonomy_is_mapped_where_there_is_one_code_it_can_mean(
@@ -72,14 +73,14 @@ def test_a_label_outside_the_taxonomy_is_mapped_where_there_is_one_code_it_can_m
 
 def test_an_older_code_is_mapped_only_into_the_taxonomy_in_use() -> None:
     posting = LabelledPosting(title="A job", onet_code="29-1062.00")
-    assert Labels(OCCUPATIONS, LabelRules()).read(posting).left_out == OUTSIDE
+    assert LabelReader(OCCUPATIONS, LabelRules()).read(posting).left_out == OUTSIDE_TAXONOMY
 
 
-def test_mapped_rows_are_learned_from_and_told_with_their_count_and_first_place(read: Read) -> None:
+def test_mapped_rows_are_learned_from_and_reported_with_their_count_and_first_place(read: Read) -> None:
     rows = [("1", "RN", "", "29-1141"), ("2", "GP", "", "29-1062.00"), ("3", "Family doctor", "", "29-1062.00")]
     found = read(("0", "Nurse", "", "29-1141.00"), *rows)
     assert [posting.onet_code for posting in found.postings] == ["29-1141.00", "29-1141.00", "29-1215.00", "29-1215.00"]
-    assert list(found.told()) == [
+    assert list(found.describe()) == [
         "mapped: 1 rows from six-digit SOC codes, first at a.csv, row 3 (29-1141)",
         "mapped: 2 rows from codes of an older O*NET-SOC, first at a.csv, row 4 (29-1062.00)",
     ]
@@ -96,7 +97,7 @@ NEW = [
 ]
 
 
-def test_a_new_category_takes_all_rows_of_its_code_and_the_name_that_most_of_them_say(read: Read) -> None:
+def test_a_new_category_has_all_rows_of_its_code_and_their_most_frequent_name(read: Read) -> None:
     found = read(*NEW, new_categories=True)
     assert [(category.onet_code, category.onet_title) for category in found.categories] == [("15-9999.00", "Prompt Engineers")]
     assert [posting.posting_id for posting in found.postings] == ["1", "2", "3", "4", "7"]
@@ -106,14 +107,16 @@ def test_a_new_category_takes_all_rows_of_its_code_and_the_name_that_most_of_the
 def test_without_being_asked_for_new_categories_are_reported_and_the_flag_is_named(read: Read) -> None:
     found = read(*NEW)
     assert not found.categories
-    assert list(found.told()) == [
-        f"left out: 6 rows with {OUTSIDE}, first at a.csv, row 2 (15-9999.00); --new-categories keeps those of a code with a name"
-    ]
+    (line,) = found.describe()
+    assert line == (
+        f"left out: 6 rows with {OUTSIDE_TAXONOMY}, first at a.csv, row 2 (15-9999.00); "
+        "--new-categories keeps those of a code with a name"
+    )
 
 
 def test_a_code_that_was_split_makes_no_new_category(read: Read) -> None:
     found = read(NEW[-1], ("8", "Coder", "Software Developers, Applications", "15-1132.00"), new_categories=True)
-    assert (found.categories, list(found.left_out)) == ((), [SPLIT])
+    assert (found.categories, list(found.left_out)) == ((), [SPLIT_CODE])
 
 
 @pytest.mark.parametrize(
@@ -127,13 +130,13 @@ def test_a_code_that_was_split_makes_no_new_category(read: Read) -> None:
         ("Unclassified", ""),
     ],
 )
-def test_a_row_labelled_unclassified_is_a_reject_example_and_no_posting_of_a_category(name: str, code: str, read: Read) -> None:
+def test_a_row_labelled_unclassified_is_a_reject_example_and_has_no_category(name: str, code: str, read: Read) -> None:
     found = read(NEW[-1], ("8", "Great job", name, code), new_categories=True)
     assert [posting.title for posting in found.postings] == ["Nurse"]
     assert [posting.title for posting in found.rejects] == ["Great job"]
     assert not found.left_out
     assert not found.categories
-    assert list(found.told()) == ["reject examples: 1 rows labelled Unclassified"]
+    assert list(found.describe()) == ["reject examples: 1 rows labelled Unclassified"]
 
 
 def test_reject_examples_are_left_out_and_counted_where_they_are_to_be_ignored(read: Read) -> None:

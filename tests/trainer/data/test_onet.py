@@ -1,4 +1,4 @@
-"""The taxonomy is what the release says, and a release that is not whole says where."""
+"""The taxonomy is that of the release, and an incomplete release is refused with file and row."""
 
 from pathlib import Path
 

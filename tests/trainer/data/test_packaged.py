@@ -1,4 +1,4 @@
-"""The data that comes with the package: the whole taxonomy, and labelled postings enough to show the steps."""
+"""The package holds the whole taxonomy, and enough labelled postings to show each step."""
 
 import csv
 import re
@@ -6,10 +6,10 @@ from importlib import resources
 
 import pytest
 
-from schemas.text import normalise_title
+from schemas.text import clean_title, title_key
 from trainer.data.files import read_postings
 from trainer.data.onet import read_taxonomy
-from trainer.options import STARTER
+from trainer.data.packaged import STARTER
 
 NAMES = {category.onet_code: category.onet_title for category in read_taxonomy(None).categories}
 
@@ -26,7 +26,7 @@ def test_every_starter_posting_can_be_learned_from() -> None:
 
 def test_there_are_400_titles_of_150_occupations_at_least() -> None:
     postings = read_postings([STARTER], NAMES).postings
-    assert len({normalise_title(posting.title) for posting in postings}) >= 400
+    assert len({title_key(clean_title(posting.title)) for posting in postings}) >= 400
     assert len({posting.onet_code for posting in postings}) >= 150
 
 
@@ -38,7 +38,8 @@ def test_labels_name_the_occupation_of_their_code() -> None:
 def test_ids_are_unique_and_no_title_has_two_labels() -> None:
     postings = read_postings([STARTER], NAMES).postings
     assert len({posting.posting_id for posting in postings}) == len(postings)
-    assert len({(normalise_title(p.title), p.onet_code) for p in postings}) == len({normalise_title(p.title) for p in postings})
+    keys = [title_key(clean_title(posting.title)) for posting in postings]
+    assert len({(key, posting.onet_code) for key, posting in zip(keys, postings, strict=True)}) == len(set(keys))
 
 
 @pytest.mark.parametrize(("name", "columns"), [("postings.csv", 6), ("onet_soc_2019.csv", 2)])

@@ -1,4 +1,4 @@
-"""A posting's body is a view of its own: learned where labelled postings have bodies, joined in late, and left out elsewhere."""
+"""Bodies have a part of their own: trained if enough labelled postings have bodies, joined in last, and left out otherwise."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.registry.folder import FolderRegistry
-from consumer.registry.reloader import ScorerLoader
+from consumer.registry.loader import ScorerLoader
 from schemas.text import MAX_BODY_CHARS, body_text
 from tests.conftest import Cli
 from tests.support.trainer_data import write_encoder, write_postings, write_release
@@ -17,7 +17,7 @@ from trainer.__main__ import main
 from trainer.fit.model import MIN_BODIES
 
 SAYS = {"11-1011.00": "board budget strategy", "29-1141.00": "patients hospital ward", "35-2014.00": "kitchen grill menu"}
-"""What bodies of a code are made of; their titles say nothing."""
+"""The words in bodies of a code; the titles do not depend on the code."""
 TASKS = "O*NET-SOC Code\tTask ID\tTask\n53-3032.00\t1\tDrive trucks over long distances.\n35-2014.00\t2\tn/a\n"
 
 

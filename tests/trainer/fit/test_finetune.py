@@ -1,4 +1,4 @@
-"""Fine-tuning bends the encoder to the categories, goes on where it was interrupted, and never mixes two runs."""
+"""Fine-tuning fits the encoder to the categories, resumes an interrupted run, and never mixes two runs."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from tests.conftest import needs_model
 pytest.importorskip("accelerate", reason="fine-tuning needs accelerate and datasets")
 pytest.importorskip("datasets", reason="fine-tuning needs accelerate and datasets")
 
-from trainer.fit.category_embeddings import Rows, weighted_sums
+from trainer.fit.category_embeddings import EmbeddedRows, weighted_sums
 from trainer.fit.category_loss import BATCH, BucketSampler, Task
 from trainer.fit.finetune import finetune
 
@@ -25,22 +25,22 @@ pytestmark = [pytest.mark.model, needs_model]
 
 TITLES = [f"{level} {job}" for level in ("", "senior", "junior", "lead", "head") for job in ("nurse", "driver", "cook", "clerk")]
 LABELS = torch.arange(len(TITLES)) // 4
-"""The level, not the job: what MiniLM's own vectors do not go by."""
+"""The level of a job, which MiniLM's own vectors do not follow."""
 
 
 @pytest.fixture(scope="module")
 def start(encoder: SentenceEncoder) -> torch.Tensor:
-    rows = Rows(encoder.encode(TITLES), LABELS, torch.ones(len(TITLES)))
+    rows = EmbeddedRows(encoder.encode(TITLES), LABELS, torch.ones(len(TITLES)))
     return torch.nn.functional.normalize(weighted_sums(rows, 5)[0], dim=1)
 
 
 @pytest.fixture
 def run(start: torch.Tensor, tmp_path: Path) -> Callable[..., Path]:
-    def tuned(name: str = "encoder", **other: Any) -> Path:
+    def tune(name: str = "encoder", **other: Any) -> Path:
         options = {"folder": tmp_path / name, "seed": 0, "epochs": 4, "device": "cpu", "save_steps": 2, **other}
         return finetune(DEFAULT_ENCODER, TITLES, LABELS, torch.ones(len(TITLES)), start, **options)
 
-    return tuned
+    return tune
 
 
 class Killed(Exception):
@@ -56,7 +56,7 @@ def kill_at(step: int) -> Callable[[int, int, float], None]:
 
 
 def margin(encoder: SentenceEncoder) -> float:
-    """How much closer titles of one category are than titles of two."""
+    """Return how much closer titles of one category are than titles of two."""
     rows = encoder.encode(TITLES)
     same = LABELS[:, None] == LABELS
     cosines = rows @ rows.T
@@ -99,23 +99,23 @@ def test_checkpoints_of_another_run_are_refused(run: Callable[..., Path]) -> Non
 
 
 def test_data_that_teach_nothing_are_refused(start: torch.Tensor, tmp_path: Path) -> None:
-    def tuned(labels: torch.Tensor, weights: torch.Tensor, categories: torch.Tensor, encoder: str = DEFAULT_ENCODER) -> None:
+    def tune(labels: torch.Tensor, weights: torch.Tensor, categories: torch.Tensor, encoder: str = DEFAULT_ENCODER) -> None:
         finetune(encoder, TITLES[: len(labels)], labels, weights, categories, folder=tmp_path / "e", seed=0, device="cpu")
 
     ones = torch.ones(len(TITLES))
     with pytest.raises(ValueError, match=r"0 texts, 0 labels, 0 weights: .* at least 1"):
-        tuned(LABELS[:0], ones[:0], start)
+        tune(LABELS[:0], ones[:0], start)
     with pytest.raises(ValueError, match="labels from 0 to 4, but the categories are 0 to 3"):
-        tuned(LABELS, ones, start[:4])
+        tune(LABELS, ones, start[:4])
     with pytest.raises(ValueError, match="weights must be finite and above 0"):
-        tuned(LABELS, ones * 0, start)
+        tune(LABELS, ones * 0, start)
     with pytest.raises(ValueError, match="vectors have 384 components, the categories 7"):
-        tuned(LABELS, ones, start[:, :7])
+        tune(LABELS, ones, start[:, :7])
     with pytest.raises(EncoderError, match="no folder and the hub does not give it"):
-        tuned(LABELS, ones, start, "no such/en coder")
+        tune(LABELS, ones, start, "no such/en coder")
 
 
-def test_an_epoch_has_every_full_row_once_and_its_share_of_light_ones_in_an_order_of_its_own() -> None:
+def test_an_epoch_has_every_full_row_and_a_sample_of_light_ones_in_its_own_order() -> None:
     weights = torch.cat((torch.ones(200), torch.full((500,), 0.3)))
     task = Task(["x" * (n % 40) for n in range(700)], torch.zeros(700, dtype=torch.long), weights, torch.zeros(1, 2))
     sampler = BucketSampler(task, seed=0, light_rows=100)

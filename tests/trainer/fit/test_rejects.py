@@ -1,4 +1,4 @@
-"""Reject examples say what not to accept: they move thresholds, no likelihood, and are never a category unless asked for."""
+"""Reject examples move thresholds, but no likelihood, and become a category only on request."""
 
 import json
 from collections.abc import Callable
@@ -15,10 +15,19 @@ import tests.support.tiny_model  # noqa: F401 - sets the pace of hypothesis
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Mix
 from tests.support.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
-from tests.trainer.fit.test_calibration import MIX, decided, held_out, mixture, queries_of
+from tests.trainer.fit.test_calibration import MIX, group_by_decision, make_held_out, make_queries, mixture
 from trainer.__main__ import main
-from trainer.fit.calibration import NEVER, REJECT, HeldOut, best_known_prior, best_mix, best_scale, calibrate, together
-from trainer.fit.calibration import held_out as of_mixture
+from trainer.fit.calibration import (
+    NEVER,
+    REJECT,
+    HeldOutParts,
+    calibrate,
+    choose_known_prior,
+    choose_mix_weights,
+    choose_scale,
+    compute_held_out_parts,
+    join_held_out_parts,
+)
 from trainer.measure.rejects import reject_figures
 
 COSINES = st.sampled_from([0.99, 0.9, 0.8, 0.75, 0.72])
@@ -26,10 +35,10 @@ REJECTS = [(f"Great job {word}", "Unclassified") for word in "abcdefghijklmnopqr
 NEW = [(f"Prompt {word}", "15-9999.00", "Prompt Engineers") for word in "abcdefghijklmnopqrstuvwxyz"]
 
 
-def with_rejects(data: HeldOut, cosines: list[float], key: str | None = None) -> HeldOut:
-    """The postings, and behind them reject examples of these cosines with category 0."""
-    more = held_out([(cosine, False) for cosine in cosines], [key or f"reject {i}" for i in range(len(cosines))])
-    return together([data, replace(more, labels=torch.full_like(more.labels, REJECT))])
+def add_rejects(data: HeldOutParts, cosines: list[float], key: str | None = None) -> HeldOutParts:
+    """Return the postings, followed by reject examples with these cosines to category 0."""
+    more = make_held_out([(cosine, False) for cosine in cosines], [key or f"reject {i}" for i in range(len(cosines))])
+    return join_held_out_parts([data, replace(more, labels=torch.full_like(more.labels, REJECT))])
 
 
 @given(
@@ -40,36 +49,36 @@ def with_rejects(data: HeldOut, cosines: list[float], key: str | None = None) ->
 def test_a_reject_example_counts_as_wrong_in_the_promise(
     postings: list[tuple[float, bool]], rejects: list[float], precision: float
 ) -> None:
-    calibration = calibrate(MIX, with_rejects(held_out(postings), rejects), precision=precision)
-    accepted = decided([*postings, *((cosine, False) for cosine in rejects)], calibration)["accept"]
+    calibration = calibrate(MIX, add_rejects(make_held_out(postings), rejects), precision=precision)
+    accepted = group_by_decision([*postings, *((cosine, False) for cosine in rejects)], calibration)["accept"]
     assert sum(accepted) >= precision * len(accepted) - 1e-9
 
 
 @given(postings=st.lists(st.tuples(COSINES, st.booleans()), min_size=30, max_size=100), rejects=st.lists(COSINES, max_size=100))
 def test_a_reject_example_has_no_part_in_any_likelihood(postings: list[tuple[float, bool]], rejects: list[float]) -> None:
-    plain, mix = held_out(postings, ["met"] * len(postings)), Mix(scale=2.0, known_prior=3.0)
-    data = with_rejects(plain, rejects, "met")
-    assert best_scale(data.parts.title, data) == best_scale(plain.parts.title, plain)
-    assert best_mix(mix, data) == best_mix(mix, plain)
-    assert best_known_prior(mix, data) == best_known_prior(mix, plain)
+    plain, mix = make_held_out(postings, ["met"] * len(postings)), Mix(scale=2.0, known_prior=3.0)
+    data = add_rejects(plain, rejects, "met")
+    assert choose_scale(data.parts.title, data) == choose_scale(plain.parts.title, plain)
+    assert choose_mix_weights(mix, data) == choose_mix_weights(mix, plain)
+    assert choose_known_prior(mix, data) == choose_known_prior(mix, plain)
     assert calibrate(mix, data, precision=0.9).known.sharpness == calibrate(mix, plain, precision=0.9).known.sharpness
 
 
 def test_a_reject_example_takes_no_weight_from_the_postings_of_its_title() -> None:
-    queries, labels = queries_of([(0.9, True)] * 4, ["new", "new", "new", "other"])
+    queries, labels = make_queries([(0.9, True)] * 4, ["new", "new", "new", "other"])
     labels[1:3] = REJECT
-    weights = of_mixture(mixture(), queries, labels).weights
+    weights = compute_held_out_parts(mixture(), queries, labels).weights
     assert weights[labels != REJECT].tolist() == [1, 1]
 
 
-def test_what_was_accepted_is_not_any_more_where_as_many_reject_examples_look_like_it() -> None:
-    plain = held_out([(0.99, True)] * 100)
+def test_nothing_is_accepted_where_as_many_reject_examples_look_the_same() -> None:
+    plain = make_held_out([(0.99, True)] * 100)
     assert calibrate(MIX, plain, precision=0.9).new.accept_at <= 1
-    assert calibrate(MIX, with_rejects(plain, [0.99] * 100), precision=0.9).new.accept_at == NEVER
+    assert calibrate(MIX, add_rejects(plain, [0.99] * 100), precision=0.9).new.accept_at == NEVER
 
 
 def test_a_stratum_of_reject_examples_alone_shares_the_other_ones_thresholds() -> None:
-    calibration = calibrate(MIX, with_rejects(held_out([(0.99, True)] * 60), [0.72] * 60, "met"), precision=0.9)
+    calibration = calibrate(MIX, add_rejects(make_held_out([(0.99, True)] * 60), [0.72] * 60, "met"), precision=0.9)
     assert calibration.known == calibration.new
 
 
@@ -106,33 +115,33 @@ def train(tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_reject_examples_are_held_out_in_their_share_measured_and_never_a_category(
     split: str, train: Callable[..., tuple[dict[str, Any], str]], tmp_path: Path
 ) -> None:
-    printed, told = train("--split", split)
+    printed, reported = train("--split", split)
     assert (printed["categories"], printed["rows"]) == (len(OCCUPATIONS), len(POSTINGS))
     assert 1 <= printed["metrics"]["reject_rows"] <= 12
     assert 0 <= printed["metrics"]["reject_accept_share"] <= 1
-    assert "reject examples: 26 rows labelled Unclassified" in told
+    assert "reject examples: 26 rows labelled Unclassified" in reported
     manifest = FolderRegistry(tmp_path).load(printed["version"]).manifest
     assert manifest.metrics == printed["metrics"]
     assert manifest.training["unclassified"] == "reject"
 
 
 def test_ignored_reject_examples_are_counted_and_nothing_else(train: Callable[..., tuple[dict[str, Any], str]]) -> None:
-    printed, told = train("--unclassified", "ignore")
-    assert "left out: 26 rows with the label Unclassified, first at postings.csv, row 80 (Unclassified)" in told
+    printed, reported = train("--unclassified", "ignore")
+    assert "left out: 26 rows with the label Unclassified, first at postings.csv, row 80 (Unclassified)" in reported
     assert not any(name.startswith("reject") for name in printed["metrics"])
 
 
 def test_categories_of_ones_own_are_served_in_code_order_beside_the_taxonomys(
     train: Callable[..., tuple[dict[str, Any], str]], tmp_path: Path
 ) -> None:
-    printed, told = train("--unclassified", "category", "--new-categories")
+    printed, reported = train("--unclassified", "category", "--new-categories")
     categories = FolderRegistry(tmp_path).load(printed["version"]).tensors.categories
     codes = [category.onet_code for category in categories]
     assert codes == sorted({*OCCUPATIONS, "15-9999.00", "99-9999.00"})
     made = {category.onet_code: (category.onet_title, category.postings) for category in categories}
     assert (made["15-9999.00"], made["99-9999.00"]) == (("Prompt Engineers", 26), ("Unclassified", 26))
     assert printed["rows"] == len(POSTINGS) + 52
-    assert "new category: 15-9999.00 'Prompt Engineers'" in told
+    assert "new category: 15-9999.00 'Prompt Engineers'" in reported
 
 
 def test_evaluate_tells_what_became_of_the_reject_examples(
@@ -156,8 +165,8 @@ def test_the_gate_judges_a_second_version_whatever_is_made_of_unclassified(
     assert main([*served, *flags]) == 0
     more = write_postings(tmp_path / "more.csv", [("Nurse Again", "29-1141.00"), ("Great job again", "Unclassified")])
     assert main([*served, *flags, "--postings", tiny[1], str(more)]) in {0, 3}
-    versions = FolderRegistry(tmp_path / "registry").versions()
+    versions = FolderRegistry(tmp_path / "registry").list_versions()
     assert [version.training["triggers"] for version in versions] == [["first"], ["postings"]]
     assert versions[1].training["compared_with"] == versions[0].version
     assert main([*served, *flags, "--postings", tiny[1], str(more)]) == 0
-    assert len(FolderRegistry(tmp_path / "registry").versions()) == 2, "nothing was new"
+    assert len(FolderRegistry(tmp_path / "registry").list_versions()) == 2, "nothing was new"

@@ -32,9 +32,9 @@ from tests.support.brokers import wait_until
 from tests.support.trainer_data import OCCUPATIONS, POSTINGS, write_encoder, write_postings, write_release
 from tests.trainer.refresh.test_drift import event as enriched_event
 from trainer.__main__ import main
-from trainer.data.files import AS_USUAL
+from trainer.data.files import DEFAULT_RULES
 from trainer.data.labels import LabelRules
-from trainer.prepare import TrainOptions
+from trainer.options import TrainOptions
 from trainer.publish import publish
 from trainer.refresh.drift import DriftLimits, DriftMonitor, Reference, WindowFigures
 from trainer.refresh.drift_reference import read_reference, write_reference
@@ -61,7 +61,7 @@ class Place:
     stopped: bool = False
 
     def service(
-        self, *, postings: str = "data/*.csv", onet: Path | None = None, rules: LabelRules = AS_USUAL, **policy: Any
+        self, *, postings: str = "data/*.csv", onet: Path | None = None, rules: LabelRules = DEFAULT_RULES, **policy: Any
     ) -> RefreshService:
         """A service as a new process would make it."""
         state = self.root / "state"
@@ -134,7 +134,7 @@ def place(tiny: Path, first: Path, tmp_path: Path) -> Place:
 
 def test_a_first_version_is_put_in_service_and_says_what_the_next_is_compared_with(place: Place) -> None:
     registry = place.registry
-    manifest = registry.load(registry.current() or "").manifest
+    manifest = registry.load(registry.read_current() or "").manifest
     assert manifest.training["triggers"] == ["first"]
     assert (manifest.training["verdict"], manifest.training["reasons"]) == ("passed", [])
     assert manifest.training["gate"]["rows"] == manifest.metrics["rows"] > 5
@@ -155,7 +155,7 @@ def test_a_name_that_stands_for_no_file_is_told_once(empty: Place, caplog: pytes
 
 
 def test_new_rows_are_trained_on_and_only_their_titles_are_embedded(place: Place) -> None:
-    before = place.registry.current()
+    before = place.registry.read_current()
     place.write(NEW[:4], "new.csv")
     service = place.service()
     assert service.turn() == "nothing"
@@ -165,7 +165,7 @@ def test_new_rows_are_trained_on_and_only_their_titles_are_embedded(place: Place
     assert place.shown("embedded_titles") == len(NEW)
     assert place.shown("rows") == len(POSTINGS) + len(NEW)
     assert (place.shown("waiting_rows"), service.ready()) == (0, None)
-    current = place.registry.load(place.registry.current() or "").manifest
+    current = place.registry.load(place.registry.read_current() or "").manifest
     assert current.training["compared_with"] == before
     assert current.training["triggers"] == ["postings"]
     place.now += 3_600
@@ -173,14 +173,14 @@ def test_new_rows_are_trained_on_and_only_their_titles_are_embedded(place: Place
 
 
 def test_a_worse_candidate_is_kept_with_its_reasons_and_never_serves(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    before = place.registry.current()
+    before = place.registry.read_current()
     codes = [code for _title, code in POSTINGS]
     random.Random(0).shuffle(codes)
     place.write([(title, code) for (title, _code), code in zip(POSTINGS, codes, strict=True)])
     service = place.service()
     assert service.turn() == "rejected"
-    assert place.registry.current() == before == service.version
-    rejected = place.registry.versions()[-1]
+    assert place.registry.read_current() == before == service.version
+    rejected = place.registry.list_versions()[-1]
     assert rejected.training["verdict"] == "rejected"
     assert any(reason.startswith("top-1 fell from 1.000") for reason in rejected.training["reasons"])
     assert all(reason in caplog.text for reason in rejected.training["reasons"])
@@ -188,7 +188,7 @@ def test_a_worse_candidate_is_kept_with_its_reasons_and_never_serves(place: Plac
     place.now += 3_600
     assert place.service().turn() == "nothing"  # the same rows would be rejected again
     place.registry.promote(rejected.version)  # a person overrules
-    assert place.registry.rollback() == before
+    assert place.registry.roll_back() == before
 
 
 def test_refreshes_keep_their_distance_and_wait_for_no_one_who_asks_once(place: Place) -> None:
@@ -201,7 +201,7 @@ def test_refreshes_keep_their_distance_and_wait_for_no_one_who_asks_once(place: 
 def test_a_code_without_posting_is_reason_enough(place: Place) -> None:
     place.write([TRUCKER], "new.csv")
     assert place.service().turn() == "promoted"
-    assert place.registry.versions()[-1].training["triggers"] == ["unseen_codes"]
+    assert place.registry.list_versions()[-1].training["triggers"] == ["unseen_codes"]
 
 
 def test_a_code_of_a_new_category_is_reason_enough_where_those_are_asked_for(place: Place) -> None:
@@ -209,7 +209,7 @@ def test_a_code_of_a_new_category_is_reason_enough_where_those_are_asked_for(pla
     write_postings(place.root / "data" / "new.csv", [("Prompter", "15-9999.00", "Prompt Engineers")], columns=columns)
     assert place.service().turn() == "nothing"
     assert place.service(rules=LabelRules(new_categories=True)).turn() == "promoted"
-    assert place.registry.versions()[-1].training["triggers"] == ["unseen_codes"]
+    assert place.registry.list_versions()[-1].training["triggers"] == ["unseen_codes"]
     assert place.service(rules=LabelRules(new_categories=True)).turn() == "nothing"
 
 
@@ -238,7 +238,7 @@ def test_a_row_outside_the_taxonomy_is_no_reason(place: Place) -> None:
 def test_a_new_release_of_onet_is_reason_enough(place: Place, tmp_path: Path) -> None:
     release = write_release(tmp_path / "release", occupations={**OCCUPATIONS, "11-1011.03": "Chief Sustainability Officers"})
     assert place.service(onet=release).turn() == "promoted"
-    assert place.registry.versions()[-1].training["triggers"] == ["onet"]
+    assert place.registry.list_versions()[-1].training["triggers"] == ["onet"]
 
 
 def test_the_schedule_refreshes_without_new_rows(place: Place) -> None:
@@ -253,7 +253,7 @@ def test_drift_refreshes_once_there_is_a_row_to_learn_from(place: Place, caplog:
     assert caplog.text.count("the mix moved") == 1
     place.write(NEW[:1], "new.csv")
     assert service.turn() == "promoted"
-    assert place.registry.versions()[-1].training["triggers"] == ["drift"]
+    assert place.registry.list_versions()[-1].training["triggers"] == ["drift"]
 
 
 def test_a_file_caught_half_written_is_tried_again(place: Place) -> None:
@@ -275,11 +275,11 @@ def test_a_refresh_that_fails_is_tried_again_with_all_its_rows(place: Place, mon
     def broken(*_: object, **__: object) -> None:
         raise RegistryError("the disk is full")
 
-    before, service = place.registry.current(), place.service()
+    before, service = place.registry.read_current(), place.service()
     with monkeypatch.context() as patched:
         patched.setattr("trainer.refresh.candidate.publish", broken)
         assert service.turn() == "failed"
-    assert place.registry.current() == before
+    assert place.registry.read_current() == before
     place.now += 31
     assert service.turn() == "promoted"
     assert place.shown("rows") == len(POSTINGS) + len(NEW)
@@ -305,9 +305,9 @@ def test_an_error_that_nobody_foresaw_is_a_refresh_that_failed(
 
 def test_told_to_stop_it_breaks_off_between_steps(place: Place) -> None:
     place.write(NEW, "new.csv")
-    before, service, place.stopped = place.registry.versions(), place.service(), True
+    before, service, place.stopped = place.registry.list_versions(), place.service(), True
     assert service.turn() == "nothing"
-    assert place.registry.versions() == before
+    assert place.registry.list_versions() == before
     place.stopped = False
     assert service.turn() == "promoted"
 
@@ -317,19 +317,19 @@ def test_old_versions_go_and_rollback_still_works(place: Place) -> None:
     for _ in range(4):
         place.now += 3_600
         assert service.turn() == "promoted"
-    kept = [manifest.version for manifest in place.registry.versions()]
+    kept = [manifest.version for manifest in place.registry.list_versions()]
     assert len(kept) == 3
-    assert place.registry.current() == kept[-1]
-    assert [place.registry.rollback(), place.registry.rollback()] == [kept[1], kept[0]]
+    assert place.registry.read_current() == kept[-1]
+    assert [place.registry.roll_back(), place.registry.roll_back()] == [kept[1], kept[0]]
     with pytest.raises(RegistryError, match="no earlier version"):
-        place.registry.rollback()
+        place.registry.roll_back()
 
 
 def test_a_candidate_is_judged_again_where_another_version_was_promoted_meanwhile(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry, service = place.registry, place.service()
-    artifact = registry.load(registry.current() or "")
+    artifact = registry.load(registry.read_current() or "")
     registry.publish(artifact.manifest.model_copy(update={"version": "other", "files": {}}), artifact.tensors)
     others = iter(("other",))
 
@@ -341,14 +341,14 @@ def test_a_candidate_is_judged_again_where_another_version_was_promoted_meanwhil
     monkeypatch.setattr("trainer.refresh.candidate.publish", another_trainer_comes_first)
     place.write(NEW, "new.csv")
     assert service.turn() == "promoted"
-    promoted = registry.load(registry.current() or "").manifest
+    promoted = registry.load(registry.read_current() or "").manifest
     assert promoted.training["compared_with"] == "other"
-    assert len(registry.versions()) == 3, "nothing is stored of the judgement that came too late"
+    assert len(registry.list_versions()) == 3, "nothing is stored of the judgement that came too late"
 
 
 def test_pruning_spares_what_serves_the_one_before_it_and_encoders_in_use(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = place.registry
-    artifact = registry.load(registry.current() or "")
+    artifact = registry.load(registry.read_current() or "")
     used = artifact.manifest.line_encoder
     assert used is not None
 
@@ -363,12 +363,12 @@ def test_pruning_spares_what_serves_the_one_before_it_and_encoders_in_use(place:
     stray.mkdir()
     assert registry.prune(1) == ["b", "c", "d"]
     assert stray.is_dir()  # its version may be about to come
-    assert registry.current() == "a"
+    assert registry.read_current() == "a"
     monkeypatch.setattr("consumer.registry.folder.YOUNG_S", -1.0)
     assert registry.prune(1) == []
     assert not stray.exists()
-    assert registry.encoder_folder(used.sha256) is not None
-    assert registry.rollback() == artifact.manifest.version
+    assert registry.find_encoder(used.sha256) is not None
+    assert registry.roll_back() == artifact.manifest.version
     assert not list((place.root / "registry").glob(".removed-*"))
 
 
@@ -506,9 +506,9 @@ def test_once_reads_the_topic_to_its_end_over_librdkafka(place: Place) -> None:
     assert producer.flush(30) == 0
     topic = ("--bootstrap-servers", servers, "--labelled-topic", "labelled")
     assert main(arguments(place, "--once", "--min-new", str(len(NEW)), *topic)) == 0
-    newest = place.registry.versions()[-1]
+    newest = place.registry.list_versions()[-1]
     assert newest.training["rows"] == len(POSTINGS) + len(NEW)
-    assert place.registry.current() == newest.version
+    assert place.registry.read_current() == newest.version
     assert sorted(stored(place)) == sorted(title for title, _code in NEW)
 
 
@@ -607,7 +607,7 @@ def test_the_running_service_answers_refreshes_and_stops_at_sigterm(place: Place
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert time.monotonic() - asked < 10
-    assert place.registry.versions()[-1].training["triggers"] == ["postings"]
+    assert place.registry.list_versions()[-1].training["triggers"] == ["postings"]
 
 
 def test_the_running_service_keeps_what_drift_is_measured_against(place: Place) -> None:
@@ -615,7 +615,7 @@ def test_the_running_service_keeps_what_drift_is_measured_against(place: Place) 
     broker = next(iter(owner.list_topics(timeout=30).brokers.values()))
     servers = f"{broker.host}:{broker.port}"
     producer = ck.Producer({"bootstrap.servers": servers, "log_level": 3})
-    version = place.registry.current() or ""
+    version = place.registry.read_current() or ""
     value, kept = enriched_event(version=version).model_dump_json().encode(), place.root / "state" / "drift.json"
     producer.produce("enriched", value)
     assert producer.flush(30) == 0
