@@ -1,6 +1,6 @@
-"""A broker in memory behind the same seams as Kafka: partitions, groups' offsets, delayed acknowledgements.
+"""A broker in memory that keeps the same contracts as Kafka: partitions, offsets per group, delayed acknowledgements.
 
-For tests and benchmarks. One process, one consumer per group at a time; nothing survives the process.
+It is for tests and benchmarks: one process, one consumer per group at a time, and nothing survives the process.
 """
 
 import threading
@@ -12,7 +12,7 @@ from consumer.errors import BrokerError
 from consumer.messages import Headers, Message, OnAck, OnRevoke, Record, TopicPartition
 
 Fault = Callable[[str], None]
-"""Called before and after each broker call as `before:NAME` / `after:NAME`; raises to stop the process there."""
+"""Called with `before:NAME` and `after:NAME` around each broker call; raises an exception to stop the process there."""
 
 
 def _no_fault(_: str) -> None:
@@ -30,7 +30,7 @@ class MemoryBroker:
         self._changed = threading.Condition()
 
     def partitions(self, topic: str) -> list[TopicPartition]:
-        """Return the partitions of a topic. Raises BrokerError for an unknown one."""
+        """Return the partitions of a topic. Raises BrokerError for an unknown topic."""
         found = [p for p in self.logs if p.topic == topic]
         if not found:
             raise BrokerError(f"topic {topic!r} does not exist")
@@ -44,18 +44,24 @@ class MemoryBroker:
         key: bytes | None = None,
         headers: Headers = (),
     ) -> None:
-        """Add a message to the end of a partition, stamped now."""
+        """Add a message to the end of a partition, with the time of now."""
         with self._changed:
             log = self.logs[partition]
             log.append(Message(*partition, len(log), key, value, headers, time.time_ns() // 1_000_000))
             self._changed.notify_all()
+
+    def write(self, record: Record) -> None:
+        """Add a record to the partition that `Sink` names. Raises BrokerError for an unknown topic."""
+        partitions = self.partitions(record.topic)
+        partition = partitions[record.input_partition % len(partitions)]
+        self.append(partition, record.value, key=record.key, headers=record.headers)
 
     def messages(self, topic: str) -> list[Message]:
         """Return all messages of a topic, partition by partition."""
         return [message for partition in self.partitions(topic) for message in self.logs[partition]]
 
     def wait(self, ready: Callable[[], bool], timeout_s: float) -> None:
-        """Wait until `ready` or for `timeout_s`."""
+        """Wait until `ready` returns true, for at most `timeout_s`."""
         with self._changed:
             self._changed.wait_for(ready, timeout_s)
 
@@ -94,7 +100,7 @@ class MemorySource:
         return taken
 
     def heartbeat(self) -> None:
-        """Nothing can evict us here."""
+        """Do nothing: no group evicts its member here."""
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:  # noqa: ARG002 - always at once
         """See `Source.commit`."""
@@ -115,13 +121,13 @@ class MemorySource:
         return {p: len(self._broker.logs[p]) - position for p, position in self._positions.items()}
 
     def revoke(self, partitions: set[TopicPartition], *, lost: bool = False) -> None:
-        """Take partitions away, as a rebalance would."""
+        """Take partitions away as a rebalance does."""
         self._on_revoke(partitions, lost)
         for partition in partitions:
             del self._positions[partition]
 
     def assign(self, partitions: set[TopicPartition]) -> None:
-        """Give partitions, as a rebalance would: reading goes on at the committed offset."""
+        """Give partitions as a rebalance does: reading goes on at the committed offset."""
         for partition in sorted(partitions):
             self._positions[partition] = self._broker.committed.setdefault((self._group_id, partition), 0)
 
@@ -131,7 +137,7 @@ class MemorySource:
 
 
 class MemorySink:
-    """Writes to a MemoryBroker; a record is there, and acknowledged, only once `poll` has sent it."""
+    """Writes to a MemoryBroker. `poll` sends and acknowledges the records that were queued."""
 
     def __init__(self, broker: MemoryBroker, *, fault: Fault = _no_fault) -> None:
         self._broker = broker
@@ -152,18 +158,15 @@ class MemorySink:
     def _send(self) -> None:
         while self._queue:
             record, on_ack = self._queue[0]
-            partitions = self._broker.partitions(record.topic)
             self._fault("before:send")
-            self._broker.append(
-                partitions[record.input_partition % len(partitions)], record.value, key=record.key, headers=record.headers
-            )
+            self._broker.write(record)
             self._queue.popleft()
             self._fault("after:send")  # stopped here, the record is there and its acknowledgement was never seen
             on_ack(None)
 
 
 class MemoryTransactions:
-    """Appends records and commits offsets in one step, which a fault can stop before or after, never within."""
+    """Appends records and commits offsets in one step. A fault can stop it before or after that step, never within."""
 
     def __init__(self, broker: MemoryBroker, *, fault: Fault = _no_fault) -> None:
         self._broker = broker
@@ -173,11 +176,9 @@ class MemoryTransactions:
         """See `TransactionalSink.transact`."""
         self._fault("before:transact")
         for record in records:
-            partitions = self._broker.partitions(record.topic)
-            place = partitions[record.input_partition % len(partitions)]
-            self._broker.append(place, record.value, key=record.key, headers=record.headers)
-        self._broker.committed.update({(str(group), partition): offset for partition, offset in offsets.items()})
+            self._broker.write(record)
+        self._broker.committed.update({(str(group), p): offset for p, offset in offsets.items()})
         self._fault("after:transact")
 
     def poll(self, timeout_s: float) -> None:
-        """Nothing happens between transactions."""
+        """Do nothing: nothing happens between transactions."""

@@ -1,4 +1,4 @@
-"""What moves through the consumer, and the two seams to a broker: `Source` and `Sink`."""
+"""Messages and records, and the contracts of whatever reads and writes them: `Source`, `Sink` and `TransactionalSink`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class TopicPartition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as read, bytes untouched."""
+    """A message as it was read, its bytes untouched. `timestamp_ms` is in milliseconds since 1970."""
 
     topic: str
     partition: int
@@ -28,16 +28,16 @@ class Message:
     headers: Headers = ()
     timestamp_ms: int | None = None
     flaw: str | None = None
-    """What of it cannot be read: its headers, which are left out then."""
+    """Why the headers cannot be read and are left out; None if they can."""
 
     @property
     def topic_partition(self) -> TopicPartition:
-        """Where it came from."""
+        """The partition that the message came from."""
         return TopicPartition(self.topic, self.partition)
 
     @property
     def event_id(self) -> str:
-        """`topic:partition:offset`: the same for every delivery of this message."""
+        """The message's `topic:partition:offset`, the same at every delivery."""
         return f"{self.topic}:{self.partition}:{self.offset}"
 
     @property
@@ -48,7 +48,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message to write. `input_partition` places it: see `Sink`."""
+    """A message to write. The partition of its input decides where it goes, see `Sink`."""
 
     topic: str
     key: bytes | None
@@ -68,23 +68,27 @@ def next_offsets(messages: Iterable[Message]) -> dict[TopicPartition, int]:
 
 
 OnRevoke = Callable[[set[TopicPartition], bool], None]
-"""Called with the partitions taken away, and whether they are already lost (then nothing may be committed)."""
+"""Called with the partitions that were taken away, and whether they are already lost: then nothing may be committed."""
 
 OnAck = Callable[[DeliveryFailed | None], None]
-"""Called once per record: None when the broker has it, else why it has not; RecordTooLarge where it or its company is."""
+"""Called once for each record: None once the broker has it, else the error. RecordTooLarge: it is too large, or the batch that it
+was sent in."""
 
 
 class Source(Protocol):
-    """Reads messages as a member of a group. One thread calls it; callbacks run inside `poll`, `heartbeat` and `close`."""
+    """Reads messages as a member of a group.
+
+    One thread calls it. Callbacks run inside `poll`, `heartbeat`, `close` and a `commit` that waits.
+    """
 
     def start(self, on_revoke: OnRevoke) -> None:
         """Join the group. Raises BrokerError where the topic is not there or no broker answers."""
         ...
 
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
-        """Return up to `max_count` messages, in order per partition, as soon as there is one; blocks at most `timeout_s`.
+        """Return up to `max_count` messages, in order per partition, as soon as there is one. Blocks for at most `timeout_s`.
 
-        Never returns a message of a partition that was revoked during the call. Raises BrokerError.
+        Never returns a message of a partition that was revoked during the call. Raises BrokerError where a person is needed.
         """
         ...
 
@@ -93,22 +97,22 @@ class Source(Protocol):
         ...
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
-        """Commit next-to-read offsets. With `wait`, the broker has them on return, if it answers in some seconds; else soon.
+        """Commit, per partition, the offset to read next. Raises BrokerError where the group refuses it for good.
 
-        Raises BrokerError if fatal.
+        With `wait`, the broker has the offsets on return, if it answers within some seconds. Without, it has them soon.
         """
         ...
 
     def rewind(self) -> None:
-        """Go back to what is committed, on all partitions that are ours; messages read since are returned by `poll` again."""
+        """Go back to the committed offsets of all partitions that are ours: `poll` returns the messages since then again."""
         ...
 
     def group(self) -> object:
-        """Return who we are in the group at this moment, for a transaction that commits our offsets."""
+        """Return our membership of the group at this moment, for a transaction that commits our offsets."""
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Messages between the position and the end, per assigned partition; from memory, never blocks."""
+        """Return how many messages lie between the position and the end, per assigned partition. Never blocks."""
         ...
 
     @property
@@ -122,16 +126,17 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Writes records; one thread calls it, acknowledgements run inside `poll`.
+    """Writes records. One thread calls it; acknowledgements run inside `poll`.
 
-    A record goes to partition `input_partition` modulo the output topic's partitions: the order of an input partition
-    is the order of its output partition, whatever the keys.
+    A record goes to the partition `input_partition` modulo the number of partitions of its topic. So the order of an input
+    partition is the order of its output partition, whatever the keys.
     """
 
     def produce(self, record: Record, on_ack: OnAck) -> None:
         """Queue a record; `on_ack` is called exactly once, later. Blocks for a bounded time when the queue is full.
 
-        Raises DeliveryFailed when the record can never be sent or the queue stays full, RecordTooLarge where that is why.
+        Raises DeliveryFailed when the record can never be sent or the queue stays full; RecordTooLarge if it is too large.
+        Then `on_ack` is not called.
         """
         ...
 
@@ -141,14 +146,15 @@ class Sink(Protocol):
 
 
 class TransactionalSink(Protocol):
-    """Writes records and commits offsets together or not at all; one thread calls it. Records are placed as by a `Sink`."""
+    """Writes records and commits offsets together or not at all. One thread calls it. A `Sink` places records the same way."""
 
     def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
-        """Write the records and commit next-to-read offsets, if any, of `group`, which is what `Source.group` says.
+        """Write the records and commit, per partition, the offset to read next. `group` is what `Source.group` returned.
 
-        Raises DeliveryFailed when nothing was written, or when that is not known: what is committed tells. RecordTooLarge when
-        nothing was written because a record, or several together, are larger than their topic takes. BrokerError when
-        it never can be again by this process, as when another consumer has taken its place. Blocks for a bounded time.
+        Raises DeliveryFailed when nothing was written, or when that is not known: then the committed offsets show it.
+        Raises RecordTooLarge when nothing was written because a record, or several together, are larger than their topic takes.
+        Raises BrokerError when this process can never write again, as when another consumer has taken its place.
+        Blocks for a bounded time.
         """
         ...
 

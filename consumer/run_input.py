@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from consumer.kafka.range_source import RangeSource, open_replay
+from consumer.kafka.range_source import RangeSource, open_range
 from consumer.kafka.source import KafkaSource
 from consumer.messages import Source
 from consumer.metrics import Metrics
@@ -84,4 +84,4 @@ def open_input(settings: Settings, metrics: Metrics) -> RunInput:
     properties, topic = settings.consumer_properties(), settings.input_topic
     if settings.period is None:
         return LiveStream(KafkaSource(properties, topic=topic, events=metrics))
-    return PastRange(open_replay(properties, topic, settings.period, events=metrics))
+    return PastRange(open_range(properties, topic, settings.period, events=metrics))

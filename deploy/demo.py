@@ -15,7 +15,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
 
-from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
+from consumer.kafka.client import IDEMPOTENT_PRODUCER
 from deploy.demo_received import SHOWCASE, Received
 from deploy.feed import SENT_HEADER, Event, events
 from deploy.local_stack import (
@@ -84,7 +84,7 @@ class Stream:
         self._raw = topics["raw"]
         self._feed = events()
         self._trainer: subprocess.Popen[bytes] | None = None
-        self._producer = Producer({"bootstrap.servers": servers, **ACKNOWLEDGED_IS_WRITTEN, "linger.ms": 5})
+        self._producer = Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, "linger.ms": 5})
         properties = {
             "bootstrap.servers": servers,
             "group.id": f"{self._raw}-reader",

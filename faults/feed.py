@@ -10,7 +10,7 @@ from random import Random
 
 import confluent_kafka as ck
 
-from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
+from consumer.kafka.client import IDEMPOTENT_PRODUCER
 from faults.tiny_model import TITLES
 
 KEYS = 60
@@ -36,7 +36,7 @@ class Feed:
         self._producer = ck.Producer(
             {
                 "bootstrap.servers": servers,
-                **ACKNOWLEDGED_IS_WRITTEN,
+                **IDEMPOTENT_PRODUCER,
                 "linger.ms": 5,
                 "message.timeout.ms": 0,
                 "message.max.bytes": 8_000_000,

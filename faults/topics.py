@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import confluent_kafka as ck
 
-from consumer.kafka.client import as_message
+from consumer.kafka.convert import to_message
 from consumer.messages import Message
 
 WAIT_S = 60.0
@@ -28,7 +28,7 @@ def read_topic(servers: str, topic: str) -> list[Message]:
             for raw in consumer.consume(10_000, 0.1):
                 place, offset = int(raw.partition() or 0), int(raw.offset() or 0)
                 if (error := raw.error()) is None:
-                    found.append(as_message(raw))
+                    found.append(to_message(raw))
                 elif error.code() == ck.KafkaError._PARTITION_EOF and offset >= unread.get(place, 0):  # noqa: SLF001
                     # An end before that is the start of a transaction that a consumer left open; the broker ends it in time.
                     unread.pop(place, None)

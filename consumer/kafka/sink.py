@@ -8,14 +8,15 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN, failure, is_fatal, make_client, outside_group, partition_count
+from consumer.kafka.client import IDEMPOTENT_PRODUCER, make_client, outside_group, partition_count
+from consumer.kafka.failures import delivery_failure, is_fatal
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
-    **ACKNOWLEDGED_IS_WRITTEN,
+    **IDEMPOTENT_PRODUCER,
     "linger.ms": 5,
     "compression.type": "lz4",
-    "message.timeout.ms": 0,  # a dead broker is waited for: a record that timed out would be overtaken by those behind it
+    "message.timeout.ms": 0,  # we wait for a dead broker: the records behind one that timed out would overtake it
     "message.max.bytes": 16_000_000,  # the topic's own limit decides
     "queue.buffering.max.kbytes": 65_536,
 }
@@ -47,7 +48,7 @@ class KafkaSink:
                     key=record.key,
                     headers=list(record.headers),
                     partition=record.input_partition % self._partition_counts[record.topic],
-                    on_delivery=lambda error, _message: on_ack(None if error is None else failure(error, "refused")),
+                    on_delivery=lambda error, _message: on_ack(None if error is None else delivery_failure(error, "refused")),
                 )
             except BufferError as error:
                 if time.monotonic() >= deadline:
@@ -55,7 +56,7 @@ class KafkaSink:
                 self._producer.poll(0.1)
             except KafkaException as error:
                 _raise_if_fatal(error)
-                raise failure(error.args[0], f"{record.topic!r} refuses a record") from error
+                raise delivery_failure(error.args[0], f"{record.topic!r} refuses a record") from error
             else:
                 return
 
@@ -69,6 +70,6 @@ class KafkaSink:
 
 
 def _raise_if_fatal(error: KafkaException) -> None:
-    """Raise BrokerError for what ends a producer for good: a record may be missing among those that it took."""
+    """Raise BrokerError for an error that ends a producer for good: it may have lost one of the records that it took."""
     if is_fatal(error.args[0]):
         raise BrokerError(f"the producer failed for good: {error.args[0].str()}; start the consumer again") from error

@@ -8,29 +8,27 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.kafka.client import (
-    as_message,
-    ck_partitions,
-    go_to,
-    is_fatal,
-    listed,
-    make_client,
-    named,
-    partition_count,
-    place_of,
-    raise_if_hopeless,
+from consumer.kafka.client import leave_group, make_client, partition_count, seek
+from consumer.kafka.convert import (
+    format_partitions,
+    from_client_partition,
+    from_client_partitions,
+    offset_of,
+    partition_of,
+    to_client_partitions,
+    to_message,
 )
-from consumer.kafka.group_properties import member_properties, stays
+from consumer.kafka.failures import PARTITION_END, POSITION_OUT_OF_RANGE, is_fatal, raise_or_log
+from consumer.kafka.group_properties import keeps_membership, member_properties
 from consumer.kafka.offsets import Membership, OffsetEvents, Offsets
+from consumer.kafka.partitions import Partitions, PartitionState
 from consumer.kafka.topic_id import TopicIdentity
 from consumer.messages import Message, OnRevoke, TopicPartition
 
 log = logging.getLogger(__name__)
 
-LEAVE_TIMEOUT_S = 5.0
 HEARTBEAT_AFTER_S = 1.0
-"""How long after the last poll a heartbeat starts to matter; before that it would only cost the fetched messages."""
-
+"""How long after the last poll a heartbeat starts to matter. Before that it would only stop the fetching."""
 SLICE_S = 0.1
 COMMIT_TIMEOUT_S = 3.0
 """How long a commit that is waited for may take to be answered."""
@@ -49,7 +47,7 @@ class KafkaSource:
         begin: Mapping[TopicPartition, int] | None = None,
         events: OffsetEvents | None = None,
     ) -> None:
-        """Create the client; connects later. `begin`: where to begin what has no committed offset, instead of as configured.
+        """Create the client; it connects later. `begin`: where to begin without a committed offset, instead of as configured.
 
         Raises ConfigError for a property that librdkafka does not take, or that would break a promise of ours.
         """
@@ -57,30 +55,23 @@ class KafkaSource:
         self._servers = properties.get("bootstrap.servers", "")
         given = member_properties(properties)
         reset = given.pop("auto.offset.reset", "earliest")
-        self._stays = stays(given)
+        self._keeps_membership = keeps_membership(given)
         self._offsets: Offsets
-        self._consumer = make_client(ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": self._answered})
+        self._consumer = make_client(ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": self._take_answer})
         self._identity = TopicIdentity(properties, topic)
-        self._offsets = Offsets(
-            self._consumer, str(given.get("group.id", "")), self._identity, reset=reset, begin=begin, events=events
-        )
-        self._assigned: set[TopicPartition] = set()
+        self._partitions = Partitions()
+        group = self._consumer, str(given.get("group.id", "")), self._identity, self._partitions
+        self._offsets = Offsets(*group, reset=reset, begin=begin, events=events)
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
-        self._paused: set[TopicPartition] = set()
-        self._held: set[TopicPartition] = set()
-        self._ends_seen: dict[TopicPartition, int] = {}
-        self._astray: set[TopicPartition] = set()  # to be placed where reading goes on before anything of them is read
-        self._beyond: dict[TopicPartition, int] = {}  # those whose position the broker does not have
-        self._again_at = 0.0
-        self._joined = False
-        self._in_callback = False
+        self._retry_at = 0.0
+        self._joined = self._in_callback = False
         self._polled_at = time.monotonic()
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions that are ours now."""
-        return frozenset(self._assigned)
+        return frozenset(self._partitions.where(lambda state: state.assigned))
 
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
@@ -92,60 +83,56 @@ class KafkaSource:
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
         self._polled_at = time.monotonic()
-        self._mend()  # before anything is at hand: it may find that what was read counts no longer
+        self._prepare()  # before anything is in hand: it may find that what was read counts no longer
         raw, self._stash = self._stash, []
         # This returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
-        if (first := self._consumer.poll(0.0) if raw else self._first(timeout_s)) is not None:
+        if (first := self._consumer.poll(0.0) if raw else self._wait_for_first(timeout_s)) is not None:
             raw.append(first)
         if raw and len(raw) < max_count:
             raw += self._consumer.consume(max_count - len(raw), 0.0)
         # Filtered after the calls: a callback inside them may just have taken a partition away.
-        ours = self._assigned - self._astray
+        # And before the errors among them are looked at: what precedes "position out of range" was read and counts.
+        ours = set(self._partitions.where(lambda state: state.is_read))
         return [m for m in map(self._message, raw) if m is not None and m.topic_partition in ours]
 
     def heartbeat(self) -> None:
         """See `Source.heartbeat`."""
         if time.monotonic() - self._polled_at < HEARTBEAT_AFTER_S:
             return
-        self._serve(0.0)
+        self._serve_callbacks(0.0)
         if self._stash and (error := self._stash[-1].error()) is not None and is_fatal(error):
-            raise_if_hopeless(error, self._topic)
+            raise_or_log(error, self._topic)
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
         """See `Source.commit`."""
         self._offsets.commit(offsets)
         until = time.monotonic() + COMMIT_TIMEOUT_S
-        while wait and not self._in_callback and self._offsets.unanswered and time.monotonic() < until:
-            self._serve(SLICE_S)
+        while wait and not self._in_callback and self._offsets.awaits_answer and time.monotonic() < until:
+            self._serve_callbacks(SLICE_S)
 
     def hold(self, partitions: Collection[TopicPartition]) -> None:
         """Read no more of these, until they are gained again or all is rewound."""
-        if new := set(partitions) & self._assigned - self._held:
-            self._consumer.pause(ck_partitions(new))
-            self._held |= new
+        free = self._partitions.where(lambda state: state.assigned and not state.held)
+        if new := set(partitions).intersection(free):
+            self._consumer.pause(to_client_partitions(new))
+            for partition in new:
+                self._partitions[partition].held = True
 
     def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return what the group has committed; nothing where that is not known now."""
         return self._offsets.committed(partitions)
 
-    def start_of(self, partition: TopicPartition) -> int | None:
-        """Return where reading of a partition began, None where that is not looked up yet."""
-        return self._offsets.start_of(partition)
-
-    @property
-    def ends_seen(self) -> Mapping[TopicPartition, int]:
-        """Where reading met the end of a partition last; only with `enable.partition.eof`."""
-        return self._ends_seen
+    def reached(self, partition: TopicPartition) -> int:
+        """Return where reading of a partition began, or met its end last (only with `enable.partition.eof`); -1: not known."""
+        return self._partitions.get(partition, PartitionState()).reached
 
     def rewind(self) -> None:
-        """See `Source.rewind`. Done by the next `poll`, or the first that can: the broker may not answer now."""
-        self._paused |= self._held
-        self._held.clear()
-        self._ends_seen.clear()
+        """See `Source.rewind`. The next `poll` goes back, or the first one that can: the broker may not answer now."""
         self._stash.clear()
-        self._beyond.clear()
-        self._astray |= self._assigned
-        self._again_at = 0.0
+        for state in self._partitions.values():
+            if state.assigned:
+                state.rewind()
+        self._retry_at = 0.0
 
     def group(self) -> object:
         """See `Source.group`."""
@@ -154,170 +141,149 @@ class KafkaSource:
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
         lags = {}
-        for position in self._consumer.position(ck_partitions(self._assigned - self._astray)):
-            partition = TopicPartition(position.topic, position.partition)
+        for position in self._consumer.position(to_client_partitions(self._partitions.where(lambda state: state.is_read))):
+            partition = from_client_partition(position)
             _low, high = self._consumer.get_watermark_offsets(position, cached=True)
-            at = position.offset if position.offset >= 0 else self._offsets.start_of(partition)  # before a message came
-            if high >= 0 and at is not None:
-                # What ends a transaction takes an offset, too, and the position stays before it.
-                lags[partition] = max(0, high - max(at, self._ends_seen.get(partition, -1)))
+            if (lag := self._partitions[partition].lag(position.offset, high)) is not None:
+                lags[partition] = lag
         return lags
 
     def close(self) -> None:
         """See `Source.close`."""
-        if self._joined:
-            self._joined = False
-            if not self._stays:
-                self._give_back()
+        joined, self._joined = self._joined, False
+        if joined and not self._keeps_membership:
+            leave_group(self._consumer, lambda: not self.assigned)
         self._consumer.close()
         self._identity.close()
 
-    def _serve(self, timeout_s: float) -> None:
-        """Serve the client's callbacks without reading on; what it had at hand is kept for the next poll."""
-        if reading := self._assigned - self._paused:
-            self._consumer.pause(ck_partitions(reading))
-            self._paused |= reading
-        if (message := self._consumer.poll(timeout_s)) is not None and place_of(message) not in self._astray:
-            self._stash.append(message)
+    def _serve_callbacks(self, timeout_s: float) -> None:
+        """Serve the client's callbacks without reading on; a message that it had in hand is kept for the next poll."""
+        if reading := self._partitions.where(lambda state: state.assigned and not state.paused):
+            self._consumer.pause(to_client_partitions(reading))
+            for partition in reading:
+                self._partitions[partition].paused = True
+        if (raw := self._consumer.poll(timeout_s)) is not None and not self._partitions.is_unplaced(partition_of(raw)):
+            self._stash.append(raw)
 
-    def _answered(self, error: KafkaError | None, places: list[ck.TopicPartition]) -> None:
-        self._offsets.on_commit(error, places)
-        if self._offsets.begun:
-            self._again_at = 0.0
-
-    def _give_back(self) -> None:
-        """Leave the group while rebalances are still served: one that `close` finds in its queue can hang it for good.
-
-        See confluentinc/librdkafka#4041 and #4884. What is read on the way is dropped, for the next owner to read.
-        """
-        self._consumer.unsubscribe()
-        deadline = time.monotonic() + LEAVE_TIMEOUT_S
-        while (self._consumer.poll(0.1) is not None or self._assigned) and time.monotonic() < deadline:
-            pass
+    def _take_answer(self, error: KafkaError | None, partitions: list[ck.TopicPartition]) -> None:
+        self._offsets.on_commit(error, partitions)
+        if self._offsets.beginning_known:
+            self._retry_at = 0.0
 
     def _gain(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        """Take partitions, without reading of them before they are placed.
+        """Take partitions, and read nothing of them before they are placed.
 
-        That is for the next poll: while the group is being left, looking offsets up in a callback would wait in vain. Till then
-        their offset is a number, though a wrong one: where the client had to ask for it (the end, say), it would go there when
-        the answer came, even if that is after we have placed it.
+        The next poll places them: while the group is being left, looking offsets up in a callback would wait in vain. Until then
+        their offset is a number, though a wrong one. For a name such as "the end" the client would ask the broker, and go there
+        when the answer came, even if we have placed the partition meanwhile.
         """
         for partition in partitions:
             partition.offset = 0
         self._consumer.incremental_assign(partitions)
         self._consumer.pause(partitions)
-        gained = named(partitions)
-        self._assigned |= gained
-        self._astray |= gained
-        self._paused |= gained
-        self._again_at = 0.0
-        log.info("assigned %s", listed(partitions))
+        self._partitions.gain(from_client_partitions(partitions))
+        self._retry_at = 0.0
+        log.info("assigned %s", format_partitions(partitions))
 
     def _revoke(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        log.info("revoked %s", listed(partitions))
+        log.info("revoked %s", format_partitions(partitions))
         self._in_callback = True  # no answer is served in it; the client sends what we commit before it lets go
         try:
-            self._on_revoke(named(partitions), False)  # noqa: FBT003 - OnRevoke
+            self._on_revoke(from_client_partitions(partitions), False)  # noqa: FBT003 - OnRevoke
         finally:
             self._in_callback = False
-        self._let_go(named(partitions))
+        self._drop(from_client_partitions(partitions))
 
     def _lose(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        log.warning("lost %s", listed(partitions))
-        self._on_revoke(named(partitions), True)  # noqa: FBT003 - OnRevoke
-        self._let_go(named(partitions))
+        log.warning("lost %s", format_partitions(partitions))
+        self._on_revoke(from_client_partitions(partitions), True)  # noqa: FBT003 - OnRevoke
+        self._drop(from_client_partitions(partitions))
 
-    def _let_go(self, partitions: set[TopicPartition]) -> None:
-        """Forget partitions that are no longer ours. librdkafka would keep one paused, and it might come back to us."""
-        if paused := (self._paused | self._held) & partitions:
-            self._consumer.resume(ck_partitions(paused))
-        self._paused -= partitions
-        self._held -= partitions
-        self._assigned -= partitions
-        self._astray -= partitions
-        for partition in partitions:
-            self._beyond.pop(partition, None)
-            self._ends_seen.pop(partition, None)
-        self._offsets.forget(partitions)
-        self._drop_stashed(partitions)
+    def _drop(self, partitions: set[TopicPartition]) -> None:
+        """Forget partitions that are no longer ours. They are resumed: librdkafka would keep them paused if they came back."""
+        if paused := partitions.intersection(self._partitions.where(lambda state: state.paused or state.held)):
+            self._consumer.resume(to_client_partitions(paused))
+        self._partitions.drop(partitions)
+        self._drop_from_stash(partitions)
 
-    def _drop_stashed(self, partitions: set[TopicPartition]) -> None:
-        self._stash = [m for m in self._stash if place_of(m) not in partitions]
+    def _drop_from_stash(self, partitions: set[TopicPartition]) -> None:
+        self._stash = [m for m in self._stash if partition_of(m) not in partitions]
 
-    def _first(self, timeout_s: float) -> ck.Message | None:
+    def _wait_for_first(self, timeout_s: float) -> ck.Message | None:
         """Wait for a message, in slices: partitions gained meanwhile must be placed before there can be one of them."""
         until = time.monotonic() + timeout_s
         while True:
             left_s = max(0.0, until - time.monotonic())
-            message: ck.Message | None = self._consumer.poll(min(SLICE_S, left_s))
-            if message is not None or left_s <= SLICE_S:
-                return message
-            self._mend()
+            raw: ck.Message | None = self._consumer.poll(min(SLICE_S, left_s))
+            if raw is not None or left_s <= SLICE_S:
+                return raw
+            self._prepare()
 
-    def _begin_anew(self) -> None:
-        """Let go of the messages of a topic that was deleted, and begin the one of the same name."""
-        self._on_revoke(set(self._assigned), True)  # noqa: FBT003 - OnRevoke
-        self._offsets.forget(self._assigned)
+    def _take_new_topic(self) -> None:
+        """Drop the messages of a topic that was deleted, and begin the new one of the same name."""
+        self._on_revoke(set(self.assigned), True)  # noqa: FBT003 - OnRevoke
         self._stash.clear()
-        self._ends_seen.clear()
-        self._astray |= self._assigned
-        self._again_at = 0.0
+        for partition in self.assigned:
+            self._partitions[partition].begin_anew()
+        self._retry_at = 0.0
 
-    def _mend(self) -> None:
-        """Do what must be done before all of ours can be read; what fails is tried again later."""
+    def _prepare(self) -> None:
+        """Do what must be done before all of our partitions can be read. What fails is tried again later."""
         if self._identity.changed():
-            self._begin_anew()
-        self._resume(self._assigned - self._astray)
-        if time.monotonic() < self._again_at or not (self._astray or self._offsets.refused):
+            self._take_new_topic()
+        self._resume(self._partitions.where(lambda state: state.is_read))
+        unplaced = self._partitions.where(lambda state: state.unplaced)
+        if time.monotonic() < self._retry_at or not (unplaced or self._offsets.has_refused_commit):
             return
-        self._again_at = time.monotonic() + RETRY_S
-        if self._offsets.refused:
+        self._retry_at = time.monotonic() + RETRY_S
+        if self._offsets.has_refused_commit:
             self._offsets.commit({})
-        if self._astray:
-            self._place()
+        if unplaced:
+            self._place(unplaced)
             if self._identity.changed():  # placing asked again
-                self._begin_anew()
+                self._take_new_topic()
 
-    def _place(self) -> None:
-        """Go on reading where `Offsets` says; what that cannot be done for now stays astray."""
+    def _place(self, unplaced: Collection[TopicPartition]) -> None:
+        """Go on reading where `Offsets` says. A partition of which it cannot say so now stays unplaced."""
         try:
-            placed = self._offsets.place(self._astray, beyond=self._beyond)
+            placed = self._offsets.place(unplaced)
             self._resume(placed.keys())  # before they are placed: the client resumes where it was
             for partition, offset in placed.items():
-                self._go_to(partition, offset)
-                self._astray.discard(partition)
+                self._seek(partition, offset)
+                self._partitions[partition].unplaced = False
         except KafkaException as error:
-            log.warning("%s is not read yet, where to is not known: %s", listed(self._astray), error.args[0].str())
+            left = self._partitions.where(lambda state: state.unplaced)
+            log.warning("%s is not read yet, where to is not known: %s", format_partitions(left), error.args[0].str())
 
     def _resume(self, partitions: Collection[TopicPartition]) -> None:
-        if paused := self._paused.intersection(partitions) - self._held:
-            self._consumer.resume(ck_partitions(paused))
-            self._paused -= paused
+        if paused := [p for p in partitions if self._partitions[p].paused and not self._partitions[p].held]:
+            self._consumer.resume(to_client_partitions(paused))
+            for partition in paused:
+                self._partitions[partition].paused = False
 
-    def _go_to(self, partition: TopicPartition, offset: int) -> None:
-        if offset < self._beyond.pop(partition, offset):
+    def _seek(self, partition: TopicPartition, offset: int) -> None:
+        state = self._partitions[partition]
+        missing, state.out_of_range = state.out_of_range, None
+        if missing is not None and offset < missing:  # back to what may be in flight: it is read again
             self._on_revoke({partition}, True)  # noqa: FBT003 - OnRevoke
-            self._drop_stashed({partition})
-        go_to(self._consumer, partition, offset)
+            self._drop_from_stash({partition})
+        seek(self._consumer, partition, offset)
 
     def _message(self, raw: ck.Message) -> Message | None:
-        if (error := raw.error()) is not None:
-            self._heed(error, raw)
-            return None
-        return as_message(raw)
+        """Return a message, or note the error that it stands for."""
+        if (error := raw.error()) is None:
+            return to_message(raw)
+        self._note_error(error, partition_of(raw), offset_of(raw))
+        return None
 
-    def _heed(self, error: KafkaError, raw: ck.Message) -> None:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes start with an underscore
-            partition = place_of(raw)
-            start, position = self._offsets.start_of(partition), int(raw.offset() or 0)
-            if partition in self._assigned - self._astray and start is not None and position >= start:  # else it is of before
-                self._beyond[partition] = position
-                self._astray.add(partition)
-                self._again_at = 0.0
-        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            if place_of(raw) not in self._astray:
-                self._ends_seen[place_of(raw)] = int(raw.offset() or 0)
+    def _note_error(self, error: KafkaError, partition: TopicPartition, offset: int) -> None:
+        state = self._partitions.get(partition, PartitionState())
+        if error.code() == POSITION_OUT_OF_RANGE:
+            if state.lose_position(offset):
+                self._retry_at = 0.0
+        elif error.code() == PARTITION_END:
+            state.meet_end(offset)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("topic %r is gone; it is waited for until somebody creates it", self._topic)
         else:
-            raise_if_hopeless(error, self._topic)
+            raise_or_log(error, self._topic)

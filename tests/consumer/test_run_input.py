@@ -22,7 +22,7 @@ def test_the_live_stream_is_never_done() -> None:
 )
 def test_a_range_says_what_was_done_and_fails_where_some_is_left(left: int, done: bool, status: int, summary: str) -> None:
     source = KafkaSource({"bootstrap.servers": "127.0.0.1:1", "group.id": "g"}, topic=IN)
-    past = PastRange(RangeSource(source, {TopicPartition(IN, 0): range(3)}, what="May", left=left))
+    past = PastRange(RangeSource(source, {TopicPartition(IN, 0): range(3)}, description="May", uncommitted=left))
     assert (past.done, past.exit_status) == (done, status)
     assert past.summary().startswith(summary)
     source.close()

@@ -55,7 +55,7 @@ def test_heartbeats_keep_the_membership_beyond_the_poll_interval(kafka: Kafka) -
 
 
 @pytest.mark.kafka
-def test_a_member_that_stalls_is_told_that_its_partitions_are_lost_and_reads_on_when_it_is_back(
+def test_a_member_that_stalls_loses_its_partitions_and_reads_on_when_it_is_back(
     kafka: Kafka,
 ) -> None:
     topic, revokes = kafka.create_topic(), Revokes()
@@ -99,98 +99,7 @@ def test_a_partition_that_was_paused_when_it_went_is_read_when_it_comes_back(
     first.close()
 
 
-class Fetched:
-    """A message as the client hands it out."""
-
-    def __init__(self, partition: int) -> None:
-        self.partition = lambda: partition
-        self.topic = lambda: "topic"
-        self.offset = lambda: 0
-        self.timestamp = lambda: (ck.TIMESTAMP_NOT_AVAILABLE, 0)
-        self.key = self.value = self.headers = self.error = lambda: None
-
-
-class TakenAwayMidway:
-    """A client whose `consume` runs the revoke callback, after `poll` has handed out a message of that very partition."""
-
-    def __init__(self, source: KafkaSource) -> None:
-        self._source = source
-
-    def poll(self, _timeout_s: float) -> Fetched:
-        return Fetched(0)
-
-    def consume(self, _count: int, _timeout_s: float) -> list[Fetched]:
-        self._source._revoke(None, [ck.TopicPartition("topic", 0)])  # type: ignore[arg-type]
-        return [Fetched(0), Fetched(1)]
-
-    def close(self) -> None:
-        pass
-
-
-def test_a_message_in_hand_when_its_partition_is_revoked_is_not_returned() -> None:
-    source = KafkaSource({"bootstrap.servers": "localhost:1", "group.id": "g", "log_level": 0}, topic="topic")
-    source._assigned = {TopicPartition("topic", 0), TopicPartition("topic", 1)}
-    source._consumer = TakenAwayMidway(source)
-    assert [m.partition for m in source.poll(10, 0.0)] == [1]
-
-
-class HandsOutOnAHeartbeat(TakenAwayMidway):
-    """A client that still has a message in its queue when it is paused."""
-
-    def __init__(self, source: KafkaSource) -> None:
-        super().__init__(source)
-        self._queue = [Fetched(0)]
-
-    def poll(self, _timeout_s: float) -> Fetched | None:
-        return self._queue.pop() if self._queue else None
-
-    def consume(self, _count: int, _timeout_s: float) -> list[Fetched]:
-        return []
-
-    def pause(self, _partitions: object) -> None:
-        pass
-
-    resume = incremental_assign = seek = pause
-
-
-@pytest.mark.parametrize(("revoked", "returned"), [(1, [0]), (0, [])])
-def test_a_message_that_a_heartbeat_met_is_in_the_next_poll_unless_its_partition_went(
-    revoked: int, returned: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
-    source = KafkaSource({"bootstrap.servers": "localhost:1", "group.id": "g", "log_level": 0}, topic="topic")
-    source._assigned = {TopicPartition("topic", 0), TopicPartition("topic", 1)}
-    source._consumer = HandsOutOnAHeartbeat(source)
-    source.heartbeat()
-    source._revoke(None, [ck.TopicPartition("topic", revoked)])  # type: ignore[arg-type]
-    source._gain(None, [ck.TopicPartition("topic", revoked)])  # type: ignore[arg-type]
-    source._astray.clear()
-    assert [m.partition for m in source.poll(10, 0.0)] == returned
-
-
-def test_a_message_that_a_heartbeat_met_is_none_of_a_topic_that_was_created_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
-    source = KafkaSource({"bootstrap.servers": "localhost:1", "group.id": "g", "log_level": 0}, topic="topic")
-    source._assigned = {TopicPartition("topic", 0)}
-    source._consumer = HandsOutOnAHeartbeat(source)
-    source.heartbeat()
-    told = iter([True])
-    monkeypatch.setattr(source._identity, "changed", lambda: next(told, False))
-    monkeypatch.setattr(source._offsets, "place", lambda astray, beyond: dict.fromkeys(astray, 0))
-    assert source.poll(10, 0.0) == []
-    assert not source._astray
-
-
-def test_a_partition_is_gained_at_a_number_as_the_late_answer_to_a_name_would_undo_its_placing() -> None:
-    """Seen on a real Kafka: one partition in fifteen, gained at OFFSET_END and set back to its start, went on at its end."""
-    source = KafkaSource({"bootstrap.servers": "localhost:1", "group.id": "g", "log_level": 0}, topic="topic")
-    source._consumer = HandsOutOnAHeartbeat(source)
-    partitions = [ck.TopicPartition("topic", 0), ck.TopicPartition("topic", 1)]
-    source._gain(None, partitions)  # type: ignore[arg-type]
-    assert all(partition.offset >= 0 for partition in partitions)
-
-
-def test_poll_and_an_empty_handed_consume_return_at_the_first_message_where_consume_waits_for_a_full_batch(
+def test_poll_returns_at_the_first_message_where_consume_waits_for_a_full_batch(
     mock_cluster: MockCluster,
 ) -> None:
     """Pins the client's behaviour that `KafkaSource.poll` is built on."""

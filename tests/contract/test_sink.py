@@ -67,7 +67,7 @@ def test_acknowledgements_come_in_poll_alone_and_on_the_thread_that_calls_it(bro
     assert acks.counts.total() == 4_000
 
 
-def test_an_input_partition_goes_to_itself_modulo_the_partitions_of_the_output_in_order(broker: Broker) -> None:
+def test_an_input_partition_goes_in_order_to_itself_modulo_the_output_partitions(broker: Broker) -> None:
     topic, acks = broker.create_topic(4), Acks()
     sink = broker.sink(topic)
     records = produce(sink, topic, 400, acks, partitions=8)

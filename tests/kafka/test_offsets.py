@@ -235,7 +235,7 @@ def test_what_others_note_beside_an_offset_does_not_matter(member: Member) -> No
 def test_a_topic_created_again_under_a_member_is_read_from_its_first_message(
     member: Member, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.kafka.topic_id.LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr("consumer.kafka.topic_id.LOOKUP_INTERVAL_S", 0.2)
     monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
     member.fill(3)
     source = member.start(**GROUP_PROTOCOLS[protocol])

@@ -13,7 +13,7 @@ import pytest
 from consumer.codec import Codec
 from consumer.errors import BrokerError
 from consumer.kafka.client import partition_count
-from consumer.kafka.range_source import RangeSource, open_replay
+from consumer.kafka.range_source import RangeSource, open_range
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message
@@ -56,7 +56,7 @@ class Replay:
 
     def open(self, from_ms: int | None, to_ms: int | None, **properties: Any) -> RangeSource:
         given = {"bootstrap.servers": self.kafka.servers, "group.id": self.group, **FAST_GROUP, **properties}
-        return open_replay(given, self.input, Period(from_ms, to_ms), events=Metrics())
+        return open_range(given, self.input, Period(from_ms, to_ms), events=Metrics())
 
     def run(self, source: RangeSource, delivery: str = "at-least-once", *, stop_after: int = 10**9) -> None:
         """Enrich until the range is through, or so many messages have been read."""
@@ -139,7 +139,7 @@ def test_what_lies_behind_a_transaction_that_is_open_at_the_start_is_part_of_it(
 def test_the_end_is_not_committed_before_the_records_of_the_range_are_acknowledged(
     replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.kafka.range_source.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("consumer.kafka.range_source.CHECK_INTERVAL_S", 0.1)
     source, sink = replay.open(None, hour(3)), HeldSink()
     pipeline = make_pipeline(source, sink, batch=1, commit_interval_s=0.1)
     source.start(pipeline.on_revoke)

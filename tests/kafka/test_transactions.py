@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +11,8 @@ import confluent_kafka as ck
 import pytest
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka.transactions import REPLACED_S, KafkaTransactions
+from consumer.kafka.transactional_producer import REPLACED_S
+from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message, Record, TopicPartition
 from consumer.process.background import count_unfinished_steps
 from tests.kafka.jobs import Job, Stream, assert_delivered
@@ -84,7 +85,7 @@ def test_records_and_offsets_land_together(work: Work) -> None:
     assert (len(work.written()), work.committed()) == (10, 10)
 
 
-def test_what_cannot_be_written_takes_the_rest_of_its_transaction_with_it_and_is_read_again(work: Work) -> None:
+def test_a_record_that_cannot_be_written_aborts_its_transaction_and_is_read_again(work: Work) -> None:
     sink = work.sink()
     work.transact(sink, work.read(2))
     with pytest.raises(DeliveryFailed, match=f"'{work.dead}' does not take a record"):
@@ -107,14 +108,14 @@ def test_after_a_record_that_was_too_large_the_next_transaction_goes_through(wor
     assert (work.written(), work.committed()) == ([b"0", b"1", b"2", b"3"], 4)
 
 
-def test_a_producer_that_must_not_shut_others_out_is_given_up_after_a_slow_transaction(work: Work) -> None:
+def test_a_producer_that_is_not_renewed_is_given_up_after_a_slow_transaction(work: Work) -> None:
     sink = KafkaTransactions(
         {"bootstrap.servers": work.kafka.servers}, topics=[work.out], transactional_id=work.id, renewed=False
     )
     sink.start()
     messages = work.read(4)
     work.transact(sink, messages[:2])
-    sink._discard("it was slow")
+    sink.producer.discard("it was slow")
     newer = work.sink()
     with pytest.raises(DeliveryFailed, match="given up: it was slow"):
         work.transact(sink, messages[2:])
@@ -136,14 +137,15 @@ def test_a_successor_ends_what_its_predecessor_left_open(work: Work) -> None:
     assert time.monotonic() - started < 8.0, "nobody waits for the transaction's own ten seconds"
 
 
-def test_what_a_producer_that_is_thrown_away_left_open_is_ended_before_anything_is_read_again(work: Work) -> None:
+def test_what_a_discarded_producer_left_open_is_ended_before_anything_is_read_again(work: Work) -> None:
     sink = work.sink(**{"transaction.timeout.ms": 600_000})
     messages = work.read(4)
     work.transact(sink, messages[:2])
-    sink._producer.begin_transaction()
+    sink.producer.client.begin_transaction()
     offset = ck.TopicPartition(work.input, 0, 4)
-    sink._producer.send_offsets_to_transaction([offset], work.source._consumer.consumer_group_metadata(), WAIT_S)
-    sink._discard("for a test")
+    metadata = work.source.group().metadata  # type: ignore[attr-defined]
+    sink.producer.client.send_offsets_to_transaction([offset], metadata, WAIT_S)
+    sink.producer.discard("for a test")
     work.source.rewind()  # where to read on is hidden until that transaction has ended
     found: list[Message] = []
     deadline = time.monotonic() + WAIT_S
@@ -166,11 +168,11 @@ def test_of_two_consumers_with_one_name_the_older_is_shut_out_and_told_why(work:
 def test_a_late_request_of_our_own_shuts_a_producer_out_without_harm(work: Work) -> None:
     sink = work.sink()
     work.transact(sink, work.read(2))
-    sink._late_until = time.monotonic() + WAIT_S  # a client was thrown away before the coordinator had opened it
+    sink.producer.late_until = time.monotonic() + WAIT_S  # a client was thrown away before the coordinator had opened it
     late = ck.Producer({"bootstrap.servers": work.kafka.servers, "transactional.id": work.id, "log_level": 3})
     late.init_transactions(WAIT_S)
     again = work.read(3)
-    sink._served_at = time.monotonic()
+    sink.poll(0.0)  # it was not halted
     with pytest.raises(DeliveryFailed):
         work.transact(sink, again)
     work.source.rewind()
@@ -179,23 +181,35 @@ def test_a_late_request_of_our_own_shuts_a_producer_out_without_harm(work: Work)
     work.transact(sink, again)
     assert (work.written(), work.committed()) == ([b"%d" % n for n in range(10)], 10)
     work.sink()
-    sink._late_until = time.monotonic()
+    sink.producer.late_until = time.monotonic()
     with pytest.raises(BrokerError, match="another consumer or replay"):
         sink.transact([Record(work.out, None, b"x", (), 0)], {}, None)
 
 
-def test_a_producer_that_was_halted_in_a_transaction_lets_the_group_tell_first_whether_it_was_replaced(work: Work) -> None:
-    halted = work.sink(**{"transaction.timeout.ms": 4_000})
-    messages = work.read(4)
-    send = halted._send_offsets
+class Halted(ck.Producer):
+    """Sends its first offsets only after something else has been done."""
+
+    first: ClassVar[list[Callable[[], None]]] = []
+
+    def send_offsets_to_transaction(self, *arguments: Any) -> None:
+        if self.first:
+            self.first.pop()()
+        super().send_offsets_to_transaction(*arguments)
+
+
+def test_a_producer_halted_in_a_transaction_waits_to_hear_whether_it_was_replaced(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
     newer: list[KafkaTransactions] = []
 
-    def late(*arguments: Any) -> None:
+    def halt() -> None:
         newer.append(work.sink())
         time.sleep(4.5)
-        send(*arguments)
 
-    halted._send_offsets = late  # type: ignore[method-assign]
+    monkeypatch.setattr(ck, "Producer", Halted)
+    monkeypatch.setattr(Halted, "first", [halt])
+    halted = work.sink(**{"transaction.timeout.ms": 4_000})
+    messages = work.read(4)
     with pytest.raises(DeliveryFailed):
         work.transact(halted, messages)
     for _ in range(3):
@@ -218,7 +232,7 @@ class Hanging(ck.Producer):
         super().send_offsets_to_transaction(*arguments)
 
 
-def test_a_client_that_hangs_on_the_groups_coordinator_is_given_up_in_time_and_does_no_harm_later(
+def test_a_client_that_hangs_on_the_coordinator_is_given_up_and_does_no_harm_later(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ck, "Producer", Hanging)

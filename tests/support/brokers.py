@@ -13,8 +13,8 @@ import confluent_kafka as ck
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from consumer.kafka.client import ACKNOWLEDGED_IS_WRITTEN
-from consumer.kafka.group_properties import OF_CLASSIC_GROUPS
+from consumer.kafka.client import IDEMPOTENT_PRODUCER
+from consumer.kafka.group_properties import CLASSIC_GROUP_PROPERTIES
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
@@ -115,7 +115,7 @@ class Kafka:
     def __init__(self, servers: str, **group: Any) -> None:
         self.servers = servers
         self.group = group
-        self.producer = ck.Producer({"bootstrap.servers": servers, **ACKNOWLEDGED_IS_WRITTEN, "linger.ms": 5, "log_level": 3})
+        self.producer = ck.Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, "linger.ms": 5, "log_level": 3})
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
 
     def create_topic(self, partitions: int = 4) -> str:
@@ -175,7 +175,7 @@ class Kafka:
         events = properties.pop("events", None)
         given = {"bootstrap.servers": self.servers, "group.id": group, **FAST_GROUP, **self.group, **properties}
         if given.get("group.protocol") == "consumer":
-            given = {name: value for name, value in given.items() if name not in OF_CLASSIC_GROUPS}
+            given = {name: value for name, value in given.items() if name not in CLASSIC_GROUP_PROPERTIES}
         return KafkaSource(given, topic=topic, events=events)
 
     def sink(self, *topics: str, **properties: Any) -> KafkaSink:

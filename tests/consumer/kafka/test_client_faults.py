@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka.client import as_message
+from consumer.kafka.convert import to_message
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Record
@@ -73,8 +73,8 @@ def message_with_header(library: ctypes.CDLL, name: bytes) -> ck.Message:
 def test_a_header_whose_name_is_no_text_leaves_the_message_readable(library: ctypes.CDLL) -> None:
     good, bad = (message_with_header(library, name) for name in (b"good", b"bad\xff\xfe"))
     for _ in range(1_000):  # until the interpreter has made its calls quick, and checks them less
-        as_message(good)
-    message = as_message(bad)
+        to_message(good)
+    message = to_message(bad)
     assert message.value == b"second"
     assert message.headers == ()
     assert message.flaw is not None
@@ -82,7 +82,7 @@ def test_a_header_whose_name_is_no_text_leaves_the_message_readable(library: cty
 
 
 def test_a_header_whose_name_is_text_is_kept(library: ctypes.CDLL) -> None:
-    message = as_message(message_with_header(library, "tr\u00e4ger".encode()))
+    message = to_message(message_with_header(library, "tr\u00e4ger".encode()))
     assert (message.headers, message.flaw) == ((("tr\u00e4ger", b"x"),), None)
 
 
@@ -106,43 +106,62 @@ def test_a_connection_that_breaks_while_a_transaction_ends_costs_the_producer(
     library: ctypes.CDLL, transactions: KafkaTransactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     why: list[str] = []
-    monkeypatch.setattr(transactions, "_discard", why.append)  # a new client would have a mock cluster of its own
+    monkeypatch.setattr(transactions.producer, "discard", why.append)  # a new client would have a mock cluster of its own
     transactions.transact(RECORDS, {}, None)
     assert why == []
-    answer(library, transactions._producer, END_TXN, TRANSPORT)
+    answer(library, transactions.producer.client, END_TXN, TRANSPORT)
     transactions.transact(RECORDS, {}, None)
     assert why == ["a connection broke"], "it was there again at once, and librdkafka told of no error"
-    assert transactions._late_until == 0.0, "nothing was asked of the coordinator but by the one that is open"
+    assert transactions.producer.late_until == 0.0, "nothing was asked of the coordinator but by the one that is open"
 
 
-def test_what_a_client_tells_between_transactions_does_not_end_one_that_is_not_made_anew(library: ctypes.CDLL) -> None:
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ck.Producer, dict[str, Any]]]:
+    """The producers that are made, each with its properties."""
+    made: list[tuple[ck.Producer, dict[str, Any]]] = []
+    make = ck.Producer
+
+    def noted(properties: dict[str, Any], logger: Any) -> ck.Producer:
+        made.append((make(properties, logger=logger), properties))
+        return made[-1][0]
+
+    monkeypatch.setattr(ck, "Producer", noted)
+    return made
+
+
+def test_an_error_between_transactions_does_not_end_a_producer_that_is_not_renewed(
+    library: ctypes.CDLL, clients: list[tuple[ck.Producer, dict[str, Any]]]
+) -> None:
     sink = KafkaTransactions(MOCK, topics=["t"], transactional_id="id", renewed=False)
     sink.start()
-    sink._breaks.on_error(KafkaError(KafkaError._TRANSPORT))
+    clients[0][1]["error_cb"](KafkaError(KafkaError._TRANSPORT))
     sink.transact(RECORDS, {}, None)
-    assert sink._given_up is None, "it was before, of a broker that nothing was asked of, say"
-    answer(library, sink._producer, END_TXN, TRANSPORT)
+    assert sink.producer.state == "open", "it was before, of a broker that nothing was asked of, say"
+    answer(library, sink.producer.client, END_TXN, TRANSPORT)
     sink.transact(RECORDS, {}, None)
-    assert sink._given_up == "a connection broke"
+    with pytest.raises(DeliveryFailed, match="given up: a connection broke"):
+        sink.transact(RECORDS, {}, None)
 
 
 def test_a_connection_that_breaks_while_a_producer_is_opened_costs_it_too(library: ctypes.CDLL) -> None:
     sink = KafkaTransactions({**MOCK, "log.connection.close": False}, topics=["t"], transactional_id="id")
     sink.look_up(["t"])
-    first = sink._producer
+    first = sink.producer.client
     answer(library, first, INIT_PRODUCER_ID, TRANSPORT)
     sink.transact(RECORDS, {}, None)
-    assert sink._producer is not first, "for a while librdkafka would keep silent about the next break"
-    assert sink._late_until > time.monotonic(), "the coordinator may have been asked twice"
+    assert sink.producer.client is not first, "for a while librdkafka would keep silent about the next break"
+    assert sink.producer.late_until > time.monotonic(), "the coordinator may have been asked twice"
 
 
 def test_a_new_producer_is_opened_before_there_is_anything_to_write(transactions: KafkaTransactions) -> None:
-    transactions._discard("for a test")
-    assert not transactions._open
+    transactions.producer.discard("for a test")
+    states: list[str] = [transactions.producer.state]
     deadline = time.monotonic() + 30
-    while not transactions._open:
+    while states[-1] != "open":
         assert time.monotonic() < deadline
         transactions.poll(0.1)
+        states.append(transactions.producer.state)
+    assert states[0] == "opening"
     transactions.transact(RECORDS, {}, None)
 
 
@@ -151,38 +170,38 @@ def test_a_producer_goes_on_opening_where_it_was_cut_short_but_not_for_good(
 ) -> None:
     sink = KafkaTransactions(MOCK, topics=["t"], transactional_id="id", open_timeout_s=0.2)
     sink.look_up(["t"])
-    first = sink._producer
+    first = sink.producer.client
     answer(library, first, INIT_PRODUCER_ID, *[COORDINATOR_LOADS] * 4)
     with pytest.raises(DeliveryFailed, match="no coordinator for the transactional id 'id'"):
         sink.transact(RECORDS, {}, None)
-    assert sink._producer is first, "another client's request might be answered before this one's, which would shut it out"
+    assert sink.producer.client is first, "another client's request might be answered before this one's, which would shut it out"
     for _ in range(100):
         with contextlib.suppress(DeliveryFailed):
             sink.transact(RECORDS, {}, None)
             break
-    assert sink._open
-    assert sink._producer is first
+    assert sink.producer.state == "open"
+    assert sink.producer.client is first
 
     sink.poll(0.0)
-    sink._discard("for a test")
-    second = sink._producer
+    sink.producer.discard("for a test")
+    second = sink.producer.client
     answer(library, second, INIT_PRODUCER_ID, *[COORDINATOR_LOADS] * 4)
-    monkeypatch.setattr("consumer.kafka.transactions.OPEN_ANEW_S", 0.0)
+    monkeypatch.setattr("consumer.kafka.transactional_producer.OPEN_ANEW_S", 0.0)
     with pytest.raises(DeliveryFailed, match="no coordinator"):
         sink.transact(RECORDS, {}, None)
-    assert sink._producer is not second
-    assert sink._late_until > time.monotonic(), "its request may come late, and shut the new one out"
+    assert sink.producer.client is not second
+    assert sink.producer.late_until > time.monotonic(), "its request may come late, and shut the new one out"
 
 
-def test_a_transaction_that_the_coordinator_never_knew_of_costs_its_producer_and_no_more(
+def test_a_transaction_that_the_coordinator_never_knew_costs_its_client_and_no_more(
     library: ctypes.CDLL, transactions: KafkaTransactions
 ) -> None:
-    answer(library, transactions._producer, ADD_PARTITIONS, TOPIC_REFUSED)
-    answer(library, transactions._producer, END_TXN, INVALID_STATE)
-    first = transactions._producer
+    answer(library, transactions.producer.client, ADD_PARTITIONS, TOPIC_REFUSED)
+    answer(library, transactions.producer.client, END_TXN, INVALID_STATE)
+    first = transactions.producer.client
     with pytest.raises(DeliveryFailed, match=r"does not take a record|authorization"):
         transactions.transact(RECORDS, {}, None)
-    assert transactions._producer is not first
+    assert transactions.producer.client is not first
     transactions.transact(RECORDS, {}, None)
 
 
@@ -191,10 +210,12 @@ def kill(library: ctypes.CDLL, client: Any) -> None:
     assert library.rd_kafka_test_fatal_error(handle(client), OUT_OF_ORDER, b"a record is missing") == 0
 
 
-def test_a_producer_that_failed_for_good_says_so_whatever_is_asked_of_it(library: ctypes.CDLL) -> None:
+def test_a_producer_that_failed_for_good_says_so_whatever_is_asked_of_it(
+    library: ctypes.CDLL, clients: list[tuple[ck.Producer, dict[str, Any]]]
+) -> None:
     sink = KafkaSink(MOCK, topics=["t"])
     sink.start()
-    kill(library, sink._producer)
+    kill(library, clients[0][0])
     with pytest.raises(BrokerError, match=r"the producer failed for good: .*start the consumer again") as told:
         sink.produce(RECORDS[0], lambda _error: None)
     assert not isinstance(told.value, DeliveryFailed)
@@ -205,7 +226,7 @@ def test_a_producer_that_failed_for_good_says_so_whatever_is_asked_of_it(library
 def test_a_transactional_producer_that_failed_for_good_is_not_made_anew(
     library: ctypes.CDLL, transactions: KafkaTransactions
 ) -> None:
-    kill(library, transactions._producer)
+    kill(library, transactions.producer.client)
     with pytest.raises(BrokerError, match="failed for good") as told:
         transactions.transact(RECORDS, {}, None)
     assert not isinstance(told.value, DeliveryFailed)
@@ -218,48 +239,20 @@ def test_a_producer_does_not_complain_of_what_a_member_of_the_group_was_told(cap
     assert "CONFWARN" not in caplog.text
 
 
-class Scripted(KafkaTransactions):
-    """Plays what becomes of each transaction: an exception to raise, and whether it was aborted."""
-
-    def __init__(self, *script: tuple[Exception | None, bool]) -> None:
-        super().__init__(MOCK, topics=["t"], transactional_id="id")
-        self.script = list(script)
-        self.tried = 0
-
-    def _transact(self, *_: object) -> None:
-        error, self._aborted = self.script.pop(0)
-        self.tried += 1
-        if error is not None:
-            raise error
-
-
-@pytest.mark.parametrize("aborted", [True, False])
-def test_after_a_record_that_was_too_large_only_what_was_aborted_is_tried_again(aborted: bool) -> None:
-    sink = Scripted((RecordTooLarge("too large"), True), (DeliveryFailed("timed out"), aborted), (None, False))
-    with pytest.raises(RecordTooLarge):
-        sink.transact(RECORDS, {}, None)
-    if aborted:
-        sink.transact(RECORDS, {}, None)
-    else:  # it may have been committed: only what the group has committed tells
-        with pytest.raises(DeliveryFailed):
-            sink.transact(RECORDS, {}, None)
-    assert sink.tried == (3 if aborted else 2)
-
-
 def test_a_record_that_the_client_itself_finds_too_large_costs_no_producer() -> None:
     sink = KafkaTransactions({**MOCK, "message.max.bytes": 2_000}, topics=["t"], transactional_id="id")
     sink.start()
-    first = sink._producer
+    first = sink.producer.client
     for _ in range(2):
         with pytest.raises(RecordTooLarge):
             sink.transact([*RECORDS, Record("t", None, b"x" * 5_000, (), 0)], {}, None)
         sink.transact(RECORDS, {}, None)
-    assert sink._producer is first
+    assert sink.producer.client is first
 
 
 def test_a_slow_clock_alone_costs_no_producer(transactions: KafkaTransactions, monkeypatch: pytest.MonkeyPatch) -> None:
     why: list[str] = []
-    monkeypatch.setattr(transactions, "_discard", why.append)
+    monkeypatch.setattr(transactions.producer, "discard", why.append)
     for _ in range(5):
         transactions.transact(RECORDS, {}, None)
         time.sleep(0.1)
