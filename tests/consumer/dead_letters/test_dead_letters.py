@@ -141,7 +141,7 @@ def test_a_letter_goes_back_as_the_message_it_was_to_its_partition_with_two_head
             assert message.headers == (("n", b"1"), *told)
 
 
-def test_a_second_replay_sends_nothing_twice_and_a_filtered_one_leaves_the_rest_for_later() -> None:
+def test_a_second_replay_sends_nothing_twice_and_a_filter_leaves_the_rest_for_later() -> None:
     broker = buried(4)
     bury(broker, Message(IN, 0, 999, None, b"v"), "not_scored")
     assert send(broker, where=Filter.parse(["reason=not_scored"])) == 1
