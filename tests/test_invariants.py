@@ -544,3 +544,15 @@ def test_8_the_threads_of_a_stopped_consumer_end(registry: FolderRegistry) -> No
     reloader.stop()
     http.stop()
     wait_until(lambda: threading.active_count() == before, "both threads end")
+
+
+# ---- the tests themselves --------------------------------------------------------------------------------------------
+
+MAX_NAME = 80
+"""Characters that the name of a test may have."""
+
+
+def test_no_name_of_a_test_is_too_long_to_read_at_a_glance() -> None:
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        names = {node.name for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)}
+        assert not {name for name in names if name.startswith("test_") and len(name) > MAX_NAME}, file

@@ -151,7 +151,7 @@ def test_a_replay_sends_the_message_as_it_was_to_its_partition_with_two_more_hea
             assert message.headers == (("n", b"1"), *told)
 
 
-def test_a_second_replay_sends_nothing_twice_and_a_filtered_one_leaves_the_rest_for_later() -> None:
+def test_a_second_replay_sends_nothing_twice_and_a_filter_leaves_the_rest_for_later() -> None:
     broker = broker_with(4)
     add_dead_letter(broker, Message(IN, 0, 999, None, b"v"), "not_scored")
     assert send(broker, filter=Filter.parse(["reason=not_scored"])) == 1
