@@ -95,7 +95,7 @@ class Cluster:
             node.kill()
 
     def create_topics(self, *names: str, partitions: int, nodes: Sequence[int] = (), **settings: str) -> None:
-        """Create topics and wait until each partition has a leader.
+        """Create topics, and wait until each partition has a leader and each node knows the topics.
 
         With `nodes`, only these nodes have replicas, and all of them must have a record; the first node leads.
         """
@@ -108,6 +108,7 @@ class Cluster:
         for future in self._admin.create_topics(topics, operation_timeout=WAIT_S).values():
             future.result(WAIT_S)
         wait_until(lambda: all(self._has_leaders(name, partitions) for name in names), f"{', '.join(names)} are there")
+        wait_until(lambda: all(_knows(node.bootstrap_servers, names) for node in self.nodes.values()), "each node knows them")
 
     def wait_in_sync(self) -> None:
         """Wait until every replica of every partition has all its records."""
@@ -166,6 +167,11 @@ class Cluster:
                 return False
             raise
         return all(len(p.isrs) == len(p.replicas) and p.leader > 0 for topic in topics for p in topic.partitions.values())
+
+
+def _knows(servers: str, topics: Sequence[str]) -> bool:
+    """Ask a node, by a client that knows no other one yet, whether the topics are there."""
+    return set(topics) <= AdminClient({"bootstrap.servers": servers, "log_level": 2}).list_topics(timeout=WAIT_S).topics.keys()
 
 
 def _succeeds(ask: Callable[[], object]) -> bool:

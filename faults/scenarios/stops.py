@@ -12,6 +12,7 @@ from faults.suite import Delivery, Outcome, Scenario, ScenarioRun
 
 PER_S = 200
 FULL_S = 20.0
+MAX_POLL_S = 10.0
 MAX_GROWTH_MB = 100.0
 COUNT = 20
 """Steps before the halt."""
@@ -71,14 +72,14 @@ def _halt_coordinator(run: ScenarioRun) -> Outcome:
 def _halt_output_broker(run: ScenarioRun) -> Outcome:
     """Halt a broker that every enriched record needs, for longer than the group waits for a member that does not poll."""
     group, stops = run.new_group(isolate_output=True), run.by_size(1, 3)
-    max_poll_s, warm = run.by_size(8, 10), run.by_size(600, 2_000)  # `warm`: records before the memory is measured first
-    frozen_s = 2.5 * max_poll_s
+    warm = run.by_size(600, 2_000)  # records before the memory is measured first
+    frozen_s = 2.5 * MAX_POLL_S
     process = group.start(
         0,
-        f"--kafka=max.poll.interval.ms={1_000 * max_poll_s:.0f}",
-        f"--kafka=session.timeout.ms={1_000 * max_poll_s:.0f}",  # heartbeats wait behind a commit that waits for the node
-        f"--kafka=transaction.timeout.ms={500 * max_poll_s:.0f}",
-        f"--drain-timeout-s={max_poll_s / 2}",
+        f"--kafka=max.poll.interval.ms={1_000 * MAX_POLL_S:.0f}",
+        f"--kafka=session.timeout.ms={1_000 * MAX_POLL_S:.0f}",  # heartbeats wait behind a commit that waits for the node
+        f"--kafka=transaction.timeout.ms={500 * MAX_POLL_S:.0f}",
+        f"--drain-timeout-s={MAX_POLL_S / 2}",
     ).wait_ready()
     blocked, grown_mb = 0, 0.0
     with group.feed.flowing(PER_S):
@@ -100,7 +101,7 @@ def _halt_output_broker(run: ScenarioRun) -> Outcome:
         problems.append(f"the consumer said {stops - blocked} times that it was ready though it could not write")
     if grown_mb > MAX_GROWTH_MB:
         problems.append(f"its memory grew by {grown_mb:.0f} MB meanwhile")
-    done = {"stops": stops, "stop_s": frozen_s, "max_poll_interval_s": max_poll_s}
+    done = {"stops": stops, "stop_s": frozen_s, "max_poll_interval_s": MAX_POLL_S}
     found = {**findings.as_dict(), "evictions": evictions, "blocked": blocked, "grown_mb": round(grown_mb, 1)}
     return Outcome(done, found, problems)
 
