@@ -21,9 +21,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## train, stream postings through the real consumer, reload a second version; KAFKA_BOOTSTRAP_SERVERS=... for your cluster
 	$(BIN)/python -m deploy.demo
 
-# Each worker process takes whole files; a real Kafka and a trained model are made once for all workers.
-TEST_WORKERS ?= 2
-test: setup ## run all tests, two at a time; what is missing on this machine is skipped and listed at the end
+# Each worker process takes whole files; a real Kafka and a trained model are made once for all workers. Three keep two cores busy:
+# many tests wait for brokers.
+TEST_WORKERS ?= 3
+test: setup ## run all tests, three at a time; what is missing on this machine is skipped and listed at the end
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: setup ## lint and type-check

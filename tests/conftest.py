@@ -25,7 +25,15 @@ pytest_plugins = ["tests.support.brokers"]  # its fixtures
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
-SLOWEST_FIRST = ("kafka/test_fault_suite", "trainer/", "kafka/", "test_attacks.py", "contract/", "deploy/", "consumer/")
+SLOWEST_FIRST = (
+    "kafka/test_fault_suite",
+    "deploy/test_demo.py",
+    "trainer/",
+    "kafka/",
+    "contract/",
+    "test_attacks.py",
+    "consumer/",
+)
 """Workers take whole files, in this order: the long ones must not be left to the end."""
 
 
