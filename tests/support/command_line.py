@@ -1,7 +1,8 @@
 """Console scripts of ours, run in a process of their own as a user would run them.
 
 The process is forked from a server that has imported PyTorch and our packages already: it starts in tenths of a second instead of
-five to ten seconds. Tests of how a process starts, dies or is imported begin `python -m ...` themselves.
+five to ten seconds. It ends without the interpreter's own clean-up, so tests of that, or of how a process starts or dies, take a new
+interpreter.
 """
 
 import importlib
@@ -47,6 +48,12 @@ def run_command(
             raise subprocess.TimeoutExpired([module, *arguments], END_S)
         out, err = ((folder / stream).read_bytes() for stream in STREAMS[1:])
     return subprocess.CompletedProcess([module, *arguments], process.exitcode, out, err)
+
+
+def run_in_new_interpreter(module: str, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run `python -m module arguments` from the repository's root, from the interpreter's start to its end."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=END_S, cwd=ROOT, check=False)
 
 
 def be_command(module: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
