@@ -1,8 +1,8 @@
 """Console scripts of ours, run in a process of their own as a user would run them.
 
 The process is forked from a server that has imported PyTorch and our packages already: it starts in tenths of a second instead of
-five to ten seconds. It ends without the interpreter's own clean-up, so tests of that, or of how a process starts or dies, take a new
-interpreter.
+five to ten seconds. It ends without the interpreter's own clean-up, so tests of that, or of how a process starts or dies, take a
+new interpreter.
 """
 
 import importlib
