@@ -40,7 +40,7 @@ def run_command(
         folder = Path(name)
         (folder / "stdin").write_bytes(stdin)
         environment = dict(os.environ) if env is None else env
-        process = context.Process(target=be_command, args=(module, arguments, environment, folder))
+        process = context.Process(target=run_as_command, args=(module, arguments, environment, folder))
         process.start()
         process.join(END_S)
         if process.exitcode is None:
@@ -56,8 +56,8 @@ def run_in_new_interpreter(module: str, *arguments: str, stdin: bytes = b"") -> 
     return subprocess.run(command, input=stdin, capture_output=True, timeout=END_S, cwd=ROOT, check=False)
 
 
-def be_command(module: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
-    """Be the command, from its command line to its exit status. Runs in the forked process."""
+def run_as_command(module: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    """Do all that the command does, up to its exit status. The forked process runs it."""
     for descriptor, stream in enumerate(STREAMS):
         opened = os.open(folder / stream, os.O_RDWR | os.O_CREAT)
         os.dup2(opened, descriptor)
