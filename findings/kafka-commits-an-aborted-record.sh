@@ -31,7 +31,7 @@ cat >pom.xml <<POM
   </dependencies>
 </project>
 POM
-mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+mvn --batch-mode --quiet -Dstyle.color=never org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
   -DincludeScope=runtime -DoutputDirectory="$work/libs"
 
 free_ports() {
@@ -41,8 +41,8 @@ print(*(s.getsockname()[1] for s in all))'
 }
 read -r b1 b2 b3 c1 c2 c3 <<<"$(free_ports)"
 brokers=("$b1" "$b2" "$b3") controllers=("$c1" "$c2" "$c3")
-java_kafka() { java -Xms64m -Xmx320m -XX:+UseSerialGC -cp "$work/libs/*" "$@"; }
-id=$(java_kafka kafka.tools.StorageTool random-uuid 2>/dev/null | tail -n 1)
+java_kafka=(java -Xms64m -Xmx320m -XX:+UseSerialGC -cp "$work/libs/*")
+id=$("${java_kafka[@]}" kafka.tools.StorageTool random-uuid 2>/dev/null | tail -n 1)
 
 pids=()
 for n in 1 2 3; do
@@ -62,10 +62,10 @@ transaction.state.log.min.isr=2
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 PROPERTIES
-  java_kafka kafka.tools.StorageTool format --cluster-id "$id" --config "$n.properties" >"$n.format.log" 2>&1
+  "${java_kafka[@]}" kafka.tools.StorageTool format --cluster-id "$id" --config "$n.properties" >"$n.format.log" 2>&1
 done
 for n in 1 2 3; do
-  java_kafka kafka.Kafka "$n.properties" >"$n.log" 2>&1 &
+  "${java_kafka[@]}" kafka.Kafka "$n.properties" >"$n.log" 2>&1 &
   pids+=("$!")
 done
 
@@ -107,7 +107,7 @@ producer = ck.Producer({"bootstrap.servers": servers, "transactional.id": "t", "
 producer.init_transactions(60)
 busy = {leader("__transaction_state"), admin.describe_cluster().result(10).controller.id}
 frozen = next(n for n in (3, 2, 1) if n not in busy)  # neither the coordinator nor the active controller
-admin.create_topics([NewTopic("out", replica_assignment=[[frozen]])])["out"].result(30)
+admin.create_topics([NewTopic("out", num_partitions=1, replica_assignment=[[frozen]])])["out"].result(30)
 wait(lambda: leader("out") == frozen, "the topic")
 
 producer.begin_transaction()
