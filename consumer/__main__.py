@@ -1,7 +1,6 @@
 """`occustream-consumer`: the command line. Code that loads a model is imported where it is needed: PyTorch takes seconds."""
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -9,16 +8,20 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumer.dead_letters.commands import add_commands
+from consumer.dead_letters.commands import add_commands as add_letter_commands
 from consumer.errors import ConfigError, OccustreamError
-from consumer.kafka.sink import KafkaSink
-from consumer.kafka.source import KafkaSource
-from consumer.kafka.transactions import KafkaTransactions
 from consumer.process.logs import start_logging
 from consumer.settings import Settings
 from consumer.settings_loading import add_flags, load_settings, make_settings, unknown_variables
+from consumer.topic_commands import add_commands as add_topic_commands
 
 log = logging.getLogger("occustream")
+
+CHECK_HELP = (
+    "Check the settings of 'run', whether its brokers answer, have its topics and let dead letters be as large as they must be, "
+    "and whether the registry can be read. Prints the settings with secrets masked, and each problem in a line. Exit status: "
+    "0 'run' would start, 1 it would not, or no broker answers, 2 the settings are wrong. Nothing is started, read or created."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,24 +59,11 @@ def run_consumer(options: argparse.Namespace) -> int:
 
 
 def check_config(options: argparse.Namespace) -> int:
-    """Validate the settings, as far as that needs no broker, and print them."""
-    settings = load_settings(Settings, vars(options))
-    for warning in unknown_variables(Settings):
-        print(f"warning: {warning}", file=sys.stderr)
-    KafkaSource(settings.consumer_properties(), topic=settings.input_topic).close()
-    if settings.delivery == "exactly-once":
-        KafkaTransactions(settings.transaction_properties(), topics=[], transactional_id=settings.transactional_id)
-    else:
-        KafkaSink(settings.kafka_properties(), topics=[])
-    values = settings.model_dump(mode="json")
-    values["kafka"] = {name: "***" if _is_secret(name) else value for name, value in values["kafka"].items()}
-    print(json.dumps(values, indent=1))
-    from consumer.registry.folder import FolderRegistry  # noqa: PLC0415 - PyTorch
+    """Find what would keep 'run' from working, and print the settings."""
+    from consumer.check_config import check  # noqa: PLC0415 - PyTorch
 
-    version = FolderRegistry(settings.registry).read_current()
-    if version is None:
-        print(f"warning: {settings.registry} holds no promoted model version yet; run occustream-trainer train", file=sys.stderr)
-    return 0
+    start_logging("ERROR")
+    return check(load_settings(Settings, vars(options)), offline=options.offline)
 
 
 def score_file(options: argparse.Namespace) -> int:
@@ -91,6 +81,13 @@ def score_file(options: argparse.Namespace) -> int:
         make_codec(settings),
         batch_max_count=settings.batch_max_count,
     )
+
+
+def topics(options: argparse.Namespace) -> int:
+    """Create topics."""
+    start_logging("WARNING")
+    status: int = options.action(load_settings(Settings, vars(options)), options)
+    return status
 
 
 def dead_letters(options: argparse.Namespace) -> int:
@@ -111,11 +108,16 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="read postings from Kafka, publish them enriched", epilog=parser.epilog)
     add_flags(run, Settings)
     run.set_defaults(run=run_consumer)
-    check = commands.add_parser("check-config", help="validate and print the settings of 'run', start nothing")
+    check = commands.add_parser("check-config", help="find what would keep 'run' from working, print its settings, start nothing")
+    check.description = CHECK_HELP
+    check.add_argument("--offline", action="store_true", help="ask no broker: check the settings and the registry alone")
     add_flags(check, Settings)
     check.set_defaults(run=check_config)
+    making = commands.add_parser("topics", help="create the topics that are missing")
+    add_topic_commands(making)
+    making.set_defaults(run=topics)
     letters = commands.add_parser("dead-letters", help="list, show and replay messages that could not be enriched")
-    add_commands(letters)
+    add_letter_commands(letters)
     letters.set_defaults(run=dead_letters)
     _add_score_flags(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
     return parser
@@ -142,13 +144,6 @@ def _parse_top_n(text: str) -> int:
     if not 1 <= number <= 100:  # noqa: PLR2004 - as Settings.top_n
         raise argparse.ArgumentTypeError(f"from 1 to 100, not {text}")
     return number
-
-
-def _is_secret(name: str) -> bool:
-    return any(
-        word in name
-        for word in ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential")
-    )
 
 
 if __name__ == "__main__":

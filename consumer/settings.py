@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from consumer.kafka_names import BootstrapServers, InputTopics, TopicName
 from consumer.model.serving_options import Part, Precision, ServingOptions
 from consumer.settings_loading import KafkaProperties, LayeredSettings
 from consumer.times import Period, parse_time
@@ -23,10 +24,13 @@ class Settings(LayeredSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
     foreign_prefixes = ("OCCUSTREAM_TRAINER_",)
 
-    bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Kafka brokers, host:port[,host:port...]")
-    input_topic: str = Field("postings.raw", min_length=1, description="topic of postings to enrich")
-    output_topic: str = Field("postings.enriched", min_length=1, description="topic of enriched postings")
-    dead_letter_topic: str = Field("postings.dead-letters", min_length=1, description="topic of messages that are no postings")
+    bootstrap_servers: BootstrapServers = Field("localhost:9092", description="Kafka brokers, host:port[,host:port...]")
+    input_topic: str = Field(
+        "postings.raw",
+        description="topic of postings to enrich; or several, with commas; or a regular expression that begins with ^",
+    )
+    output_topic: TopicName = Field("postings.enriched", description="topic of enriched postings")
+    dead_letter_topic: TopicName = Field("postings.dead-letters", description="topic of messages that are no postings")
     group_id: str = Field("occustream", min_length=1, description="consumer group; members share the partitions")
     instance_id: str | None = Field(
         None,
@@ -85,6 +89,12 @@ class Settings(LayeredSettings):
     def _split_at_commas(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
+    @field_validator("input_topic")
+    @classmethod
+    def _check_input(cls, value: str) -> str:
+        InputTopics.parse(value)
+        return value
+
     @field_validator("from_timestamp", "to_timestamp", mode="before")
     @classmethod
     def _parse_time(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
@@ -100,15 +110,23 @@ class Settings(LayeredSettings):
         return Period(self.from_timestamp, self.to_timestamp)
 
     @property
+    def input_topics(self) -> InputTopics:
+        """The topics of postings to enrich."""
+        return InputTopics.parse(self.input_topic)
+
+    @property
+    def written_topics(self) -> tuple[str, ...]:
+        """All topics that records may go to, each once."""
+        return (self.output_topic, self.dead_letter_topic)
+
+    @property
     def serving_options(self) -> ServingOptions:
         """What to switch off or adjust in every model that is served."""
         return ServingOptions(self.without, self.prior_adjustment)
 
     @model_validator(mode="after")
     def _rules_across_fields(self) -> Self:
-        topics = [self.input_topic, self.output_topic, self.dead_letter_topic]
-        if len(set(topics)) < len(topics):
-            raise ValueError(f"input_topic, output_topic and dead_letter_topic must differ: {', '.join(topics)}")
+        self._check_topics()
         self._check_kafka()
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
@@ -117,6 +135,14 @@ class Settings(LayeredSettings):
         if self.drain_timeout_s * 1_000 >= self._max_poll_ms:
             raise ValueError("drain_timeout_s must be less than max.poll.interval.ms")
         return self
+
+    def _check_topics(self) -> None:
+        """Refuse topics that would be fed back into the input, or mixed with dead letters. Raises ValueError."""
+        written = self.written_topics
+        if self.output_topic == self.dead_letter_topic or any(map(self.input_topics.matches, written)):
+            raise ValueError(
+                f"input_topic, output_topic and dead_letter_topic must differ: {', '.join((self.input_topic, *written))}"
+            )
 
     def _check_kafka(self) -> None:
         """Refuse Kafka properties that would break what this program promises. Raises ValueError."""
@@ -177,6 +203,7 @@ class Settings(LayeredSettings):
 OUR_PROPERTIES = frozenset(
     {
         "bootstrap.servers",
+        "allow.auto.create.topics",  # a name that is mistyped would make a topic
         "group.id",
         "group.instance.id",
         "transactional.id",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
 
-from consumer.kafka.client import IDEMPOTENT_PRODUCER
+from consumer.kafka.client import IDEMPOTENT_PRODUCER, NO_NEW_TOPICS
 from deploy.demo_received import SHOWCASE, Received
 from deploy.feed import SENT_HEADER, Event, events
 from deploy.local_stack import (
@@ -84,7 +84,7 @@ class Stream:
         self._raw = topics["raw"]
         self._feed = events()
         self._trainer: subprocess.Popen[bytes] | None = None
-        self._producer = Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, "linger.ms": 5})
+        self._producer = Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, **NO_NEW_TOPICS, "linger.ms": 5})
         properties = {
             "bootstrap.servers": servers,
             "group.id": f"{self._raw}-reader",
@@ -173,7 +173,7 @@ def print_summary(stream: Stream) -> int:
 
 def feed_slowly(servers: str, topics: dict[str, str]) -> None:
     """Feed 50 postings a second until interrupted."""
-    producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+    producer = Producer({"bootstrap.servers": servers, **NO_NEW_TOPICS, "linger.ms": 5})
     for event in events(seed=1):
         produce(producer, topics["raw"], event)
         producer.poll(0)

@@ -18,7 +18,7 @@ from importlib import resources
 
 from confluent_kafka import KafkaException, Producer
 
-from consumer.kafka.client import IDEMPOTENT_PRODUCER
+from consumer.kafka.client import IDEMPOTENT_PRODUCER, NO_NEW_TOPICS
 
 SENT_HEADER = "sent-ns"
 PLACES = ("Boise, ID", "Nampa, ID", "Austin, TX", "Columbus, OH", "Remote", "Tampa, FL", "Reno, NV", "Toledo, OH", "Fargo, ND")
@@ -69,7 +69,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    producer = Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, "partitioner": "murmur2_random"})
+    producer = Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, **NO_NEW_TOPICS, "partitioner": "murmur2_random"})
     sent = 0
     for event in events(options.seed):
         if stop.is_set() or (options.count and sent >= options.count):

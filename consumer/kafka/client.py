@@ -29,6 +29,9 @@ first request to a new partition is refused for the moment, and the second one i
 sequence and answers the repeated first request as a duplicate. librdkafka then reports that it is written, and it is lost.
 """
 
+NO_NEW_TOPICS: Mapping[str, Any] = {"allow.auto.create.topics": False}
+"""Properties of any client that only looks for topics. By default a producer and an AdminClient create what they look up."""
+
 MEMBER_PROPERTIES = (
     "group.",
     "session.",
@@ -57,7 +60,7 @@ def make_client(
     on_error: Callable[[KafkaError], None] = lambda _: None,
     on_log: Callable[[str], object] = lambda _: None,
 ) -> Any:  # noqa: ANN401
-    """Return a client that logs, also to `on_log`, each line beginning with librdkafka's word for it.
+    """Return a client that logs, also to `on_log`, each line beginning with librdkafka's word for it. It creates no topics.
 
     Raises ConfigError for a property that librdkafka does not take.
     """
@@ -67,7 +70,7 @@ def make_client(
         on_error(error)
 
     try:
-        return kind({**properties, "error_cb": log_error}, logger=_Log(on_log))
+        return kind({**properties, **NO_NEW_TOPICS, "error_cb": log_error}, logger=_Log(on_log))
     except KafkaException as error:
         raise ConfigError(f"Kafka property refused: {error.args[0].str()}") from error
     except (TypeError, ValueError) as error:

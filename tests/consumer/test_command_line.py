@@ -5,17 +5,17 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from consumer.__main__ import main
+from tests.support.brokers import MockCluster
 from tests.support.command_line import Cli
 from tests.support.paths import ROOT
 
-MOCK = ("--kafka", "test.mock.num.brokers=1")  # librdkafka's own cluster inside the client
 Checked = tuple[int, str, str]
 Check = Callable[..., Checked]
 
@@ -33,11 +33,18 @@ def check(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
             path = tmp_path / "settings.toml"
             path.write_bytes(file.encode() if isinstance(file, str) else file)
             arguments = (*arguments, "--config", str(path))
-        status = main(["check-config", *arguments])
+        status = main(["check-config", "--offline", *arguments])
         captured = capfd.readouterr()
         return status, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def mock_topics(mock_cluster: MockCluster) -> Sequence[str]:
+    """The flags that name a broker with all three topics."""
+    names = ("input-topic", "output-topic", "dead-letter-topic")
+    return ("--bootstrap-servers", mock_cluster.servers, *(f"--{name}={mock_cluster.create_topic()}" for name in names))
 
 
 def our_line(stderr: str) -> str:
@@ -60,6 +67,13 @@ def our_line(stderr: str) -> str:
         ({"arguments": ["--kafka", "no.such.property=1"]}, ["Kafka property refused: ", "no.such.property"]),
         ({"env": {"OCCUSTREAM_KAFKA__SECURITY_PROTOCOL": "TELNET"}}, ["Kafka property refused: ", "security.protocol"]),
         ({"env": {"OCCUSTREAM_KAFKA": "{"}}, ["the environment is not understood: ", "kafka"]),
+        ({"arguments": ["--bootstrap-servers", "http://broker:9092"]}, ["bootstrap_servers: 'http://broker:9092' is a URL"]),
+        ({"arguments": ["--output-topic", ".."]}, ["output_topic: '..' is no name of a topic"]),
+        ({"arguments": ["--input-topic", "a/b"]}, ["input_topic: '/' cannot stand in the name of a topic"]),
+        ({"arguments": ["--dead-letter-topic", "x" * 250]}, ["dead_letter_topic: ", "at most 249 characters"]),
+        ({"arguments": ["--input-topic", "^postings[.].*"]}, ["input_topic, output_topic and dead_letter_topic must differ"]),
+        ({"arguments": ["--input-topic", "postings.raw,postings.enriched"]}, ["must differ"]),
+        ({"arguments": ["--kafka", "allow.auto.create.topics=true"]}, ["kafka: allow.auto.create.topics is set by occustream"]),
         ({"arguments": ["--output-topic", "postings.raw"]}, ["input_topic, output_topic and dead_letter_topic must differ"]),
     ],
 )
@@ -69,6 +83,36 @@ def test_everything_wrong_with_the_settings_is_one_line_and_status_2(
     status, stdout, stderr = check(*given.get("arguments", []), file=given.get("file"), env=given.get("env"))
     assert (status, stdout) == (2, "")
     assert all(part in our_line(stderr) for part in said)
+
+
+def test_a_registry_that_is_no_folder_is_a_problem_and_one_that_is_not_there_a_warning(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, _stdout, stderr = check("--registry", str(tmp_path / "file"))
+    assert (status, our_line(stderr)) == (1, f"occustream-consumer: registry {tmp_path / 'file'} is no folder")
+    status, _stdout, stderr = check("--registry", str(tmp_path / "none"))
+    assert (status, f"warning: registry {tmp_path / 'none'} is not there yet" in stderr) == (0, True)
+
+
+def test_a_registry_that_may_not_be_read_is_a_problem(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # to root, every folder is open
+    status, _stdout, stderr = check("--registry", str(tmp_path))
+    assert status == 1
+    assert f"registry {tmp_path} cannot be read by this user" in our_line(stderr)
+
+
+def test_a_broken_version_in_service_is_a_problem(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "CURRENT").write_text('{"version": "gone"}')
+    status, _stdout, stderr = check("--registry", str(tmp_path))
+    assert (status, "gone" in our_line(stderr)) == (1, True)
+
+
+def test_check_config_without_a_broker_says_so_and_fails_unless_offline(check: Check, cli: Cli, tmp_path: Path) -> None:
+    given = ("--bootstrap-servers", "127.0.0.1:1", "--registry", str(tmp_path))
+    assert check(*given)[0] == 0
+    done = cli("consumer", "check-config", *given)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["bootstrap_servers"] == "127.0.0.1:1"
+    assert our_line(done.stderr.decode()).startswith("occustream-consumer: no Kafka broker answers at '127.0.0.1:1'")
 
 
 def test_flags_beat_the_environment_and_the_environment_beats_the_file(check: Check, tmp_path: Path) -> None:
@@ -125,7 +169,7 @@ def test_a_device_that_score_does_not_know_is_one_line(capfd: pytest.CaptureFixt
 
 def test_the_command_line_reads_its_environment(cli: Cli, tmp_path: Path) -> None:
     env = {**os.environ, "OCCUSTREAM_KAFKA__SECURITY_PROTOCOL": "SSL", "OCCUSTREAM_REGISTRY": str(tmp_path)}
-    done = cli("consumer", "check-config", env=env)
+    done = cli("consumer", "check-config", "--offline", env=env)
     assert done.returncode == 0
     assert json.loads(done.stdout)["kafka"] == {"security.protocol": "SSL"}
 
@@ -136,17 +180,17 @@ def test_no_broker_is_one_line_and_status_1(cli: Cli) -> None:
     assert our_line(done.stderr.decode()).startswith("occustream-consumer: no Kafka broker answers at '127.0.0.1:1'")
 
 
-def test_no_artifact_is_one_line_and_status_2(cli: Cli, tmp_path: Path) -> None:
-    done = cli("consumer", "run", *MOCK, "--registry", str(tmp_path))
+def test_no_artifact_is_one_line_and_status_2(cli: Cli, tmp_path: Path, mock_topics: Sequence[str]) -> None:
+    done = cli("consumer", "run", *mock_topics, "--registry", str(tmp_path))
     assert done.returncode == 2
     assert f"registry {tmp_path} holds no promoted model version; run occustream-trainer" in our_line(done.stderr.decode())
 
 
-def test_an_occupied_port_is_one_line_and_status_2(cli: Cli, starter_registry: Path) -> None:
+def test_an_occupied_port_is_one_line_and_status_2(cli: Cli, starter_registry: Path, mock_topics: Sequence[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         address = ("--http-host", "127.0.0.1", "--http-port", str(port))
-        done = cli("consumer", "run", *MOCK, *address, "--device", "cpu", "--registry", str(starter_registry))
+        done = cli("consumer", "run", *mock_topics, *address, "--device", "cpu", "--registry", str(starter_registry))
     assert done.returncode == 2
     assert f"cannot serve metrics on 127.0.0.1:{port}: " in our_line(done.stderr.decode())
 

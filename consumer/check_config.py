@@ -1,0 +1,119 @@
+"""`occustream-consumer check-config`: finds what would keep `run` from working. It starts, reads and creates nothing."""
+
+import json
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from consumer.errors import BrokerError, OccustreamError
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.source import KafkaSource
+from consumer.kafka.topic_admin import SIZE_LIMIT, TopicAdmin
+from consumer.kafka.transactions import KafkaTransactions
+from consumer.registry.folder import FolderRegistry
+from consumer.settings import Settings
+from consumer.settings_loading import unknown_variables
+from consumer.topic_commands import DEAD_LETTER_ROOM_BYTES
+
+SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential")
+
+
+class Problem(str):
+    """What would keep `run` from working, in a line. A plain string beside it is a warning."""
+
+    __slots__ = ()
+
+
+def check(settings: Settings, *, offline: bool) -> int:
+    """Print the settings, and what is wrong with them and around them; returns the exit status. Raises ConfigError."""
+    _check_kafka_properties(settings)
+    print(json.dumps(_masked(settings), indent=1))
+    findings = [*unknown_variables(Settings), *_check_registry(settings.registry)]
+    if not offline:
+        findings += _check_topics(settings)
+    for finding in findings:
+        print(f"{'occustream-consumer' if isinstance(finding, Problem) else 'warning'}: {finding}", file=sys.stderr)
+    return int(any(isinstance(finding, Problem) for finding in findings))
+
+
+def _check_kafka_properties(settings: Settings) -> None:
+    """Raise ConfigError for a property that a client of `run` does not take."""
+    KafkaSource(settings.consumer_properties(), topic=settings.input_topic).close()
+    if settings.delivery == "exactly-once":
+        KafkaTransactions(settings.transaction_properties(), topics=[], transactional_id=settings.transactional_id)
+    else:
+        KafkaSink(settings.kafka_properties(), topics=[])
+
+
+def _masked(settings: Settings) -> dict[str, object]:
+    values = settings.model_dump(mode="json")
+    values["kafka"] = {name: "***" if _is_secret(name) else value for name, value in values["kafka"].items()}
+    return values
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name for word in SECRET_WORDS)
+
+
+def _check_registry(folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the registry. A consumer only reads it."""
+    if not folder.exists() and not folder.is_symlink():
+        yield f"registry {folder} is not there yet; run occustream-trainer train --registry {folder}"
+        return
+    if not folder.is_dir():
+        yield Problem(f"registry {folder} is no folder")
+        return
+    if not os.access(folder, os.R_OK | os.X_OK):
+        yield Problem(f"registry {folder} cannot be read by this user; a consumer needs to list and read it")
+        return
+    try:
+        version = FolderRegistry(folder).read_current()
+        if version is None:
+            yield f"{folder} holds no promoted model version yet; run occustream-trainer train"
+        else:
+            FolderRegistry(folder).load(version)
+    except OccustreamError as error:
+        yield Problem(str(error))
+
+
+def _check_topics(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with the topics, as the brokers tell it."""
+    try:
+        admin = TopicAdmin(settings.kafka_properties())
+        there = admin.partition_counts()
+        inputs = [topic for topic in there if settings.input_topics.matches(topic)]
+        yield from _check_missing(settings, there.keys())
+        if settings.dead_letter_topic in there:
+            yield from _check_size_limits(settings, admin.size_limits([*inputs, settings.dead_letter_topic]))
+    except BrokerError as error:
+        yield Problem(f"{error}; --offline checks without a broker")
+
+
+def _check_missing(settings: Settings, there: Collection[str]) -> Iterator[str]:
+    for topic in dict.fromkeys((*settings.input_topics.names, *settings.written_topics)):
+        if topic not in there:
+            yield Problem(
+                f"topic {topic!r} is not there, or not ours to see; create it ('occustream-consumer topics create'), "
+                "or name another one in the settings"
+            )
+    if not any(map(settings.input_topics.matches, there)):
+        yield f"no topic matches {settings.input_topic} yet"
+
+
+def _check_size_limits(settings: Settings, limits: Mapping[str, int]) -> Iterator[str]:
+    """Yield why some dead letters would not fit in their topic. A dead letter is its message and some headers."""
+    own = limits.get(settings.dead_letter_topic)
+    inputs = {topic: limit for topic, limit in limits.items() if topic != settings.dead_letter_topic}
+    if own is None or not inputs:
+        yield f"{SIZE_LIMIT} of the topics is not ours to see: whether each dead letter fits is not known"
+        return
+    topic, largest = max(inputs.items(), key=lambda item: item[1])
+    needed = largest + DEAD_LETTER_ROOM_BYTES
+    if own >= needed:
+        return
+    text = (
+        f"{SIZE_LIMIT} of dead-letter topic {settings.dead_letter_topic!r} is {own}, and {largest} of input topic {topic!r}: "
+        f"a dead letter that does not fit stops the consumer; raise it to {needed}"
+    )
+    yield Problem(text) if own < largest else text
