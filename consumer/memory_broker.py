@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from consumer.errors import BrokerError
+from consumer.kafka_names import InputTopics
 from consumer.messages import Headers, Message, OnAck, OnRevoke, Record, TopicPartition
 
 Fault = Callable[[str], None]
@@ -67,11 +68,12 @@ class MemoryBroker:
 
 
 class MemorySource:
-    """Reads all partitions of a topic for a group, from its committed offsets."""
+    """Reads all partitions of one topic or several for a group, from its committed offsets."""
 
     def __init__(self, broker: MemoryBroker, *, topic: str, group_id: str, fault: Fault = _no_fault) -> None:
         self._broker = broker
-        self._topic = topic
+        self._topics = InputTopics.parse(topic)
+        self._known_topics: set[str] = set()
         self._group_id = group_id
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
         self._fault = fault
@@ -80,7 +82,9 @@ class MemorySource:
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
         self._on_revoke = on_revoke
-        self.assign(set(self._broker.partitions(self._topic)))
+        for topic in self._topics.names:
+            self._broker.partitions(topic)
+        self._follow_topics()
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
@@ -90,6 +94,7 @@ class MemorySource:
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
         self._fault("before:poll")
+        self._follow_topics()
         self._broker.wait(lambda: any(self.lag().values()), timeout_s)
         taken: list[Message] = []
         for partition, position in self._positions.items():
@@ -98,6 +103,15 @@ class MemorySource:
             taken += messages
         self._fault("after:poll")
         return taken
+
+    def _follow_topics(self) -> None:
+        """Take up topics that are new, and forget those that are gone."""
+        there = {partition.topic for partition in self._broker.logs}
+        if gone := {partition for partition in self._positions if partition.topic not in there}:
+            self.revoke(gone, lost=True)
+        new = {topic for topic in there - self._known_topics if self._topics.matches(topic)}
+        self._known_topics = (self._known_topics & there) | new
+        self.assign({partition for topic in new for partition in self._broker.partitions(topic)})
 
     def heartbeat(self) -> None:
         """Do nothing: no group evicts its member here."""

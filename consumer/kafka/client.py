@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.convert import from_client_partition, to_client_partitions
 from consumer.kafka.failures import NOT_ASSIGNED, explain_no_answer
+from consumer.kafka_names import InputTopics
 from consumer.messages import TopicPartition
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,18 @@ def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: s
     if found.error is not None:
         raise BrokerError(f"topic {topic!r} cannot be used ({found.error.str()}); create it, or name another one in the settings")
     return len(found.partitions)
+
+
+def partition_counts(client: ck.Consumer, topics: InputTopics, *, servers: str = "") -> dict[str, int]:
+    """Return how many partitions each input topic has. Raises BrokerError where one that is named is not there.
+
+    A pattern may match no topic yet.
+    """
+    if topics.pattern is None:
+        return {topic: partition_count(client, topic, servers=servers) for topic in topics.names}
+    with explain_no_answer(servers):
+        found = client.list_topics(timeout=METADATA_TIMEOUT_S).topics.values()
+    return {t.topic: len(t.partitions) for t in found if t.error is None and topics.matches(str(t.topic))}
 
 
 def offsets_at(

@@ -14,9 +14,9 @@ def to_client_partitions(partitions: Iterable[TopicPartition], offset: int = ck.
     return [ck.TopicPartition(p.topic, p.partition, offset) for p in partitions]
 
 
-def to_client_offsets(offsets: Mapping[TopicPartition, int], note: str) -> list[ck.TopicPartition]:
-    """Return offsets to commit as the client takes them, each with the note that is stored beside it."""
-    return [ck.TopicPartition(p.topic, p.partition, offset, note) for p, offset in offsets.items()]
+def to_client_offsets(offsets: Mapping[TopicPartition, int], notes: Mapping[str, str]) -> list[ck.TopicPartition]:
+    """Return offsets to commit as the client takes them, each with the note of its topic, which is stored beside it."""
+    return [ck.TopicPartition(p.topic, p.partition, offset, notes.get(p.topic, "")) for p, offset in offsets.items()]
 
 
 def from_client_partition(partition: ck.TopicPartition) -> TopicPartition:

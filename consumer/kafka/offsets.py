@@ -13,7 +13,7 @@ from consumer.kafka.client import END, FIRST, offsets_at
 from consumer.kafka.convert import format_partitions, from_client_partition, to_client_offsets, to_client_partitions
 from consumer.kafka.failures import NO_OFFSET
 from consumer.kafka.partitions import Beginning, Partitions
-from consumer.kafka.topic_id import TopicIdentity, topic_note
+from consumer.kafka.topic_id import TopicIds
 from consumer.messages import TopicPartition
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ class Membership(NamedTuple):
     """Who we are in a group at one moment, for a transaction that commits offsets of ours."""
 
     metadata: Any
-    topic_id: str | None
+    notes: Mapping[str, str]
+    """What to note beside an offset of each topic: its id."""
 
 
 class OffsetEvents(Protocol):
@@ -49,13 +50,13 @@ class OffsetEvents(Protocol):
 
 
 class Offsets:
-    """The offsets of one topic in one group, through the client of a member. What it knows of a partition is in `partitions`."""
+    """The offsets of topics in one group, through the client of a member. What it knows of a partition is in `partitions`."""
 
     def __init__(
         self,
         client: ck.Consumer,
         group_id: str,
-        identity: TopicIdentity,
+        topic_ids: TopicIds,
         partitions: Partitions,
         *,
         reset: str = "earliest",
@@ -67,18 +68,18 @@ class Offsets:
             raise ConfigError(f"auto.offset.reset must be earliest, latest or error, not {reset!r}")
         self._client: Any = client  # its stubs know no choice between a commit that waits and one that does not
         self._group_id = group_id
-        self._identity = identity
+        self._topic_ids = topic_ids
         self._reset = RESETS[reset]
         self._begin = begin or {}
         self._events = events
-        self._count_at_start = 0
+        self._counts_at_start: Mapping[str, int] = {}
         self._partitions = partitions
         self._unanswered_commits = 0
 
-    def start(self, partition_count: int) -> None:
-        """Note how many partitions there are at the start: those that are added later are read from their first message."""
-        self._count_at_start = partition_count
-        self._identity.start()
+    def start(self, partition_counts: Mapping[str, int]) -> None:
+        """Note how many partitions each topic has at the start: those that are added later are read from their first message."""
+        self._counts_at_start = partition_counts
+        self._topic_ids.start(partition_counts)
 
     def place(self, partitions: Collection[TopicPartition]) -> Placed:
         """Return the offset at which to read on, of those of our partitions where that is known now.
@@ -152,15 +153,18 @@ class Offsets:
 
     def _send_commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if offsets:
-            self._client.commit(offsets=to_client_offsets(offsets, topic_note(self._identity.id)), asynchronous=True)
+            self._client.commit(offsets=to_client_offsets(offsets, self._topic_ids.notes), asynchronous=True)
             self._unanswered_commits += 1
 
     def _look_up(self, partitions: Collection[TopicPartition]) -> Placed:
         """Return the committed offsets that are valid, and ask the group to commit others instead of those that are not."""
-        self._identity.refresh()
+        gone = self._topic_ids.refresh({partition.topic for partition in partitions})
+        asked = to_client_partitions(partition for partition in partitions if partition.topic not in gone)
         kept: dict[TopicPartition, int] = {}
         invalid: dict[TopicPartition, int | None] = {}
-        for found in self._client.committed(to_client_partitions(partitions), timeout=LOOKUP_TIMEOUT_S):
+        for found in self._client.committed(asked, timeout=LOOKUP_TIMEOUT_S):
+            if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue  # a topic that was deleted: the others need not wait for it
             if found.error is not None:
                 raise KafkaException(found.error)  # of all: the group's coordinator knows them all, or none
             partition = from_client_partition(found)
@@ -168,7 +172,7 @@ class Offsets:
                 invalid[partition] = missing
             elif found.offset < 0:
                 invalid[partition] = None
-            elif self._identity.is_former(found.metadata):
+            elif self._topic_ids.is_former(found.topic, found.metadata):
                 invalid[partition] = found.offset
             else:
                 kept[partition] = found.offset
@@ -208,19 +212,24 @@ class Offsets:
 
     def _begin_anew(self, partition: TopicPartition, old: int | None, first: int, end: int) -> Beginning:
         """Choose where a partition begins that has nothing committed, or no longer the offset `old`."""
-        latest = self._reset == END and partition.partition < self._count_at_start
+        latest = self._reset == END and not self._is_added(partition)
         offset = end if latest else first
         if old is None:
             offset = self._begin.get(partition, offset)
             announce = partial(log.info, "%s[%d] begins at %d: nothing was committed for it", *partition, offset)
             return Beginning(offset, announce)
-        same_topic = self._partitions[partition].out_of_range is not None and not self._identity.replaced and old <= end
+        same_topic = (
+            self._partitions[partition].out_of_range is not None
+            and not self._topic_ids.was_replaced(partition.topic)
+            and old <= end
+        )
         return Beginning(offset, partial(self._report_reset, partition, old, offset, offset - old if same_topic else None))
 
     def _with_leader(self, partitions: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int | None]:
         """Return the partitions with a leader: asked for one without, the client waits for it, and answers for none."""
-        topics = self._client.list_topics(next(iter(partitions)).topic, timeout=LOOKUP_TIMEOUT_S).topics.values()
-        led = {TopicPartition(t.topic, p.id) for t in topics for p in t.partitions.values() if p.leader >= 0}
+        topics = {partition.topic for partition in partitions}
+        found = [self._client.list_topics(topic, timeout=LOOKUP_TIMEOUT_S).topics[topic] for topic in topics]
+        led = {TopicPartition(t.topic, p.id) for t in found for p in t.partitions.values() if p.leader >= 0}
         if without := partitions.keys() - led:
             log.warning("%s is not read yet, it has no leader", format_partitions(without))
         return {partition: old for partition, old in partitions.items() if partition in led}
@@ -231,13 +240,17 @@ class Offsets:
             return
         for partition, old in invalid.items():
             # A partition that `begin` does not name, or that was not there at the start, was added since: it is read whole.
-            if old is None and (self._begin or partition.partition >= self._count_at_start):
+            if old is None and (self._begin or self._is_added(partition)):
                 continue
             what = "no committed offset" if old is None else f"no longer the offset {old}"
             raise BrokerError(
                 f"group {self._group_id!r} has {what} of {partition.topic}[{partition.partition}], where auto.offset.reset=error "
                 "forbids to go on; choose an offset with kafka-consumer-groups --reset-offsets, or set it to earliest or latest"
             )
+
+    def _is_added(self, partition: TopicPartition) -> bool:
+        """Return whether the partition, or its topic, was not there at the start."""
+        return partition.partition >= self._counts_at_start.get(partition.topic, 0)
 
     def _bounds(self, partitions: Collection[TopicPartition], which: int) -> dict[TopicPartition, int]:
         """Return the first offsets, or those after the last. Raises KafkaException."""

@@ -1,4 +1,4 @@
-"""Reads a range of a topic, given by time, in a group of its own, and knows when the group has enriched all of it again.
+"""Reads a range of topics, given by time, in a group of its own, and knows when the group has enriched all of it again.
 
 The range is fixed at the start, in offsets. A position decides on the end, never a count: deleted and aborted messages, and the
 records that end a transaction, take offsets and are never seen. What the group has committed decides whether the range is
@@ -23,13 +23,14 @@ from consumer.kafka.client import (
     make_end_client,
     offsets_at,
     outside_group,
-    partition_count,
+    partition_counts,
 )
 from consumer.kafka.convert import from_client_partition, to_client_partitions
 from consumer.kafka.failures import explain_no_answer
 from consumer.kafka.group_properties import member_properties
 from consumer.kafka.offsets import OffsetEvents
 from consumer.kafka.source import KafkaSource
+from consumer.kafka_names import InputTopics
 from consumer.messages import Message, OnRevoke, TopicPartition
 from consumer.times import Period
 
@@ -41,7 +42,10 @@ Ranges = Mapping[TopicPartition, range]
 
 
 def open_range(properties: Mapping[str, Any], topic: str, period: Period, *, events: OffsetEvents) -> "RangeSource":
-    """Find the offsets of a period and check that the group may read them again. Raises BrokerError."""
+    """Find the offsets of a period and check that the group may read them again. Raises BrokerError.
+
+    `topic`: as in `InputTopics.parse`. Of a pattern, the topics that match it now are read.
+    """
     client_id = f"{properties.get('client.id', 'occustream')}-replay-{period.from_ms}-{period.to_ms}"
     own = {**properties, "client.id": client_id, "enable.partition.eof": True, "auto.offset.reset": "error"}
     as_member = member_properties(own)
@@ -50,13 +54,16 @@ def open_range(properties: Mapping[str, Any], topic: str, period: Period, *, eve
         make_end_client(as_member) as end_client,
         closing(make_client(ck.Consumer, as_member)) as member,
     ):
-        ranges = _find_ranges(end_client, topic, period)
+        counts = partition_counts(end_client, InputTopics.parse(topic))
+        if not counts:
+            raise BrokerError(f"no topic matches {topic}; there is nothing to replay")
+        ranges = _find_ranges(end_client, counts, period)
         committed = _committed(member, ranges)
     _check_members(own, client_id)
     _check_offsets(str(properties.get("group.id")), ranges, committed)
     uncommitted = sum(len(offsets) - max(0, committed.get(p, 0) - offsets.start) for p, offsets in ranges.items())
     begin = {partition: offsets.start for partition, offsets in ranges.items()}
-    source = KafkaSource(own, topic=topic, begin=begin, events=events)
+    source = KafkaSource(own, topic=",".join(counts), begin=begin, events=events)
     return RangeSource(source, ranges, description=f"{topic!r} {period}", uncommitted=uncommitted)
 
 
@@ -175,9 +182,13 @@ class RangeSource:
         return partition in self._passed_end or self._position(partition) >= end
 
 
-def _find_ranges(client: Any, topic: str, period: Period) -> dict[TopicPartition, range]:  # noqa: ANN401 - confluent_kafka is untyped
-    """Return the offsets of a period, an empty range where nothing was written in it. Raises KafkaException, BrokerError."""
-    partitions = [TopicPartition(topic, number) for number in range(partition_count(client, topic))]
+def _find_ranges(
+    client: Any,  # noqa: ANN401 - confluent_kafka is untyped
+    counts: Mapping[str, int],
+    period: Period,
+) -> dict[TopicPartition, range]:
+    """Return the offsets of a period, an empty range where nothing was written in it. Raises KafkaException."""
+    partitions = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
     ends = offsets_at(client, partitions, END, timeout_s=METADATA_TIMEOUT_S)
     firsts = offsets_at(client, partitions, FIRST if period.from_ms is None else period.from_ms, timeout_s=METADATA_TIMEOUT_S)
     lasts = ends if period.to_ms is None else offsets_at(client, partitions, period.to_ms, timeout_s=METADATA_TIMEOUT_S)

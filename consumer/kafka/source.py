@@ -8,7 +8,7 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.kafka.client import leave_group, make_client, partition_count, seek
+from consumer.kafka.client import leave_group, make_client, partition_counts, seek
 from consumer.kafka.convert import (
     format_partitions,
     from_client_partition,
@@ -22,7 +22,8 @@ from consumer.kafka.failures import PARTITION_END, POSITION_OUT_OF_RANGE, is_fat
 from consumer.kafka.group_properties import keeps_membership, member_properties
 from consumer.kafka.offsets import Membership, OffsetEvents, Offsets
 from consumer.kafka.partitions import Partitions, PartitionState
-from consumer.kafka.topic_id import TopicIdentity
+from consumer.kafka.topic_id import TopicIds
+from consumer.kafka_names import InputTopics
 from consumer.messages import Message, OnRevoke, TopicPartition
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ RETRY_S = 1.0
 
 
 class KafkaSource:
-    """A consumer-group member over one topic; see `Source`."""
+    """A consumer-group member over one topic or several; see `Source`."""
 
     def __init__(
         self,
@@ -47,20 +48,21 @@ class KafkaSource:
         begin: Mapping[TopicPartition, int] | None = None,
         events: OffsetEvents | None = None,
     ) -> None:
-        """Create the client; it connects later. `begin`: where to begin without a committed offset, instead of as configured.
+        """Create the client; it connects later.
 
+        `topic`: as `InputTopics.parse` takes it. `begin`: where to begin without a committed offset, instead of as configured.
         Raises ConfigError for a property that librdkafka does not take, or that would break a promise of ours.
         """
-        self._topic = topic
+        self._topics = InputTopics.parse(topic)
         self._servers = properties.get("bootstrap.servers", "")
         given = member_properties(properties)
         reset = given.pop("auto.offset.reset", "earliest")
         self._keeps_membership = keeps_membership(given)
         self._offsets: Offsets
         self._consumer = make_client(ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": self._take_answer})
-        self._identity = TopicIdentity(properties, topic)
+        self._topic_ids = TopicIds(properties)
         self._partitions = Partitions()
-        group = self._consumer, str(given.get("group.id", "")), self._identity, self._partitions
+        group = self._consumer, str(given.get("group.id", "")), self._topic_ids, self._partitions
         self._offsets = Offsets(*group, reset=reset, begin=begin, events=events)
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
@@ -75,9 +77,12 @@ class KafkaSource:
 
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
-        self._offsets.start(partition_count(self._consumer, self._topic, servers=self._servers))
+        counts = partition_counts(self._consumer, self._topics, servers=self._servers)
+        if not counts:
+            log.warning("no topic matches %s yet; it is waited for", self._topics)
+        self._offsets.start(counts)
         self._on_revoke = on_revoke
-        self._consumer.subscribe([self._topic], on_assign=self._gain, on_revoke=self._revoke, on_lost=self._lose)
+        self._consumer.subscribe(self._topics.subscription, on_assign=self._gain, on_revoke=self._revoke, on_lost=self._lose)
         self._joined = True
 
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
@@ -101,7 +106,7 @@ class KafkaSource:
             return
         self._serve_callbacks(0.0)
         if self._stash and (error := self._stash[-1].error()) is not None and is_fatal(error):
-            raise_or_log(error, self._topic)
+            raise_or_log(error, str(self._topics))
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
         """See `Source.commit`."""
@@ -136,7 +141,7 @@ class KafkaSource:
 
     def group(self) -> object:
         """See `Source.group`."""
-        return Membership(self._consumer.consumer_group_metadata(), self._identity.id)
+        return Membership(self._consumer.consumer_group_metadata(), self._topic_ids.notes)
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
@@ -154,7 +159,7 @@ class KafkaSource:
         if joined and not self._keeps_membership:
             leave_group(self._consumer, lambda: not self.assigned)
         self._consumer.close()
-        self._identity.close()
+        self._topic_ids.close()
 
     def _serve_callbacks(self, timeout_s: float) -> None:
         """Serve the client's callbacks without reading on; a message that it had in hand is kept for the next poll."""
@@ -181,7 +186,9 @@ class KafkaSource:
             partition.offset = 0
         self._consumer.incremental_assign(partitions)
         self._consumer.pause(partitions)
-        self._partitions.gain(from_client_partitions(partitions))
+        gained = from_client_partitions(partitions)
+        self._partitions.gain(gained)
+        self._topic_ids.watch({partition.topic for partition in gained})
         self._retry_at = 0.0
         log.info("assigned %s", format_partitions(partitions))
 
@@ -205,6 +212,8 @@ class KafkaSource:
             self._consumer.resume(to_client_partitions(paused))
         self._partitions.drop(partitions)
         self._drop_from_stash(partitions)
+        if self._topics.pattern is not None:  # such topics may come and go without end
+            self._topic_ids.forget_others({partition.topic for partition in self._partitions})
 
     def _drop_from_stash(self, partitions: set[TopicPartition]) -> None:
         self._stash = [m for m in self._stash if partition_of(m) not in partitions]
@@ -219,18 +228,20 @@ class KafkaSource:
                 return raw
             self._prepare()
 
-    def _take_new_topic(self) -> None:
-        """Drop the messages of a topic that was deleted, and begin the new one of the same name."""
-        self._on_revoke(set(self.assigned), True)  # noqa: FBT003 - OnRevoke
-        self._stash.clear()
-        for partition in self.assigned:
+    def _take_new_topics(self) -> None:
+        """Drop the messages of topics that were deleted, and begin the new ones of the same names."""
+        if not (topics := self._topic_ids.changed()):
+            return
+        partitions = {partition for partition in self.assigned if partition.topic in topics}
+        self._on_revoke(partitions, True)  # noqa: FBT003 - OnRevoke
+        self._drop_from_stash(partitions)
+        for partition in partitions:
             self._partitions[partition].begin_anew()
         self._retry_at = 0.0
 
     def _prepare(self) -> None:
         """Do what must be done before all of our partitions can be read. What fails is tried again later."""
-        if self._identity.changed():
-            self._take_new_topic()
+        self._take_new_topics()
         self._resume(self._partitions.where(lambda state: state.is_read))
         unplaced = self._partitions.where(lambda state: state.unplaced)
         if time.monotonic() < self._retry_at or not (unplaced or self._offsets.has_refused_commit):
@@ -240,8 +251,7 @@ class KafkaSource:
             self._offsets.commit({})
         if unplaced:
             self._place(unplaced)
-            if self._identity.changed():  # placing asked again
-                self._take_new_topic()
+            self._take_new_topics()  # placing asked again
 
     def _place(self, unplaced: Collection[TopicPartition]) -> None:
         """Go on reading where `Offsets` says. A partition of which it cannot say so now stays unplaced."""
@@ -284,6 +294,6 @@ class KafkaSource:
         elif error.code() == PARTITION_END:
             state.meet_end(offset)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            log.error("topic %r is gone; it is waited for until somebody creates it", self._topic)
+            log.error("topic %r is gone; it is waited for until somebody creates it", partition.topic)
         else:
-            raise_or_log(error, self._topic)
+            raise_or_log(error, str(self._topics))

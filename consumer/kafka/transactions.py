@@ -16,7 +16,6 @@ from consumer.kafka.client import partition_count
 from consumer.kafka.convert import to_client_offsets
 from consumer.kafka.failures import FENCED, delivery_failure, is_fatal, is_too_large
 from consumer.kafka.offsets import Membership
-from consumer.kafka.topic_id import topic_note
 from consumer.kafka.transactional_producer import SLOW_S, TransactionalProducer, retry_step, seconds_left
 from consumer.messages import Record, TopicPartition
 from consumer.process.background import count_unfinished_steps, run_with_deadline
@@ -100,7 +99,7 @@ class KafkaTransactions:
             for record in records:
                 self._produce(client, record, until)
             if offsets:
-                self._send_offsets(client, to_client_offsets(offsets, topic_note(member.topic_id)), member.metadata, until)
+                self._send_offsets(client, to_client_offsets(offsets, member.notes), member.metadata, until)
             retry_step(lambda: client.commit_transaction(seconds_left(until)), until)
         except (KafkaException, BufferError) as error:
             self._undo(error, time.monotonic() - started)

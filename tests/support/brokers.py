@@ -29,8 +29,12 @@ from tests.support.waiting import WAIT_S, wait_until
 class Broker(Protocol):
     """What the contract suite needs to ask of a broker. Every topic has at least two partitions."""
 
-    def create_topic(self, partitions: int = 4) -> str:
+    def create_topic(self, partitions: int = 4, prefix: str = "topic") -> str:
         """Return the name of a new topic, there and ready; its partitions are numbered from 0."""
+        ...
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic; not on the mock cluster."""
         ...
 
     def append(self, message: Message) -> None:
@@ -64,10 +68,14 @@ class Memory:
     def __init__(self) -> None:
         self._broker = MemoryBroker({})
 
-    def create_topic(self, partitions: int = 4) -> str:
-        topic = unique("topic")
+    def create_topic(self, partitions: int = 4, prefix: str = "topic") -> str:
+        topic = unique(prefix)
         self._broker.logs.update({TopicPartition(topic, partition): [] for partition in range(partitions)})
         return topic
+
+    def delete_topic(self, topic: str) -> None:
+        for partition in self._broker.partitions(topic):
+            del self._broker.logs[partition]
 
     def append(self, message: Message) -> None:
         self._broker.append(message.topic_partition, message.value, key=message.key, headers=message.headers)
@@ -118,8 +126,8 @@ class Kafka:
         self.producer = ck.Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, "linger.ms": 5, "log_level": 3})
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
 
-    def create_topic(self, partitions: int = 4) -> str:
-        topic = unique("topic")
+    def create_topic(self, partitions: int = 4, prefix: str = "topic") -> str:
+        topic = unique(prefix)
         self.create_again(topic, partitions)
         return topic
 
@@ -138,6 +146,11 @@ class Kafka:
         wait_until(created, f"topic {topic} is created")
         wait_until(lambda: len(self._partitions(topic)) == partitions, f"topic {topic} appears")
         wait_until(lambda: self._has_leaders(topic, partitions), f"topic {topic} has leaders")
+
+    def delete_topic(self, topic: str) -> None:
+        self.flush()
+        self.admin.delete_topics([topic])[topic].result(WAIT_S)
+        wait_until(lambda: topic not in self.admin.list_topics(timeout=WAIT_S).topics, f"topic {topic} is gone")
 
     def append(self, message: Message) -> None:
         self.producer.produce(
@@ -217,9 +230,9 @@ class MockCluster(Kafka):
         broker = next(iter(self._owner.list_topics(timeout=WAIT_S).brokers.values()))
         super().__init__(f"{broker.host}:{broker.port}")
 
-    def create_topic(self, partitions: int = 4) -> str:
+    def create_topic(self, partitions: int = 4, prefix: str = "topic") -> str:
         assert partitions == 4, "the mock cluster makes topics of four partitions"
-        topic = unique("topic")
+        topic = unique(prefix)
         wait_until(lambda: len(self._partitions(topic)) == partitions, f"topic {topic} appears")
         return topic
 

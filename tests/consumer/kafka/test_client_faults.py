@@ -25,6 +25,12 @@ MOCK = {"bootstrap.servers": "ignored", "test.mock.num.brokers": 1, "log_level":
 Pointer = ctypes.c_void_p
 
 
+@pytest.fixture(autouse=True)
+def _let_clients_make_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client has a mock cluster of its own, where there is no topic but those that it makes itself."""
+    monkeypatch.setattr("consumer.kafka.client.NO_NEW_TOPICS", {})
+
+
 @pytest.fixture(scope="module")
 def library() -> ctypes.CDLL:
     """The librdkafka that the client came with."""

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from consumer.kafka.source import KafkaSource
-from consumer.kafka.topic_id import TopicIdentity
+from consumer.kafka.topic_id import TopicIds
 from consumer.messages import TopicPartition
 
 FIRST, END = -2, -1
@@ -150,8 +150,8 @@ def test_what_a_heartbeat_met_is_none_of_a_topic_that_was_created_again(
 ) -> None:
     client.queue = [Fetched(0, 7)]
     source.heartbeat()
-    answers = iter([True])
-    monkeypatch.setattr(TopicIdentity, "changed", lambda _self: next(answers, False))
+    answers = iter([{"topic"}])
+    monkeypatch.setattr(TopicIds, "changed", lambda _self: next(answers, set()))
     assert offsets(source) == []
     assert revokes == [({ZERO, ONE}, True)]
     client.queue = [Fetched(0, 0)]
