@@ -1,4 +1,7 @@
-"""Writes the JSON Schemas and examples of the events: `python -m schemas.export`. A test compares the files with the models."""
+"""Writes JSON Schemas and examples of the events and the AsyncAPI document: `python -m schemas.export`.
+
+A test compares the files with the models.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -7,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from schemas.asyncapi import make_asyncapi
 from schemas.events import (
     SCHEMA_VERSION,
     EnrichedPosting,
@@ -80,8 +84,8 @@ EXAMPLES: dict[str, BaseModel] = {
 
 
 def make_documents() -> dict[str, Any]:
-    """Return the JSON documents by file name: a schema and an example of each event."""
-    files: dict[str, Any] = {}
+    """Return the JSON documents by file name: a schema and an example of each event, and what AsyncAPI says of all."""
+    files: dict[str, Any] = {"asyncapi.json": make_asyncapi(EXAMPLES)}
     for name, example in EXAMPLES.items():
         mode = "serialization" if name == "EnrichedPosting" else "validation"
         schema = type(example).model_json_schema(by_alias=False, mode=mode)  # type: ignore[arg-type]
