@@ -27,7 +27,7 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
                 "titel",
                 "titre",
             ),
-            *("title_name", "TITLE_NAME", "position"),
+            *("titel", "titre", "title_name", "TITLE_NAME", "position"),
         ),
         "body": (
             *("body", "BODY", "Body", "descriptionPlain", "description_plain", "descriptionText", "description_text"),
