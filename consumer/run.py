@@ -4,6 +4,7 @@ import logging
 import threading
 
 from consumer.batcher import Batcher, BatchPolicy
+from consumer.cloud_events import CloudEvents
 from consumer.codec import Codec
 from consumer.delivery.at_least_once import AtLeastOnce
 from consumer.delivery.dead_letter_share import DeadLetterShare
@@ -54,7 +55,7 @@ def run(settings: Settings) -> int:
         source=run_input.source,
         delivery=delivery,
         batcher=Batcher(BatchPolicy(settings.batch_max_count, settings.batch_max_bytes, settings.batch_max_age_s)),
-        codec=make_codec(settings),
+        codec=make_codec(settings, metrics),
         scorer=scorer,
         metrics=metrics,
         next_scorer=reloader.take,
@@ -95,13 +96,19 @@ def make_loader(settings: Settings) -> ScorerLoader:
     )
 
 
-def make_codec(settings: Settings) -> Codec:
-    """Return the codec, which reads messages and writes records."""
+def make_codec(settings: Settings, metrics: Metrics | None = None) -> Codec:
+    """Return the codec, which reads messages and writes records. Envelopes are counted in `metrics`."""
+    count = (lambda name: metrics.envelopes.labels(name).inc()) if metrics is not None else (lambda _name: None)
     return Codec(
         output_topic=settings.output_topic,
         dead_letter_topic=settings.dead_letter_topic,
         max_message_bytes=settings.max_message_bytes,
         max_title_chars=settings.max_title_chars,
+        envelopes=settings.known_envelopes,
+        on_delete=settings.on_delete,
+        on_envelope=count,
+        decision_topics=settings.decision_topics,
+        cloud_events=CloudEvents(settings.cloudevents_source) if settings.cloudevents else None,
     )
 
 
@@ -121,7 +128,7 @@ def _load_first_scorer(loader: ScorerLoader, settings: Settings, stop: threading
 
 def _make_delivery(settings: Settings, source: Source, metrics: Metrics, dead_letter_share: DeadLetterShare) -> Delivery:
     """Return the delivery mode of the settings, with the output topics looked up. Raises BrokerError."""
-    topics = [settings.output_topic, settings.dead_letter_topic]
+    topics = settings.written_topics
     codec = make_codec(settings)
     if settings.delivery == "exactly-once":
         transactions = KafkaTransactions(

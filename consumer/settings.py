@@ -1,6 +1,5 @@
 """Every knob of `occustream-consumer run`, in one frozen object, and the rules between them. `settings_loading.py` fills it."""
 
-import math
 import socket
 from datetime import date
 from pathlib import Path
@@ -10,10 +9,13 @@ from urllib.parse import quote
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from consumer.feeds.kinds import ENVELOPES, Envelope, OnDelete
 from consumer.kafka_names import BootstrapServers, InputTopics, TopicName
+from consumer.kafka_properties import OUR_PROPERTIES, milliseconds
 from consumer.model.serving_options import Part, Precision, ServingOptions
 from consumer.settings_loading import KafkaProperties, LayeredSettings
 from consumer.times import Period, parse_time
+from schemas.events import Decision
 
 ENV_PREFIX = "OCCUSTREAM_"
 
@@ -30,6 +32,11 @@ class Settings(LayeredSettings):
         description="topic of postings to enrich; or several, with commas; or a regular expression that begins with ^",
     )
     output_topic: TopicName = Field("postings.enriched", description="topic of enriched postings")
+    output_topic_accept: TopicName | None = Field(
+        None, description="topic of enriched postings with the decision accept, if not the output topic"
+    )
+    output_topic_review: TopicName | None = Field(None, description="the same for review")
+    output_topic_unclassified: TopicName | None = Field(None, description="the same for unclassified")
     dead_letter_topic: TopicName = Field("postings.dead-letters", description="topic of messages that are no postings")
     group_id: str = Field("occustream", min_length=1, description="consumer group; members share the partitions")
     instance_id: str | None = Field(
@@ -58,6 +65,20 @@ class Settings(LayeredSettings):
     max_in_flight_messages: int = Field(4_096, ge=1, description="unacknowledged messages at which reading pauses")
     max_message_bytes: int = Field(1_000_000, ge=1, le=15_000_000, description="larger messages and records become dead letters")
     max_title_chars: int = Field(1_000, ge=1, description="postings with longer titles become dead letters")
+    envelopes: str = Field(
+        ",".join(ENVELOPES), description="envelopes that are taken off messages, and marks of deletes that are heeded; none: none"
+    )
+    on_delete: OnDelete = Field(
+        "forward",
+        description="what becomes of a delete: forward (key and no value to the output topic), skip, or dead-letter; "
+        "never part of the bad share",
+    )
+    cloudevents: bool = Field(
+        default=False, description="give records the headers of a CloudEvent (ce_id, ce_type, ...; binary mode)"
+    )
+    cloudevents_source: str = Field(
+        "/occustream", pattern=r"^[!-~]+$", description="ce_source of these: a URI reference that names this stream"
+    )
     bad_share_limit: float = Field(
         0.5, gt=0, le=1, description="share of dead letters above which the consumer ends; 1: no limit"
     )
@@ -95,6 +116,14 @@ class Settings(LayeredSettings):
         InputTopics.parse(value)
         return value
 
+    @field_validator("envelopes", mode="before")
+    @classmethod
+    def _check_envelopes(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(name in ENVELOPES for name in names if names != ["none"]):
+            raise ValueError(f"none, or some of {','.join(ENVELOPES)} are expected")
+        return ",".join(names)
+
     @field_validator("from_timestamp", "to_timestamp", mode="before")
     @classmethod
     def _parse_time(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
@@ -115,9 +144,24 @@ class Settings(LayeredSettings):
         return InputTopics.parse(self.input_topic)
 
     @property
+    def decision_topics(self) -> dict[Decision, str]:
+        """The topics of enriched postings by decision, of those that have one of their own."""
+        topics: dict[Decision, str | None] = {
+            "accept": self.output_topic_accept,
+            "review": self.output_topic_review,
+            "unclassified": self.output_topic_unclassified,
+        }
+        return {decision: topic for decision, topic in topics.items() if topic is not None}
+
+    @property
     def written_topics(self) -> tuple[str, ...]:
         """All topics that records may go to, each once."""
-        return (self.output_topic, self.dead_letter_topic)
+        return tuple(dict.fromkeys((self.output_topic, *self.decision_topics.values(), self.dead_letter_topic)))
+
+    @property
+    def known_envelopes(self) -> frozenset[Envelope]:
+        """The envelopes that are taken off messages."""
+        return frozenset(name for name in ENVELOPES if name in self.envelopes.split(","))
 
     @property
     def serving_options(self) -> ServingOptions:
@@ -138,8 +182,8 @@ class Settings(LayeredSettings):
 
     def _check_topics(self) -> None:
         """Refuse topics that would be fed back into the input, or mixed with dead letters. Raises ValueError."""
-        written = self.written_topics
-        if self.output_topic == self.dead_letter_topic or any(map(self.input_topics.matches, written)):
+        written = (self.output_topic, *self.decision_topics.values(), self.dead_letter_topic)
+        if self.dead_letter_topic in written[:-1] or any(map(self.input_topics.matches, written)):
             raise ValueError(
                 f"input_topic, output_topic and dead_letter_topic must differ: {', '.join((self.input_topic, *written))}"
             )
@@ -150,7 +194,7 @@ class Settings(LayeredSettings):
             raise ValueError(f"kafka: {', '.join(sorted(ours))} is set by occustream itself; use its own setting")
         if self.delivery == "exactly-once" and self.kafka.get("isolation.level", "read_committed") != "read_committed":
             raise ValueError("kafka: with exactly-once, isolation.level must be read_committed, or duplicates are written")
-        if _milliseconds(self.kafka, "message.timeout.ms", 0) >= self._max_poll_ms:
+        if milliseconds(self.kafka, "message.timeout.ms", 0) >= self._max_poll_ms:
             raise ValueError("kafka: message.timeout.ms must be less than max.poll.interval.ms, or a dead broker costs the group")
         if self.delivery == "exactly-once" and self._after_transaction_s < 1:
             raise ValueError(
@@ -180,11 +224,11 @@ class Settings(LayeredSettings):
     @property
     def transaction_timeout_ms(self) -> int:
         """How long the open transaction of a killed consumer keeps readers waiting."""
-        return int(_milliseconds(self.kafka, "transaction.timeout.ms", 10_000))
+        return int(milliseconds(self.kafka, "transaction.timeout.ms", 10_000))
 
     @property
     def _max_poll_ms(self) -> float:
-        return _milliseconds(self.kafka, "max.poll.interval.ms", 300_000)
+        return milliseconds(self.kafka, "max.poll.interval.ms", 300_000)
 
     @property
     def _after_transaction_s(self) -> float:
@@ -198,29 +242,3 @@ class Settings(LayeredSettings):
         No two groups share one.
         """
         return f"{quote(self.group_id, safe='')}/{self.instance_id or socket.gethostname()}"
-
-
-OUR_PROPERTIES = frozenset(
-    {
-        "bootstrap.servers",
-        "allow.auto.create.topics",  # a name that is mistyped would make a topic
-        "group.id",
-        "group.instance.id",
-        "transactional.id",
-        "enable.auto.commit",
-        "enable.auto.offset.store",
-        "enable.idempotence",
-        "max.in.flight",
-        "max.in.flight.requests.per.connection",  # more than one loses records on topics that were just created
-    }
-)
-
-
-def _milliseconds(properties: KafkaProperties, name: str, default: int) -> float:
-    try:
-        value = float(properties.get(name, default))
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"kafka: {name} must be a number of milliseconds, not {properties[name]!r}")
-    return value

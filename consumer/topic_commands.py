@@ -12,6 +12,9 @@ SETTINGS = (
     "bootstrap_servers",
     "input_topic",
     "output_topic",
+    "output_topic_accept",
+    "output_topic_review",
+    "output_topic_unclassified",
     "dead_letter_topic",
     "kafka",
 )

@@ -44,7 +44,7 @@ def handle(event_id: str, posting: Mapping[str, Any] | None, key: bytes | None) 
     if posting is None:
         print(json.dumps({"event_id": event_id, "deleted": (key or b"").decode(errors="replace")}), flush=True)
         return
-    best = next(iter(posting["occupations"]), {})
+    best: Mapping[str, Any] = next(iter(posting["occupations"]), {})
     line = {
         "event_id": event_id,
         "posting_id": posting["posting"]["posting_id"],
@@ -57,7 +57,7 @@ def handle(event_id: str, posting: Mapping[str, Any] | None, key: bytes | None) 
 
 def read_event(message: Message) -> tuple[str, Mapping[str, Any] | None]:
     """Return the event id of a record and its enriched posting; None for a delete. Fields that you do not know may be added."""
-    headers = dict(message.headers() or [])
+    headers: dict[str, Any] = dict(message.headers() or [])
     place = f"{message.topic()}:{message.partition()}:{message.offset()}"
     event_id = (headers.get("occustream.event-id") or place.encode()).decode()
     value = message.value()
