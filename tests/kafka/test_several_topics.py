@@ -130,3 +130,36 @@ def test_a_range_is_read_of_all_topics(kafka: Kafka, by_pattern: bool) -> None:
     source.close()
     assert sorted(found) == sorted((topic, 1) for topic in job.topics)
     assert source.summary().endswith("2 messages here, and the group has committed all of it")
+
+
+@pytest.mark.model
+def test_decisions_are_routed_as_cloud_events_in_the_transaction_of_their_batch(
+    kafka_servers: str, starter_registry: Path, workers: Workers
+) -> None:
+    job = TopicsJob(kafka_servers)
+    routed = {decision: job.kafka.create_topic(PARTITIONS, prefix=decision) for decision in ("accept", "unclassified")}
+    flags = (
+        "--delivery=exactly-once",
+        "--cloudevents",
+        "--cloudevents-source=/boards/north",
+        *(f"--output-topic-{decision}={topic}" for decision, topic in routed.items()),
+    )
+    job.feed(600)
+    worker = workers.start(job, starter_registry, *flags).wait_ready()
+    wait_until(job.all_committed, "all is worked off", 90.0)
+    assert worker.stop() == 0
+    inputs = {m.event_id: m for topic in job.topics for m in read_topic(job.servers, topic)}
+    by_topic = {topic: read_topic(job.servers, topic) for topic in (*routed.values(), job.output)}
+    dead = read_topic(job.servers, job.dead)
+    seen = [event_id(m) for messages in (*by_topic.values(), dead) for m in messages]
+    assert sorted(seen) == sorted(inputs)
+    names = {topic: decision for decision, topic in routed.items()} | {job.output: "review"}
+    for topic, messages in by_topic.items():
+        for m in messages:
+            event, headers = json.loads(m.value or b""), dict(m.headers)
+            assert event["decision"] == names[topic]
+            assert m.partition == inputs[event_id(m)].partition
+            assert headers["ce_id"] == headers["occustream.event-id"] == event_id(m).encode()
+            assert headers["ce_source"] == b"/boards/north"
+            assert headers["ce_subject"] == event["posting"]["posting_id"].encode()
+    print({names[topic]: len(messages) for topic, messages in by_topic.items()}, len(dead))
