@@ -11,7 +11,7 @@ from consumer.kafka.range_source import open_range
 from consumer.messages import Message, TopicPartition
 from consumer.metrics import Metrics
 from consumer.times import Period
-from tests.kafka.jobs import PARTITIONS, Job, assert_delivered
+from tests.kafka.jobs import PARTITIONS, Job, Stream, assert_delivered
 from tests.kafka.workers import Workers
 from tests.support.brokers import FAST_GROUP, Kafka, unique
 from tests.support.command_line import Cli
@@ -163,3 +163,28 @@ def test_decisions_are_routed_as_cloud_events_in_the_transaction_of_their_batch(
             assert headers["ce_source"] == b"/boards/north"
             assert headers["ce_subject"] == event["posting"]["posting_id"].encode()
     print({names[topic]: len(messages) for topic, messages in by_topic.items()}, len(dead))
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_a_topic_that_is_deleted_under_a_consumer_ends_nothing_and_one_that_appears_is_read(
+    kafka_servers: str, starter_registry: Path, workers: Workers, delivery: str
+) -> None:
+    job = TopicsJob(kafka_servers)
+    gone, kept = job.topics
+    job.input = job.pattern
+    refresh = "--kafka=topic.metadata.refresh.interval.ms=1000"
+    worker = workers.start(job, starter_registry, f"--delivery={delivery}", refresh).wait_ready()
+    with Stream(job, per_s=400):
+        wait_until(lambda: job.records() > 200, "work is under way")
+    job.kafka.delete_topic(gone)
+    late = job.kafka.create_topic(PARTITIONS, prefix=job.pattern.removeprefix("^").removesuffix("-.*"))
+    job.topics = [kept, late]
+    job.feed(600)
+    wait_until(job.all_committed, "the other topics are worked off", 60.0)
+    assert worker.runs()
+    wait_until(lambda: worker.trouble() == "", "it is ready")
+    assert worker.stop() == 0
+    for topic in job.topics:
+        repeated = assert_delivered(*job.read_of(topic))
+        assert delivery == "at-least-once" or repeated == 0

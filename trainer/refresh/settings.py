@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from consumer.kafka_names import BootstrapServers, TopicName
 from consumer.settings_loading import KafkaProperties, LayeredSettings, load_settings
 
 ENV_PREFIX = "OCCUSTREAM_TRAINER_"
@@ -42,11 +43,13 @@ class ServeSettings(LayeredSettings):
         description="how far the top-1 share of a SOC major group (30 held-out rows or more) may fall; chance is allowed for",
     )
 
-    bootstrap_servers: str | None = Field(
+    bootstrap_servers: BootstrapServers | None = Field(
         None, description=f"Kafka brokers, host:port[,host:port...]; also read from {CONSUMERS_SERVERS}"
     )
-    labelled_topic: str | None = Field(None, description="topic of labelled postings to learn from, e.g. postings.labelled")
-    enriched_topic: str | None = Field(None, description="topic that consumers publish to, watched for drift; not with --once")
+    labelled_topic: TopicName | None = Field(None, description="topic of labelled postings to learn from, e.g. postings.labelled")
+    enriched_topic: TopicName | None = Field(
+        None, description="topic that consumers publish to, watched for drift; not with --once"
+    )
     group_id: str = Field("occustream-trainer", description="the names of both consumer groups start with this")
     kafka: KafkaProperties = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
