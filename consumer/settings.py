@@ -11,10 +11,13 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from consumer.model.serving_options import Part, Precision, ServingOptions
-from consumer.settings_loading import KafkaProperties, LayeredSettings
+from consumer.settings_loading import KafkaProperties, LayeredSettings, Properties
 from consumer.times import Period, parse_time
 
 ENV_PREFIX = "OCCUSTREAM_"
+
+Format = Literal["json", "avro", "protobuf", "json-schema"]
+"""How the values of a topic are written. All but the first need a schema registry."""
 
 
 class Settings(LayeredSettings):
@@ -27,6 +30,10 @@ class Settings(LayeredSettings):
     input_topic: str = Field("postings.raw", min_length=1, description="topic of postings to enrich")
     output_topic: str = Field("postings.enriched", min_length=1, description="topic of enriched postings")
     dead_letter_topic: str = Field("postings.dead-letters", min_length=1, description="topic of messages that are no postings")
+    input_format: Format = Field(
+        "json", description="json, or avro, protobuf or json-schema with schemas from a schema registry: of the input topic"
+    )
+    output_format: Format = Field("json", description="of the output topic, as input_format")
     group_id: str = Field("occustream", min_length=1, description="consumer group; members share the partitions")
     instance_id: str | None = Field(
         None,
@@ -79,6 +86,11 @@ class Settings(LayeredSettings):
     kafka: KafkaProperties = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
     )
+    schema_registry: Properties = Field(
+        default_factory=dict,
+        description="any property of confluent-kafka's schema registry client and serdes: "
+        "--schema-registry url=http://registry:8081, repeatable",
+    )
 
     @field_validator("without", mode="before")
     @classmethod
@@ -110,6 +122,8 @@ class Settings(LayeredSettings):
         if len(set(topics)) < len(topics):
             raise ValueError(f"input_topic, output_topic and dead_letter_topic must differ: {', '.join(topics)}")
         self._check_kafka()
+        if {self.input_format, self.output_format} != {"json"} and "url" not in self.schema_registry:
+            raise ValueError(f"the formats {self.input_format} and {self.output_format} need --schema-registry url=...")
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
         if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
