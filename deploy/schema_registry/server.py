@@ -112,12 +112,7 @@ class LocalRegistry:
         self._process = process = self._spawn(program)
         try:
             self._pid_path.write_text(f"{process.pid}\n", encoding="ascii")
-            if (
-                not wait_until(lambda: process.poll() is not None or self.answers(), START_TIMEOUT_S)
-                or process.poll() is not None
-            ):
-                tail = last_lines(self.log_path.read_text(encoding="utf-8", errors="replace"))
-                raise LocalKafkaError(f"the registry did not start; the end of {self.log_path}:\n{tail}")
+            self._wait_ready(process)
         except BaseException:
             process.kill()
             process.wait()
