@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from consumer.kafka.source import KafkaSource
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.process.logs import start_logging
 from consumer.settings import Settings
-from consumer.settings_loading import add_flags, load_settings, make_settings, unknown_variables
+from consumer.settings_loading import TABLES, add_flags, load_settings, make_settings, unknown_variables
 
 log = logging.getLogger("occustream")
 
@@ -66,7 +67,12 @@ def check_config(options: argparse.Namespace) -> int:
     else:
         KafkaSink(settings.kafka_properties(), topics=[])
     values = settings.model_dump(mode="json")
-    values["kafka"] = {name: "***" if _is_secret(name) else value for name, value in values["kafka"].items()}
+    for table in TABLES:
+        values[table] = {name: _mask(name, value) for name, value in values[table].items()}
+    if settings.uses_schema_registry:
+        from consumer.formats.choose import make_formats  # noqa: PLC0415 - half a second
+
+        make_formats(settings)
     print(json.dumps(values, indent=1))
     from consumer.registry.folder import FolderRegistry  # noqa: PLC0415 - PyTorch
 
@@ -100,6 +106,15 @@ def dead_letters(options: argparse.Namespace) -> int:
     return status
 
 
+def schemas(options: argparse.Namespace) -> int:
+    """Register the schema of enriched postings."""
+    start_logging("WARNING")
+    from consumer.formats.register import register  # noqa: PLC0415 - half a second
+
+    print(register(load_settings(Settings, vars(options))))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="occustream-consumer",
@@ -117,8 +132,17 @@ def _parser() -> argparse.ArgumentParser:
     letters = commands.add_parser("dead-letters", help="list, show and replay messages that could not be enriched")
     add_commands(letters)
     letters.set_defaults(run=dead_letters)
+    _add_schemas_commands(commands.add_parser("schemas", help="register the schema of enriched postings in a schema registry"))
     _add_score_flags(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
     return parser
+
+
+def _add_schemas_commands(parser: argparse.ArgumentParser) -> None:
+    parser.description = "What to do with the schemas of the formats avro, protobuf and json-schema."
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("register", help="register the schema that --output-format needs, for --output-topic")
+    add_flags(command, Settings, ("output_topic", "output_format", "schema_registry"))
+    command.set_defaults(run=schemas)
 
 
 def _add_score_flags(parser: argparse.ArgumentParser) -> None:
@@ -144,10 +168,20 @@ def _parse_top_n(text: str) -> int:
     return number
 
 
+def _mask(name: str, value: object) -> object:
+    """Return the value of a property as it may be printed: addresses may hold a user's name and password."""
+    if _is_secret(name):
+        return "***"
+    return re.sub(r"//[^/@]*@", "//***@", value) if isinstance(value, str) else value
+
+
 def _is_secret(name: str) -> bool:
     return any(
         word in name
-        for word in ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential")
+        for word in (
+            *("password", "passphrase", "secret", "key.pem", "jaas", "oauthbearer.config", "credential"),
+            *("user.info", "token"),
+        )
     )
 
 

@@ -122,8 +122,8 @@ class Settings(LayeredSettings):
         if len(set(topics)) < len(topics):
             raise ValueError(f"input_topic, output_topic and dead_letter_topic must differ: {', '.join(topics)}")
         self._check_kafka()
-        if {self.input_format, self.output_format} != {"json"} and "url" not in self.schema_registry:
-            raise ValueError(f"the formats {self.input_format} and {self.output_format} need --schema-registry url=...")
+        if self.uses_schema_registry and not {"url", "schema.registry.url"} & self.schema_registry.keys():
+            raise ValueError(f"the formats {self.input_format} and {self.output_format} need --schema-registry url=http://...")
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
         if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
@@ -158,6 +158,11 @@ class Settings(LayeredSettings):
         """Return the properties of the consumer, a member of the group."""
         instance: KafkaProperties = {"group.instance.id": self.instance_id} if self.instance_id else {}
         return {**self.kafka_properties(), "group.id": self.group_id, **instance}
+
+    @property
+    def uses_schema_registry(self) -> bool:
+        """Whether a format of the settings needs a schema registry."""
+        return {self.input_format, self.output_format} != {"json"}
 
     @property
     def longest_wait_s(self) -> float:

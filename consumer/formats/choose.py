@@ -1,6 +1,7 @@
 """Makes the reader of the input topic and the writer of the output topic that the settings ask for."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,9 +13,16 @@ from consumer.formats.protobuf import ProtobufDecoder, ProtobufWriter
 from consumer.formats.reader import Decoder, FramedReader
 from consumer.formats.schema_registry import SchemaRegistry, connect
 from consumer.formats.writer import EventWriter, FramedWriter
+from consumer.messages import Headers, Message
+from consumer.settings import Settings
 from consumer.settings_loading import Properties
+from schemas.events import EnrichedPosting
 
 Made = TypeVar("Made")
+Read = Callable[[Message], Any]
+"""Reads the value of a message. Raises InvalidMessage, SchemaRegistryUnavailable."""
+Write = Callable[[EnrichedPosting], tuple[bytes, Headers]]
+"""Writes an enriched posting: its value and the headers that belong to it. Raises InvalidMessage, SchemaRegistryUnavailable."""
 
 
 class Formats:
@@ -57,3 +65,29 @@ def _explain(make: Callable[[], Made]) -> Made:
         return make()
     except (ValueError, TypeError) as error:
         raise ConfigError(f"schema_registry: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Serdes:
+    """The reader and the writer that the settings ask for; None stands for plain JSON."""
+
+    read: Read | None
+    write: Write | None
+    check: Callable[[], None]
+    """Raises SchemaRegistryUnavailable or ConfigError where the registry does not answer, or lacks the schema of the output."""
+
+
+def make_formats(settings: Settings) -> Serdes:
+    """Return the reader and the writer of the settings; asks nobody. Raises ConfigError."""
+    formats = Formats(settings.schema_registry, wait_s=settings.longest_wait_s)
+    reader = None if settings.input_format == "json" else formats.make_reader(settings.input_format)
+    writer = (
+        None if settings.output_format == "json" else formats.make_writer(settings.output_format, topic=settings.output_topic)
+    )
+    return Serdes(reader, writer, partial(_check, formats, writer))
+
+
+def _check(formats: Formats, writer: FramedWriter | None) -> None:
+    formats.registry.check()
+    if writer is not None:
+        writer.check()

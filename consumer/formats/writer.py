@@ -2,11 +2,12 @@
 
 from typing import Any, Protocol
 
-from confluent_kafka.schema_registry import SchemaRegistryError
+from confluent_kafka.schema_registry import SchemaRegistryError, dual_schema_id_deserializer
+from confluent_kafka.schema_registry.serde import SchemaId
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from consumer.errors import ConfigError, InvalidMessage, SchemaRegistryUnavailable
-from consumer.formats.schema_registry import SchemaRegistry
+from consumer.formats.schema_registry import SchemaRegistry, describe_id
 from consumer.messages import Headers
 from schemas.events import EnrichedPosting
 from schemas.export import ENRICHED_POSTING
@@ -40,17 +41,23 @@ class FramedWriter:
             text = f"cannot be written: {type(error).__name__}: {error}"
             raise InvalidMessage("invalid_field", text, cause=error) from None
 
-    def check(self) -> None:
-        """Write an example. Raises ConfigError where the registry does not have the schema, SchemaRegistryUnavailable."""
+    def check(self) -> str:
+        """Write an example; returns how it names its schema.
+
+        Raises ConfigError where the registry does not have the schema or does not take it, SchemaRegistryUnavailable.
+        """
         try:
-            self._write(ENRICHED_POSTING)
+            value, headers = self._write(ENRICHED_POSTING)
         except SchemaRegistryError as error:
-            text = f"the schema registry has no schema of {self._topic!r} that we write: {error}"
+            text = f"the schema registry does not have the schema that we write to {self._topic!r}: {error}"
             raise ConfigError(f"{text}; run occustream-consumer schemas register") from error
         except SchemaRegistryUnavailable:
             raise
         except Exception as error:
             raise ConfigError(f"schema_registry: {type(error).__name__}: {error}") from error
+        schema_id = SchemaId("")
+        dual_schema_id_deserializer(value, SerializationContext(self._topic, MessageField.VALUE, list(headers)), schema_id)
+        return describe_id(schema_id)
 
     def _write(self, enriched: EnrichedPosting) -> tuple[bytes, Headers]:
         added: list[tuple[str, Any]] = []
