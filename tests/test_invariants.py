@@ -387,6 +387,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "consumer/batcher.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/enrich.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/process": ("consumer.kafka", "consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
+    "consumer/formats": ("consumer.kafka", "consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
     "trainer/data": ("trainer.fit",),
 }
 """What a folder never imports."""

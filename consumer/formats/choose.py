@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from consumer.errors import ConfigError
+from consumer.event_json import Write, write_json_event
+from consumer.feeds.reading import Read, read_json
 from consumer.formats.avro import AvroDecoder, AvroWriter
 from consumer.formats.json_schema import JsonDecoder, JsonSchemaWriter
 from consumer.formats.properties import RegistryProperties, sort_properties
@@ -13,16 +15,10 @@ from consumer.formats.protobuf import ProtobufDecoder, ProtobufWriter
 from consumer.formats.reader import Decoder, FramedReader
 from consumer.formats.schema_registry import SchemaRegistry, connect
 from consumer.formats.writer import EventWriter, FramedWriter
-from consumer.messages import Headers, Message
 from consumer.settings import Settings
 from consumer.settings_loading import Properties
-from schemas.events import EnrichedPosting
 
 Made = TypeVar("Made")
-Read = Callable[[Message], Any]
-"""Reads the value of a message. Raises InvalidMessage, SchemaRegistryUnavailable."""
-Write = Callable[[EnrichedPosting], tuple[bytes, Headers]]
-"""Writes an enriched posting: its value and the headers that belong to it. Raises InvalidMessage, SchemaRegistryUnavailable."""
 
 
 class Formats:
@@ -69,22 +65,20 @@ def _explain(make: Callable[[], Made]) -> Made:
 
 @dataclass(frozen=True, slots=True)
 class Serdes:
-    """The reader and the writer that the settings ask for; None stands for plain JSON."""
+    """The reader and the writer that the settings ask for. Both may raise SchemaRegistryUnavailable, too."""
 
-    read: Read | None
-    write: Write | None
+    read: Read
+    write: Write
     check: Callable[[], None]
     """Raises SchemaRegistryUnavailable or ConfigError where the registry does not answer, or lacks the schema of the output."""
 
 
 def make_formats(settings: Settings) -> Serdes:
     """Return the reader and the writer of the settings; asks nobody. Raises ConfigError."""
-    formats = Formats(settings.schema_registry, wait_s=settings.longest_wait_s)
-    reader = None if settings.input_format == "json" else formats.make_reader(settings.input_format)
-    writer = (
-        None if settings.output_format == "json" else formats.make_writer(settings.output_format, topic=settings.output_topic)
-    )
-    return Serdes(reader, writer, partial(_check, formats, writer))
+    formats, written = Formats(settings.schema_registry, wait_s=settings.longest_wait_s), settings.output_format
+    reader: Read = read_json if settings.input_format == "json" else formats.make_reader(settings.input_format)
+    writer = None if written == "json" else formats.make_writer(written, topic=settings.output_topic)
+    return Serdes(reader, writer or write_json_event, partial(_check, formats, writer))
 
 
 def _check(formats: Formats, writer: FramedWriter | None) -> None:

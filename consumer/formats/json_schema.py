@@ -10,6 +10,7 @@ from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSe
 from confluent_kafka.schema_registry.serde import SchemaId
 from confluent_kafka.serialization import SerializationContext
 
+from consumer.event_json import write_json_event
 from consumer.feeds.json_values import parse_json
 from consumer.formats.properties import VALIDATE
 from consumer.formats.schema_registry import SchemaRegistry
@@ -57,6 +58,6 @@ class JsonSchemaWriter:
 
     def serialize(self, enriched: EnrichedPosting, context: SerializationContext) -> bytes:
         """Return the framed value. May raise anything."""
-        self._text = enriched.model_dump_json().encode()
+        self._text, _headers = write_json_event(enriched)
         value = orjson.loads(self._text) if self._validate else {}
         return bytes(self._serialize(value, context) or b"")

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-UNKNOWN_FOR_S = 5.0
+UNKNOWN_FOR_S = 3.0
 """How long an id that the registry does not know is not asked for again."""
 MAX_UNKNOWN = 1_000
 RETRY_S = 1.0
