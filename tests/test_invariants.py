@@ -402,6 +402,12 @@ def test_the_walls_between_the_folders_stand(place: str) -> None:
         assert not crossed, f"{file} imports {crossed}"
 
 
+def test_only_the_wing_of_formats_knows_a_schema_registry() -> None:
+    for file in (ROOT / "consumer").rglob("*.py"):
+        if "formats" not in file.parts:
+            assert not {name for name in _imports(file) if name.startswith("confluent_kafka.schema_registry")}, file
+
+
 def test_the_report_imports_nothing_else_of_the_trainer() -> None:
     for file in (ROOT / "trainer/report").rglob("*.py"):
         assert not {name for name in _imports(file) if name.startswith("trainer") and not name.startswith("trainer.report")}, file

@@ -23,6 +23,8 @@ RETRY_S = 1.0
 _NOT_FOUND = 404
 _UNKNOWN_CODES = range(40_400, 40_500)
 """The registry's own codes for what it does not know. A proxy or a wrong address answers 404 without one."""
+_REFUSED = (409, 422)
+"""A schema that is not compatible, and one that is none."""
 _UNREACHABLE = (httpx.TransportError, OAuthTokenError)
 
 
@@ -76,7 +78,7 @@ class SchemaRegistry:
             yield str(reference.name), version.schema
 
     def ask(self, request: Callable[[], Answer]) -> Answer:
-        """Return the answer to a request. Raises SchemaRegistryError where the registry does not know what is asked for.
+        """Return the answer to a request. Raises SchemaRegistryError where the registry does not know or take what it is given.
 
         Raises SchemaRegistryUnavailable where there is no answer within `wait_s`.
         """
@@ -85,7 +87,7 @@ class SchemaRegistry:
             try:
                 return request()
             except (SchemaRegistryError, *_UNREACHABLE) as error:
-                if is_unknown(error):
+                if is_answer(error):
                     raise
                 if self._clock() >= deadline:
                     text = f"the schema registry has not answered for {self._wait_s:.0f} s: {_describe(error)}"
@@ -121,11 +123,16 @@ def connect(properties: Mapping[str, Any], *, wait_s: float) -> SchemaRegistry:
         raise ConfigError(f"schema_registry: {error}") from error
 
 
-def is_unknown(error: Exception) -> bool:
-    """Return whether the registry says that it does not know what it was asked for."""
-    if not isinstance(error, SchemaRegistryError) or error.http_status_code != _NOT_FOUND:
+def is_answer(error: Exception) -> bool:
+    """Return whether the registry says that it does not know what it was asked for, or does not take what it was given."""
+    if not isinstance(error, SchemaRegistryError):
         return False
-    return error.error_code in _UNKNOWN_CODES
+    return is_unknown(error) or error.http_status_code in _REFUSED
+
+
+def is_unknown(error: SchemaRegistryError) -> bool:
+    """Return whether the registry says that it does not know what it was asked for."""
+    return error.http_status_code == _NOT_FOUND and error.error_code in _UNKNOWN_CODES
 
 
 def describe_id(schema_id: SchemaId) -> str:

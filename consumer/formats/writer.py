@@ -7,7 +7,7 @@ from confluent_kafka.schema_registry.serde import SchemaId
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from consumer.errors import ConfigError, InvalidMessage, SchemaRegistryUnavailable
-from consumer.formats.schema_registry import SchemaRegistry, describe_id
+from consumer.formats.schema_registry import SchemaRegistry, describe_id, is_unknown
 from consumer.messages import Headers
 from schemas.events import EnrichedPosting
 from schemas.export import ENRICHED_POSTING
@@ -49,8 +49,9 @@ class FramedWriter:
         try:
             value, headers = self._write(ENRICHED_POSTING)
         except SchemaRegistryError as error:
-            text = f"the schema registry does not have the schema that we write to {self._topic!r}: {error}"
-            raise ConfigError(f"{text}; run occustream-consumer schemas register") from error
+            way_out = "; run occustream-consumer schemas register" if is_unknown(error) else ""
+            text = f"the schema registry does not have the schema that we write to {self._topic!r}: {error}{way_out}"
+            raise ConfigError(text) from error
         except SchemaRegistryUnavailable:
             raise
         except Exception as error:

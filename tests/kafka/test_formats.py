@@ -40,7 +40,7 @@ from tests.support.schemas import (
 from tests.support.topic_reading import committed, end_offsets
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.registry]
 
 COUNT = 20
 

@@ -30,7 +30,7 @@ from tests.support.schemas import (
     unique_subject,
 )
 
-pytestmark = pytest.mark.kafka
+pytestmark = pytest.mark.registry
 
 WELDER = {"id": "w-1", "title": "Welder"}
 AVRO_WELDER = {**WELDER, "body": None}

@@ -33,7 +33,7 @@ def test_an_output_that_cannot_be_written_for_want_of_a_registry_is_told_at_the_
         Formats({"url": nobody(), **FAST}, wait_s=0.1).make_writer("avro", topic="out").check()
 
 
-@pytest.mark.kafka
+@pytest.mark.registry
 def test_the_next_message_is_read_once_the_registry_is_back(registry_url: str) -> None:
     address = urlparse(registry_url)
     port = free_port()
@@ -52,14 +52,14 @@ def test_the_next_message_is_read_once_the_registry_is_back(registry_url: str) -
         assert waited, "the registry could not be reached at first"
 
 
-@pytest.mark.kafka
+@pytest.mark.registry
 def test_an_address_at_which_no_registry_is_is_told_at_the_start(registry_url: str) -> None:
     formats = Formats({"url": registry_url.rpartition("/apis")[0] + "/elsewhere", **FAST}, wait_s=0.1)
     with pytest.raises((ConfigError, SchemaRegistryUnavailable), match="registry"):
         formats.registry.check()
 
 
-@pytest.mark.kafka
+@pytest.mark.registry
 def test_a_wrong_address_does_not_make_dead_letters_of_all_messages(registry_url: str) -> None:
     read = Formats({"url": registry_url.rpartition("/apis")[0] + "/elsewhere", **FAST}, wait_s=0.1).make_reader("avro")
     with pytest.raises(SchemaRegistryUnavailable):
