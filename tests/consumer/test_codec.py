@@ -99,9 +99,12 @@ def test_a_header_that_names_the_schema_of_the_input_never_stands_on_the_output(
 
 def test_every_reason_is_one_that_the_table_above_proves() -> None:
     table = test_each_kind_of_bad_message_is_refused_for_its_reason.pytestmark[0].args[1]  # type: ignore[attr-defined] # pytest's own
-    assert {reason for _value, reason in table} == set(DEAD_LETTER_REASONS) - {"not_scored", "invalid_headers", "unknown_schema", "not_decoded"}, (
-        "the model, the client, the schema registry"
-    )
+    assert {reason for _value, reason in table} == set(DEAD_LETTER_REASONS) - {
+        "not_scored",
+        "invalid_headers",
+        "unknown_schema",
+        "not_decoded",
+    }, "the model, the client, the schema registry"
 
 
 @pytest.mark.parametrize(
