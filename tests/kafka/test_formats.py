@@ -260,7 +260,7 @@ def test_a_registry_that_goes_away_ends_the_consumer_and_no_message_is_lost(
     with registry:
         stream = Stream(kafka, registry.url, "avro")
         first = stream.register(0)
-        short = ("--kafka=max.poll.interval.ms=8000", "--kafka=session.timeout.ms=6000")
+        short = ("--kafka=max.poll.interval.ms=8000", "--drain-timeout-s=5")
         worker = stream.start(workers, tiny_registry, *short).wait_ready()
         stream.send_postings(0, first)
         stream.wait_done()
