@@ -382,6 +382,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "consumer/kafka": ("consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
     "consumer/model": ("consumer.kafka", "consumer.registry", *LOOP),
     "consumer/registry": ("consumer.kafka",),
+    "consumer/feeds": ("consumer.kafka", "consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
     "consumer/delivery": ("consumer.kafka", "confluent_kafka"),
     "consumer/pipeline.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/batcher.py": ("consumer.kafka", "confluent_kafka"),
