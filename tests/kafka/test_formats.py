@@ -161,7 +161,7 @@ def fields_of(event: dict[str, Any]) -> tuple[str, Any]:
 
 
 @pytest.mark.parametrize("kind", FEEDS)
-def test_a_format_in_and_out_with_an_evolved_schema_a_poison_message_and_an_unknown_schema(
+def test_evolved_schemas_poison_and_unknown_ids_in_each_format(
     kind: str, kafka: Kafka, own_registry: str, tiny_registry: Path, workers: Workers, cli: Cli
 ) -> None:
     stream = Stream(kafka, own_registry, kind)

@@ -28,7 +28,7 @@ def test_a_registry_that_is_down_costs_no_message(kind: str) -> None:
         read(Message("feed", 0, 0, None, prefix(7) + b"\x00abc"))
 
 
-def test_an_output_that_cannot_be_written_for_want_of_a_registry_is_told_at_the_start() -> None:
+def test_an_output_without_a_registry_is_told_at_the_start() -> None:
     with pytest.raises(SchemaRegistryUnavailable):
         Formats({"url": nobody(), **FAST}, wait_s=0.1).make_writer("avro", topic="out").check()
 
