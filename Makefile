@@ -9,7 +9,7 @@ EVERYTHING := --constraint constraints.txt --editable '.[dev,minilm]'
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench faults kafka kafka-stop schemas clean
+.PHONY: help setup demo test check format bench faults kafka kafka-stop registry registry-stop schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +53,13 @@ kafka: setup ## start a real single-node Kafka in the background (Java 17, Maven
 kafka-stop: ## stop it
 	$(BIN)/python -m deploy.kafka.local_kafka stop
 
-schemas: setup ## write the JSON Schemas and examples anew from the models
+registry: setup ## start a real schema registry in the background (Java 17, Maven); prints its address
+	$(BIN)/python -m deploy.schema_registry.local_registry start
+
+registry-stop: ## stop it
+	$(BIN)/python -m deploy.schema_registry.local_registry stop
+
+schemas: setup ## write the schemas and examples anew from the models
 	$(BIN)/python -m schemas.export
 
 clean: ## remove the virtual environment and caches

@@ -97,6 +97,15 @@ def dead_letters(options: argparse.Namespace) -> int:
     return status
 
 
+def schemas(options: argparse.Namespace) -> int:
+    """Register the schema of enriched postings."""
+    start_logging("WARNING")
+    from consumer.formats.register import register  # noqa: PLC0415 - half a second
+
+    print(register(load_settings(Settings, vars(options))))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="occustream-consumer",
@@ -119,8 +128,17 @@ def _parser() -> argparse.ArgumentParser:
     letters = commands.add_parser("dead-letters", help="list, show and replay messages that could not be enriched")
     add_letter_commands(letters)
     letters.set_defaults(run=dead_letters)
+    _add_schemas_commands(commands.add_parser("schemas", help="register the schema of enriched postings in a schema registry"))
     _add_score_flags(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
     return parser
+
+
+def _add_schemas_commands(parser: argparse.ArgumentParser) -> None:
+    parser.description = "What to do with the schemas of the formats avro, protobuf and json-schema."
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("register", help="register the schema that --output-format needs, for --output-topic")
+    add_flags(command, Settings, ("output_topic", "output_format", "schema_registry"))
+    command.set_defaults(run=schemas)
 
 
 def _add_score_flags(parser: argparse.ArgumentParser) -> None:

@@ -2,21 +2,23 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from consumer.errors import BrokerError, OccustreamError
+from consumer.formats.choose import make_formats
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.topic_admin import SIZE_LIMIT, TopicAdmin
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.registry.folder import FolderRegistry
 from consumer.settings import Settings
-from consumer.settings_loading import unknown_variables
+from consumer.settings_loading import TABLES, unknown_variables
 from consumer.topic_commands import DEAD_LETTER_ROOM_BYTES
 
-SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential")
+SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential", "user.info")
 
 
 class Problem(str):
@@ -27,7 +29,7 @@ class Problem(str):
 
 def check(settings: Settings, *, offline: bool) -> int:
     """Print the settings, and what is wrong with them and around them; returns the exit status. Raises ConfigError."""
-    _check_kafka_properties(settings)
+    _check_properties(settings)
     print(json.dumps(_masked(settings), indent=1))
     findings = [*unknown_variables(Settings), *_check_registry(settings.registry)]
     if not offline:
@@ -37,19 +39,29 @@ def check(settings: Settings, *, offline: bool) -> int:
     return int(any(isinstance(finding, Problem) for finding in findings))
 
 
-def _check_kafka_properties(settings: Settings) -> None:
+def _check_properties(settings: Settings) -> None:
     """Raise ConfigError for a property that a client of `run` does not take."""
     KafkaSource(settings.consumer_properties(), topic=settings.input_topic).close()
     if settings.delivery == "exactly-once":
         KafkaTransactions(settings.transaction_properties(), topics=[], transactional_id=settings.transactional_id)
     else:
         KafkaSink(settings.kafka_properties(), topics=[])
+    if settings.uses_schema_registry:
+        make_formats(settings)
 
 
 def _masked(settings: Settings) -> dict[str, object]:
     values = settings.model_dump(mode="json")
-    values["kafka"] = {name: "***" if _is_secret(name) else value for name, value in values["kafka"].items()}
+    for table in TABLES:
+        values[table] = {name: _mask(name, value) for name, value in values[table].items()}
     return values
+
+
+def _mask(name: str, value: object) -> object:
+    """Return the value of a property as it may be printed: addresses may hold a user's name and password."""
+    if _is_secret(name):
+        return "***"
+    return re.sub(r"//[^/@]*@", "//***@", value) if isinstance(value, str) else value
 
 
 def _is_secret(name: str) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 from consumer.cloud_events import CloudEvents, other_headers
 from consumer.dead_letter_record import Stage, make_dead_letter
 from consumer.errors import InvalidMessage
+from consumer.event_json import Write, write_json_event
 from consumer.feeds.envelopes import find_binary_delete, find_removed, unwrap
 from consumer.feeds.fields import ByNames, FieldFinder
-from consumer.feeds.json_values import write_json
 from consumer.feeds.kinds import ENVELOPES, Delete, Envelope, OnDelete
 from consumer.feeds.posting import make_posting
 from consumer.feeds.reading import Read, read_json
@@ -19,15 +19,16 @@ from consumer.messages import Headers, Message, Record
 from schemas.events import Decision, EnrichedPosting, JobPosting
 from schemas.text import plain_text
 
-_AFTER_POSTING = b',"occupations":'
+SCHEMA_HEADER = "__value_schema_id"
+"""Names the schema of a value. Readers believe it before the value itself, so an input's must not stand on the output."""
 
 
 class Codec:
     """Decodes messages and encodes records. `max_message_bytes` bounds the value read and the value written.
 
-    `read` reads a message's value, `finder` finds the fields of a posting, and `on_envelope` is called with each envelope that
-    is taken off, outermost first. `on_delete` says what the record of a delete is. `decision_topics` are instead of the output
-    topic, `cloud_events` makes more headers.
+    `read` reads a message's value, `write` writes an enriched posting's, `finder` finds the fields of a posting. `on_envelope` is
+    called with each envelope that is taken off, outermost first. `on_delete` says what the record of a delete is.
+    `decision_topics` are instead of the output topic, `cloud_events` makes more headers.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Codec:
         envelopes: frozenset[Envelope] = frozenset(ENVELOPES),
         on_delete: OnDelete = "forward",
         read: Read = read_json,
+        write: Write = write_json_event,
         finder: FieldFinder | None = None,
         on_envelope: Callable[[Envelope], None] = lambda _envelope: None,
         decision_topics: Mapping[Decision, str] | None = None,
@@ -54,6 +56,7 @@ class Codec:
         self._envelopes = envelopes
         self._on_delete = on_delete
         self._read = read
+        self._write = write
         self._finder = finder or ByNames()
         self._on_envelope = on_envelope
 
@@ -79,15 +82,11 @@ class Codec:
 
     def encode(self, message: Message, enriched: EnrichedPosting) -> Record:
         """Return the record of an enriched posting. Raises InvalidMessage when it outgrows the size limit."""
-        try:
-            posting = write_json(dict(enriched.posting))
-        except TypeError as error:  # a reader of another format has made something that JSON has no word for
-            raise InvalidMessage("not_json", f"cannot be written as JSON: {error}", cause=error) from None
-        rest = enriched.model_dump_json(exclude={"posting"}).encode()
-        value = rest.replace(_AFTER_POSTING, b',"posting":' + posting + _AFTER_POSTING, 1)
+        value, added = self._write(enriched)
         self._check_size(value, "the enriched posting")
         headers = (
             *self._passed_headers(message),
+            *added,
             ("occustream.event-id", enriched.event_id.encode()),
             ("occustream.model-version", enriched.model.version.encode()),
             *(self._cloud_events.enriched_headers(enriched) if self._cloud_events else ()),
@@ -120,7 +119,8 @@ class Codec:
         return Record(self._output_topic, message.key, None, headers, message.partition)
 
     def _passed_headers(self, message: Message) -> Headers:
-        return other_headers(message.headers) if self._cloud_events else message.headers
+        headers = other_headers(message.headers) if self._cloud_events else message.headers
+        return tuple(header for header in headers if header[0] != SCHEMA_HEADER)
 
     def _make_posting(self, message: Message, fields: Any) -> JobPosting | Delete:  # noqa: ANN401 - any JSON value
         if not isinstance(fields, dict):

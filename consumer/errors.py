@@ -6,6 +6,7 @@ OccustreamError
 ├── ArtifactError     an artifact is missing, broken or not what it says; the model in service stays
 ├── RegistryError     the registry cannot be read or written
 │   └── CurrentMoved     another version was promoted meanwhile
+├── SchemaRegistryUnavailable  the schema registry does not answer; no message is at fault
 ├── ScorerFailed      no posting can be scored any more: the device or the model is broken
 ├── InvalidMessage    one message cannot be a posting; it becomes a dead letter
 ├── TooManyDeadLetters  the share of dead letters is above its limit
@@ -47,6 +48,8 @@ DeadLetterReason = Literal[
     "not_utf8",
     "not_json",
     "not_an_object",
+    "unknown_schema",
+    "not_decoded",
     "no_title",
     "empty_title",
     "title_too_long",
@@ -86,6 +89,10 @@ class RegistryError(OccustreamError):
 
 class CurrentMoved(RegistryError):
     """Another version was promoted while a candidate was judged against the version before."""
+
+
+class SchemaRegistryUnavailable(OccustreamError):
+    """The schema registry does not answer. The process ends; another one reads its uncommitted messages again."""
 
 
 class ScorerFailed(OccustreamError):

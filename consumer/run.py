@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from typing import Any
 
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.cloud_events import CloudEvents
@@ -32,13 +33,14 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, or until a range of the past is done; returns the exit status. Raises OccustreamError."""
     stop = stop_on_signals(within_s=settings.drain_timeout_s + LEAVING_S)
     metrics = Metrics()
+    codec = make_codec(settings, metrics)
     run_input = open_input(settings, metrics)
     if run_input.done:
         run_input.source.close()
         return _report(run_input)
     dead_letter_share = DeadLetterShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
     metrics.bad_share.set_function(lambda: dead_letter_share.share)
-    delivery = _make_delivery(settings, run_input.source, metrics, dead_letter_share)
+    delivery = _make_delivery(settings, run_input.source, metrics, codec=codec, dead_letter_share=dead_letter_share)
     loader = make_loader(settings)
     scorer = _load_first_scorer(loader, settings, stop)
     if scorer is None:
@@ -55,7 +57,7 @@ def run(settings: Settings) -> int:
         source=run_input.source,
         delivery=delivery,
         batcher=Batcher(BatchPolicy(settings.batch_max_count, settings.batch_max_bytes, settings.batch_max_age_s)),
-        codec=make_codec(settings, metrics),
+        codec=codec,
         scorer=scorer,
         metrics=metrics,
         next_scorer=reloader.take,
@@ -97,7 +99,10 @@ def make_loader(settings: Settings) -> ScorerLoader:
 
 
 def make_codec(settings: Settings, metrics: Metrics | None = None) -> Codec:
-    """Return the codec, which reads messages and writes records. Envelopes are counted in `metrics`."""
+    """Return the codec, which reads messages and writes records. Envelopes are counted in `metrics`.
+
+    A schema registry is asked whether it has what the formats need. Raises ConfigError, SchemaRegistryUnavailable.
+    """
     count = (lambda name: metrics.envelopes.labels(name).inc()) if metrics is not None else (lambda _name: None)
     return Codec(
         output_topic=settings.output_topic,
@@ -109,7 +114,19 @@ def make_codec(settings: Settings, metrics: Metrics | None = None) -> Codec:
         on_envelope=count,
         decision_topics=settings.decision_topics,
         cloud_events=CloudEvents(settings.cloudevents_source) if settings.cloudevents else None,
+        **_serdes(settings),
     )
+
+
+def _serdes(settings: Settings) -> dict[str, Any]:
+    """Return the reader and the writer for formats that need a schema registry."""
+    if not settings.uses_schema_registry:
+        return {}
+    from consumer.formats.choose import make_formats  # noqa: PLC0415 - half a second that plain JSON need not pay
+
+    serdes = make_formats(settings)
+    serdes.check()
+    return {"read": serdes.read, "write": serdes.write}
 
 
 def _load_first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Event) -> Scorer | None:
@@ -126,10 +143,11 @@ def _load_first_scorer(loader: ScorerLoader, settings: Settings, stop: threading
     )
 
 
-def _make_delivery(settings: Settings, source: Source, metrics: Metrics, dead_letter_share: DeadLetterShare) -> Delivery:
+def _make_delivery(
+    settings: Settings, source: Source, metrics: Metrics, *, codec: Codec, dead_letter_share: DeadLetterShare
+) -> Delivery:
     """Return the delivery mode of the settings, with the output topics looked up. Raises BrokerError."""
     topics = settings.written_topics
-    codec = make_codec(settings)
     if settings.delivery == "exactly-once":
         transactions = KafkaTransactions(
             settings.transaction_properties(),

@@ -13,11 +13,14 @@ from consumer.feeds.kinds import ENVELOPES, Envelope, OnDelete
 from consumer.kafka_names import BootstrapServers, InputTopics, TopicName
 from consumer.kafka_properties import OUR_PROPERTIES, milliseconds
 from consumer.model.serving_options import Part, Precision, ServingOptions
-from consumer.settings_loading import KafkaProperties, LayeredSettings
+from consumer.settings_loading import KafkaProperties, LayeredSettings, Properties
 from consumer.times import Period, parse_time
 from schemas.events import Decision
 
 ENV_PREFIX = "OCCUSTREAM_"
+
+Format = Literal["json", "avro", "protobuf", "json-schema"]
+"""How the values of a topic are written. All but the first need a schema registry."""
 
 
 class Settings(LayeredSettings):
@@ -38,6 +41,10 @@ class Settings(LayeredSettings):
     output_topic_review: TopicName | None = Field(None, description="the same for review")
     output_topic_unclassified: TopicName | None = Field(None, description="the same for unclassified")
     dead_letter_topic: TopicName = Field("postings.dead-letters", description="topic of messages that are no postings")
+    input_format: Format = Field(
+        "json", description="json, or avro, protobuf or json-schema with schemas from a schema registry: of the input topic"
+    )
+    output_format: Format = Field("json", description="of the output topic, as input_format")
     group_id: str = Field("occustream", min_length=1, description="consumer group; members share the partitions")
     instance_id: str | None = Field(
         None,
@@ -103,6 +110,11 @@ class Settings(LayeredSettings):
     )
     kafka: KafkaProperties = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
+    )
+    schema_registry: Properties = Field(
+        default_factory=dict,
+        description="any property of confluent-kafka's schema registry client and serdes: "
+        "--schema-registry url=http://registry:8081, repeatable",
     )
 
     @field_validator("without", mode="before")
@@ -172,6 +184,8 @@ class Settings(LayeredSettings):
     def _rules_across_fields(self) -> Self:
         self._check_topics()
         self._check_kafka()
+        if self.uses_schema_registry and not {"url", "schema.registry.url"} & self.schema_registry.keys():
+            raise ValueError(f"the formats {self.input_format} and {self.output_format} need --schema-registry url=http://...")
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
         if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
@@ -214,6 +228,11 @@ class Settings(LayeredSettings):
         """Return the properties of the consumer, a member of the group."""
         instance: KafkaProperties = {"group.instance.id": self.instance_id} if self.instance_id else {}
         return {**self.kafka_properties(), "group.id": self.group_id, **instance}
+
+    @property
+    def uses_schema_registry(self) -> bool:
+        """Whether a format of the settings needs a schema registry."""
+        return {self.input_format, self.output_format} != {"json"}
 
     @property
     def longest_wait_s(self) -> float:

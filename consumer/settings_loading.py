@@ -22,9 +22,12 @@ from pydantic_settings import (
 
 from consumer.errors import ConfigError
 
-KafkaProperties = dict[str, str | int | float | bool]
-KAFKA = "kafka"
-"""The one setting that is a table: librdkafka properties by name. A class need not have it."""
+Properties = dict[str, str | int | float | bool]
+"""The properties of a client library by their full names. A setting of this type is a table: see `TABLES`."""
+KafkaProperties = Properties
+"""The properties of librdkafka."""
+TABLES = ("kafka", "schema_registry")
+"""The settings that are tables of properties, merged name by name over all layers. A class need not have them."""
 
 
 class LayeredSettings(BaseSettings):
@@ -72,7 +75,7 @@ def add_flag(
     """Give `parser`, or a group of it, the flag of one setting."""
     field = settings_class.model_fields[name]
     flag = _flag(name)
-    if name == KAFKA:
+    if name in TABLES:
         parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
     elif field.annotation is bool:
         parser.add_argument(flag, action="store_true", default=None, help=field.description)
@@ -88,8 +91,7 @@ def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -
     Other entries are ignored. Raises ConfigError, which names everything that is wrong.
     """
     given = {name: value for name, value in flags.items() if name in settings_class.model_fields and value is not None}
-    if KAFKA in given:
-        given[KAFKA] = _parse_kafka_flags(given[KAFKA])
+    given |= {name: _parse_table_flags(name, given[name]) for name in TABLES if name in given}
     file = flags.get("config") or os.environ.get(_variable(settings_class, "config"))
     try:
         layers = [_read_toml(Path(file)) if file else {}, EnvSettingsSource(settings_class)(), given]
@@ -98,8 +100,7 @@ def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -
     merged: dict[str, Any] = {}
     for layer in layers:
         merged |= layer
-    if KAFKA in merged:
-        merged[KAFKA] = _merge_kafka(layers)
+    merged |= {name: _merge_table(name, layers) for name in TABLES if name in merged}
     return make_settings(settings_class, merged)
 
 
@@ -114,12 +115,12 @@ def make_settings(settings_class: type[AnySettings], values: Mapping[str, Any]) 
 def unknown_variables(settings_class: type[LayeredSettings]) -> list[str]:
     """Return a warning for each variable that has the prefix but names no setting, with the nearest name that does."""
     known = [_variable(settings_class, name) for name in (*settings_class.model_fields, "config")]
-    table = f"{_variable(settings_class, KAFKA)}__"
+    tables = tuple(f"{_variable(settings_class, name)}__" for name in TABLES if name in settings_class.model_fields)
     warnings = []
     for variable in os.environ:
         if not variable.startswith(_variable(settings_class, "")) or variable in known:
             continue
-        if variable.startswith((table, *settings_class.foreign_prefixes)):
+        if variable.startswith((*tables, *settings_class.foreign_prefixes)):
             continue
         near = difflib.get_close_matches(variable, known, 1)
         warnings.append(f"{variable} is no setting and is ignored" + (f"; did you mean {near[0]}?" if near else ""))
@@ -136,13 +137,13 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _merge_kafka(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge the Kafka properties of all layers, name by name. Raises ConfigError."""
+def _merge_table(name: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the properties of all layers, name by name. Raises ConfigError."""
     merged: dict[str, Any] = {}
     for layer in layers:
-        properties = layer.get(KAFKA) or {}
+        properties = layer.get(name) or {}
         if not isinstance(properties, dict):
-            raise ConfigError(f"kafka: a table of librdkafka properties is expected, not {type(properties).__name__}")
+            raise ConfigError(f"{name}: a table of properties is expected, not {type(properties).__name__}")
         merged |= _flatten(properties)
     return merged
 
@@ -157,16 +158,16 @@ def _flatten(properties: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _dotted(name: str) -> str:
-    """Return the name of a librdkafka property; environment variables cannot hold dots and may write underscores."""
+    """Return the name of a property; environment variables cannot hold dots and may write underscores."""
     return name.lower().replace("_", ".")
 
 
-def _parse_kafka_flags(arguments: Sequence[str]) -> KafkaProperties:
-    properties: KafkaProperties = {}
+def _parse_table_flags(table: str, arguments: Sequence[str]) -> Properties:
+    properties: Properties = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or not name:
-            raise ConfigError(f"--kafka takes NAME=VALUE, not {argument!r}")
+            raise ConfigError(f"{_flag(table)} takes NAME=VALUE, not {argument!r}")
         properties[_dotted(name)] = value
     return properties
 
@@ -189,8 +190,8 @@ def _explain(error: ValidationError, settings_class: type[LayeredSettings]) -> s
             message = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
         if fault["type"] == "missing":
             message = f"is required: give {_flag(name)}, {_variable(settings_class, name)}, or {name} in the file"
-        # Kafka properties may be secret; what is missing or unknown has no value of its own.
-        hidden = not name or name.startswith(KAFKA) or fault["type"] in ("extra_forbidden", "missing")
+        # Properties may be secret; what is missing or unknown has no value of its own.
+        hidden = not name or name.startswith(TABLES) or fault["type"] in ("extra_forbidden", "missing")
         value = "" if hidden else f" (got {fault['input']!r})"
         faults.append(f"{name}: {message}{value}" if name else message)
     return "wrong settings: " + "; ".join(faults)

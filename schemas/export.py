@@ -1,9 +1,10 @@
-"""Writes JSON Schemas and examples of the events and the AsyncAPI document: `python -m schemas.export`.
+"""Writes the schemas and examples of the events and the AsyncAPI document: `python -m schemas.export`.
 
 A test compares the files with the models.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas.asyncapi import make_asyncapi
+from schemas.avro_schema import make_avro_schema
 from schemas.events import (
     SCHEMA_VERSION,
     EnrichedPosting,
@@ -22,8 +24,11 @@ from schemas.events import (
     ModelInfo,
     OccupationMatch,
 )
+from schemas.protobuf_schema import make_proto_text
 
 FOLDER = Path(__file__).parent / "json" / f"v{SCHEMA_VERSION}"
+AVRO_FOLDER = Path(__file__).parent / "avro" / f"v{SCHEMA_VERSION}"
+PROTOBUF_FOLDER = Path(__file__).parent / "protobuf" / f"v{SCHEMA_VERSION}"
 
 POSTING = JobPosting.model_validate(
     {
@@ -43,34 +48,35 @@ GROUPS = (
     Group(digits=6, code="29-1141", probability=0.94),
     Group(digits=8, code="29-1141.00", probability=0.93),
 )
+ENRICHED_POSTING = EnrichedPosting(
+    event_id="postings.raw:3:1042",
+    posting=POSTING,
+    occupations=(
+        OccupationMatch(
+            rank=1, onet_code="29-1141.00", onet_title="Registered Nurses", soc_major="29", score=0.81, probability=0.93
+        ),
+    ),
+    decision="accept",
+    groups=GROUPS,
+    backoff=GROUPS[-1],
+    evidence=Evidence(
+        exact_title=False,
+        nearest=(
+            KnownExample(title="RN - Medical/Surgical", onet_code="29-1141.00", similarity=0.92),
+            KnownExample(title="Medical/Surgical Nurse", onet_code="29-1141.00", similarity=0.9),
+        ),
+    ),
+    model=ModelInfo(
+        version="20250601T120000Z-1a2b",
+        encoder_id="sentence-transformers/all-MiniLM-L6-v2",
+        taxonomy_version="O*NET-SOC 2019",
+        trained_at=datetime(2025, 6, 1, 12, tzinfo=UTC),
+    ),
+    enriched_at=datetime(2025, 6, 2, 8, 30, tzinfo=UTC),
+)
 EXAMPLES: dict[str, BaseModel] = {
     "JobPosting": POSTING,
-    "EnrichedPosting": EnrichedPosting(
-        event_id="postings.raw:3:1042",
-        posting=POSTING,
-        occupations=(
-            OccupationMatch(
-                rank=1, onet_code="29-1141.00", onet_title="Registered Nurses", soc_major="29", score=0.81, probability=0.93
-            ),
-        ),
-        decision="accept",
-        groups=GROUPS,
-        backoff=GROUPS[-1],
-        evidence=Evidence(
-            exact_title=False,
-            nearest=(
-                KnownExample(title="RN - Medical/Surgical", onet_code="29-1141.00", similarity=0.92),
-                KnownExample(title="Medical/Surgical Nurse", onet_code="29-1141.00", similarity=0.9),
-            ),
-        ),
-        model=ModelInfo(
-            version="20250601T120000Z-1a2b",
-            encoder_id="sentence-transformers/all-MiniLM-L6-v2",
-            taxonomy_version="O*NET-SOC 2019",
-            trained_at=datetime(2025, 6, 1, 12, tzinfo=UTC),
-        ),
-        enriched_at=datetime(2025, 6, 2, 8, 30, tzinfo=UTC),
-    ),
+    "EnrichedPosting": ENRICHED_POSTING,
     "LabelledPosting": LabelledPosting.model_validate(
         {
             "posting_id": "p-1042",
@@ -94,12 +100,20 @@ def make_documents() -> dict[str, Any]:
     return files
 
 
-def write_documents(folder: Path) -> None:
-    """Write the schemas and examples to `folder`, which is made if needed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, document in make_documents().items():
-        (folder / name).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+def make_texts() -> dict[Path, str]:
+    """Return the text of each exported file by its path: JSON documents, and the Avro and Protobuf schemas of the output."""
+    files = {FOLDER / name: document for name, document in make_documents().items()}
+    files[AVRO_FOLDER / "EnrichedPosting.avsc"] = make_avro_schema(EnrichedPosting)
+    texts = {path: json.dumps(document, ensure_ascii=False, indent=2) + "\n" for path, document in files.items()}
+    return texts | {PROTOBUF_FOLDER / "EnrichedPosting.proto": make_proto_text(EnrichedPosting)}
+
+
+def write_files(texts: Mapping[Path, str]) -> None:
+    """Write the files; folders are made if needed."""
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write_documents(FOLDER)
+    write_files(make_texts())

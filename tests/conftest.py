@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from deploy.kafka.broker import LocalKafka
+from deploy.schema_registry.server import LocalRegistry
 from tests.support.command_line import Cli, run_command
 from tests.support.paths import NO_MINILM, ROOT, has_minilm
 from tests.support.sharing import SHARED_FOLDER, make_once, threads_per_worker
@@ -56,6 +57,8 @@ def pytest_configure_node(node: Any) -> None:
 def _end_sharing(folder: Path) -> None:
     if (folder / "kafka").exists():
         LocalKafka(folder / "kafka").stop()
+    if (folder / "schema-registry").exists():
+        LocalRegistry(folder / "schema-registry").stop()
     shutil.rmtree(folder, ignore_errors=True)
 
 

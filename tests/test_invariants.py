@@ -388,6 +388,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "consumer/batcher.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/enrich.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/process": ("consumer.kafka", "consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
+    "consumer/formats": ("consumer.kafka", "consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
     "trainer/data": ("trainer.fit",),
 }
 """What a folder never imports."""
@@ -400,6 +401,12 @@ def test_the_walls_between_the_folders_stand(place: str) -> None:
     for file in files:
         crossed = {name for name in _imports(file) for wall in WALLS[place] if f"{name}.".startswith(f"{wall}.")}
         assert not crossed, f"{file} imports {crossed}"
+
+
+def test_only_the_wing_of_formats_knows_a_schema_registry() -> None:
+    for file in (ROOT / "consumer").rglob("*.py"):
+        if "formats" not in file.parts:
+            assert not {name for name in _imports(file) if name.startswith("confluent_kafka.schema_registry")}, file
 
 
 def test_the_report_imports_nothing_else_of_the_trainer() -> None:

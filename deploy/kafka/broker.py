@@ -1,24 +1,21 @@
 """A Kafka broker of our own: a process on the loopback interface, and the directory that holds everything of it."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
 from deploy.kafka.jars import fetch_jars, require_tools
 from deploy.kafka.node import LOG4J_SETTINGS, Node, new_cluster_id, write_properties
 from deploy.kafka.ports import HOST, answers_kafka, free_port, is_free
+from deploy.kafka.processes import command_line, locked, wait_until
 from deploy.kafka.tools import TOOL_TIMEOUT_S, LocalKafkaError, find_java, last_lines, run_tool
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 10.0
-POLL_S = 0.1
 
 
 class LocalKafka:
@@ -77,7 +74,7 @@ class LocalKafka:
     def start(self) -> bool:
         """Start the broker and wait until it answers; return False when it ran already."""
         self._dir.mkdir(parents=True, exist_ok=True)
-        with _locked(self._dir / "lock"):
+        with locked(self._dir / "lock"):
             if self.pid is not None:
                 self._port = self._recorded_port()
                 return False
@@ -189,7 +186,7 @@ class LocalKafka:
         def is_ready_or_ended() -> bool:
             return process.poll() is not None or (self._log_says_started(log_start) and answers_kafka(self._port))
 
-        ready = _wait_until(is_ready_or_ended, self._start_timeout_s)
+        ready = wait_until(is_ready_or_ended, self._start_timeout_s)
         if ready and process.returncode is None:
             return
         end = f"after {self._start_timeout_s:g} s" if not ready else f"java ended with {process.returncode}"
@@ -205,40 +202,14 @@ class LocalKafka:
             return log.read().decode("utf-8", errors="replace")
 
     def _is_this_broker(self, pid: int) -> bool:
-        return f"kafka.Kafka {self._config_path}" in _command_line(pid)
+        return f"kafka.Kafka {self._config_path}" in command_line(pid)
 
     def _signal(self, pid: int, number: signal.Signals, *, timeout_s: float) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        return _wait_until(lambda: self._has_ended(pid), timeout_s)
+        return wait_until(lambda: self._has_ended(pid), timeout_s)
 
     def _has_ended(self, pid: int) -> bool:
         if self._process is not None and self._process.pid == pid:
             return self._process.poll() is not None  # this also reaps it
         return not self._is_this_broker(pid)
-
-
-def _command_line(pid: int) -> str:
-    """Return the command line of a process; empty when it is gone, or ended and not reaped yet."""
-    if Path("/proc/self/cmdline").exists():
-        try:
-            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
-        except OSError:
-            return ""
-    return run_tool(["ps", "-ww", "-o", "command=", "-p", str(pid)], TOOL_TIMEOUT_S).stdout
-
-
-def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_S)
-    return True
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

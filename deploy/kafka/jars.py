@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy.kafka.tools import INSTALL_HINT, OLDEST_JAVA, LocalKafkaError, java_version, last_lines, run_tool
@@ -33,15 +34,15 @@ def xdg_home(variable: str, default: str) -> Path:
     return value if value.is_absolute() else Path.home() / default
 
 
-def missing_tools() -> list[str]:
-    """Name what is missing to run a broker; with the jars cached, Maven is not needed."""
+def missing_tools(jars: Path | None = None) -> list[str]:
+    """Name what is missing to run a broker, or what else `jars` are of; with the jars cached, Maven is not needed."""
     missing = []
     version = java_version()
     if version is None:
         missing.append(f"java >= {OLDEST_JAVA}")
     elif version < OLDEST_JAVA:
         missing.append(f"java >= {OLDEST_JAVA} (found {version})")
-    if not jars_dir().is_dir() and shutil.which("mvn") is None:
+    if not (jars or jars_dir()).is_dir() and shutil.which("mvn") is None:
         missing.append("mvn")
     return missing
 
@@ -54,30 +55,38 @@ def require_tools() -> None:
 
 def fetch_jars() -> Path:
     """Return the folder of the broker's jars, downloaded with Maven the first time."""
-    libs = jars_dir()
-    if libs.is_dir():
-        return libs
-    libs.parent.mkdir(parents=True, exist_ok=True)
-    # Downloaded beside its place and renamed: the cache is whole or absent, whatever interrupts the download.
-    with tempfile.TemporaryDirectory(prefix="download-", dir=libs.parent) as parent:
-        download = Path(parent) / libs.name
-        _download(download)
+    return fetch_once(jars_dir(), _download)
+
+
+def fetch_once(folder: Path, download: Callable[[Path], None]) -> Path:
+    """Return `folder`, filled by `download` the first time: it is whole or absent, whatever interrupts the download."""
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="download-", dir=folder.parent) as parent:
+        downloaded = Path(parent) / folder.name
+        download(downloaded)
         try:
-            download.rename(libs)
+            downloaded.rename(folder)
         except OSError:
-            if not libs.is_dir():  # else another process was faster, with the same jars
+            if not folder.is_dir():  # else another process was faster, with the same files
                 raise
-    return libs
+    return folder
+
+
+def run_maven(pom: Path, goal: list[str], *, what: str) -> None:
+    """Run a goal of Maven that downloads `what`. Raises LocalKafkaError."""
+    if shutil.which("mvn") is None:
+        raise LocalKafkaError(f"missing: mvn; {INSTALL_HINT}")
+    print(f"Downloading {what} with Maven, once", file=sys.stderr)
+    done = run_tool(["mvn", "--batch-mode", "--quiet", "--file", str(pom), *goal], DOWNLOAD_TIMEOUT_S)
+    if done.returncode != 0:
+        reason = re.search(r"\[ERROR\] +(\S.*)", done.stdout)
+        raise LocalKafkaError(f"Maven could not download {what}: {reason[1] if reason else last_lines(done.stdout)}")
 
 
 def _download(target: Path) -> None:
-    if shutil.which("mvn") is None:
-        raise LocalKafkaError(f"missing: mvn; {INSTALL_HINT}")
-    print(f"Downloading the jars of Kafka {kafka_version()} with Maven, once", file=sys.stderr)
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}"]
-    done = run_tool(["mvn", "--batch-mode", "--quiet", "--file", str(POM), *goal], DOWNLOAD_TIMEOUT_S)
-    if done.returncode != 0:
-        reason = re.search(r"\[ERROR\] +(\S.*)", done.stdout)
-        raise LocalKafkaError(f"Maven could not download the jars: {reason[1] if reason else last_lines(done.stdout)}")
+    run_maven(POM, goal, what=f"the jars of Kafka {kafka_version()}")
     if not list(target.glob(f"kafka_*-{kafka_version()}.jar")):
         raise LocalKafkaError(f"Maven ended well but left no kafka jar in {target}")

@@ -89,11 +89,22 @@ def test_unreadable_headers_make_a_dead_letter_that_keeps_key_and_value() -> Non
     assert ("dead-letter.reason", b"invalid_headers") in letter.headers
 
 
+def test_a_header_that_names_the_schema_of_the_input_never_stands_on_the_output() -> None:
+    named = replace(make_message(posting_bytes("Cook")), headers=(("a", b"1"), ("__value_schema_id", b"\0\0\0\0\7"), ("b", b"2")))
+    names = [name for name, _value in make_codec().encode(named, enriched(make_codec().decode(named))).headers]
+    assert names == ["a", "b", "occustream.event-id", "occustream.model-version"]
+    letter = make_codec().dead_letter(named, InvalidMessage("not_decoded", ""), stage="decode", model_version="v1")
+    assert letter.headers[:3] == named.headers
+
+
 def test_every_reason_is_one_that_the_table_above_proves() -> None:
     table = test_each_kind_of_bad_message_is_refused_for_its_reason.pytestmark[0].args[1]  # type: ignore[attr-defined] # pytest's own
-    assert {reason for _value, reason in table} == set(DEAD_LETTER_REASONS) - {"not_scored", "invalid_headers"}, (
-        "the model, the client"
-    )
+    assert {reason for _value, reason in table} == set(DEAD_LETTER_REASONS) - {
+        "not_scored",
+        "invalid_headers",
+        "unknown_schema",
+        "not_decoded",
+    }, "the model, the client, the schema registry"
 
 
 @pytest.mark.parametrize(

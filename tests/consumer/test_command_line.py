@@ -64,6 +64,11 @@ def our_line(stderr: str) -> str:
         ({"file": b"group_id = '\xff'\n"}, ["settings.toml cannot be read: "]),
         ({"arguments": ["--config", "/nowhere.toml"]}, ["--config /nowhere.toml cannot be read: "]),
         ({"arguments": ["--kafka", "linger.ms"]}, ["--kafka takes NAME=VALUE, not 'linger.ms'"]),
+        ({"arguments": ["--schema-registry", "url"]}, ["--schema-registry takes NAME=VALUE, not 'url'"]),
+        (
+            {"arguments": ["--output-format", "avro", "--schema-registry", "url=http://r", "--schema-registry", "no.such=1"]},
+            ["schema_registry: ", "no.such"],
+        ),
         ({"arguments": ["--kafka", "no.such.property=1"]}, ["Kafka property refused: ", "no.such.property"]),
         ({"env": {"OCCUSTREAM_KAFKA__SECURITY_PROTOCOL": "TELNET"}}, ["Kafka property refused: ", "security.protocol"]),
         ({"env": {"OCCUSTREAM_KAFKA": "{"}}, ["the environment is not understood: ", "kafka"]),
@@ -140,6 +145,23 @@ def test_secrets_are_never_shown(name: str, check: Check) -> None:
     status, stdout, stderr = check(env={variable: "hush-hush", "OCCUSTREAM_KAFKA__SASL_USERNAME": "me"})
     assert (status, "hush-hush" in stdout + stderr) == (0, False)
     assert json.loads(stdout)["kafka"] == {name: "***", "sasl.username": "me"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("basic.auth.user.info", "me:hush-hush", "***"),
+        ("ssl.key.password", "hush-hush", "***"),
+        ("bearer.auth.token", "hush-hush", "***"),
+        ("bearer.auth.client.secret", "hush-hush", "***"),
+        ("url", "https://me:hush-hush@registry:8081", "https://***@registry:8081"),
+        ("proxy", "http://me:hush-hush@proxy", "http://***@proxy"),
+    ],
+)
+def test_secrets_of_the_schema_registry_are_never_shown(name: str, value: str, shown: str, check: Check) -> None:
+    status, stdout, stderr = check(env={f"OCCUSTREAM_SCHEMA_REGISTRY__{name.upper().replace('.', '_')}": value})
+    assert (status, "hush-hush" in stdout + stderr) == (0, False)
+    assert json.loads(stdout)["schema_registry"] == {name: shown}
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,25 @@ def test_the_prior_adjustment_reaches_the_model() -> None:
     assert load(prior_adjustment="-0.5").serving_options == ServingOptions(prior_adjustment=-0.5)
 
 
+def test_properties_of_the_schema_registry_are_joined_as_those_of_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCCUSTREAM_SCHEMA_REGISTRY__URL", "http://environment")
+    monkeypatch.setenv("OCCUSTREAM_SCHEMA_REGISTRY__BASIC_AUTH_USER_INFO", "user:hush")
+    file = 'input_format = "avro"\n[schema_registry]\nurl = "http://file"\nauto.register.schemas = true\n'
+    settings = load(file, folder=tmp_path, schema_registry=["timeout=3"])
+    assert settings.schema_registry == {
+        "url": "http://environment",
+        "basic.auth.user.info": "user:hush",
+        "auto.register.schemas": True,
+        "timeout": "3",
+    }
+
+
+@pytest.mark.parametrize("name", ["input_format", "output_format"])
+def test_a_format_of_a_schema_registry_needs_its_address(name: str) -> None:
+    assert "need --schema-registry url=" in complaint(**{name: "protobuf"})
+    assert load(**{name: "protobuf"}, schema_registry=["schema.registry.url=http://r"]).uses_schema_registry
+
+
 @pytest.mark.parametrize("value", ["5", '"linger.ms=5"', "[1]"])
 def test_kafka_that_is_no_table_is_refused(value: str, tmp_path: Path) -> None:
     assert "kafka" in complaint(f"kafka = {value}", folder=tmp_path)

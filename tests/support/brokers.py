@@ -22,6 +22,7 @@ from consumer.messages import Message, OnRevoke, Sink, Source, TopicPartition
 from deploy.kafka.broker import LocalKafka
 from deploy.kafka.jars import missing_tools
 from deploy.kafka.ports import free_port
+from deploy.schema_registry.server import LocalRegistry, missing_registry_tools
 from tests.support.topic_reading import committed, read_topic
 from tests.support.waiting import WAIT_S, wait_until
 
@@ -255,6 +256,16 @@ def kafka_servers(shared_folder: Path) -> str:
     kafka = LocalKafka(shared_folder / "kafka", port=free_port())
     kafka.start()  # does nothing where another worker has started it
     return kafka.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def registry_url(shared_folder: Path) -> str:
+    """The address of a real schema registry, started for all workers, which ends with the run."""
+    if missing := missing_registry_tools():
+        pytest.skip(f"no real schema registry: missing {', '.join(missing)}")
+    registry = LocalRegistry(shared_folder / "schema-registry")
+    registry.start()  # does nothing where another worker has started it
+    return registry.url
 
 
 @pytest.fixture(scope="session")

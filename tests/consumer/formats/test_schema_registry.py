@@ -1,0 +1,66 @@
+"""A schema registry that cannot be reached is nobody's fault but its own: no message pays for it."""
+
+import json
+from random import Random
+from urllib.parse import urlparse
+
+import pytest
+
+from consumer.errors import ConfigError, SchemaRegistryUnavailable
+from consumer.formats.choose import Formats
+from consumer.messages import Message
+from deploy.kafka.ports import free_port
+from faults.proxy import Proxy
+from tests.support.schemas import AVRO_1, avro_bytes, prefix, register
+
+FAST = {"max.retries": "0", "timeout": "2"}
+WELDER = {"id": "w-1", "title": "Welder", "body": None}
+
+
+def nobody() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.mark.parametrize("kind", ["avro", "protobuf", "json-schema"])
+def test_a_registry_that_is_down_costs_no_message(kind: str) -> None:
+    read = Formats({"url": nobody(), **FAST}, wait_s=0.1).make_reader(kind)
+    with pytest.raises(SchemaRegistryUnavailable, match=r"has not answered for .* s: "):
+        read(Message("feed", 0, 0, None, prefix(7) + b"\x00abc"))
+
+
+def test_an_output_without_a_registry_is_told_at_the_start() -> None:
+    with pytest.raises(SchemaRegistryUnavailable):
+        Formats({"url": nobody(), **FAST}, wait_s=0.1).make_writer("avro", topic="out").check()
+
+
+@pytest.mark.registry
+def test_the_next_message_is_read_once_the_registry_is_back(registry_url: str) -> None:
+    address = urlparse(registry_url)
+    port = free_port()
+    framing = prefix(register(registry_url, json.dumps(AVRO_1), "AVRO"))
+    with Proxy({port: address.port or 0}, rng=Random(1)) as proxy:
+        formats = Formats({"url": f"http://127.0.0.1:{port}{address.path}", **FAST}, wait_s=10.0)
+        read, waited = formats.make_reader("avro"), []
+        proxy.set_condition("cut")
+
+        def mend(seconds: float) -> None:
+            waited.append(seconds)
+            proxy.set_condition("normal")
+
+        formats.registry._sleep = mend
+        assert read(Message("feed", 0, 0, None, framing + avro_bytes(AVRO_1, WELDER))) == WELDER
+        assert waited, "the registry could not be reached at first"
+
+
+@pytest.mark.registry
+def test_an_address_at_which_no_registry_is_is_told_at_the_start(registry_url: str) -> None:
+    formats = Formats({"url": registry_url.rpartition("/apis")[0] + "/elsewhere", **FAST}, wait_s=0.1)
+    with pytest.raises((ConfigError, SchemaRegistryUnavailable), match="registry"):
+        formats.registry.check()
+
+
+@pytest.mark.registry
+def test_a_wrong_address_does_not_make_dead_letters_of_all_messages(registry_url: str) -> None:
+    read = Formats({"url": registry_url.rpartition("/apis")[0] + "/elsewhere", **FAST}, wait_s=0.1).make_reader("avro")
+    with pytest.raises(SchemaRegistryUnavailable):
+        read(Message("feed", 0, 0, None, prefix(7) + b"\x00abc"))
