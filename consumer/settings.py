@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from consumer.model.serving_options import Part, Precision, ServingOptions
-from consumer.settings_loading import KafkaProperties, LayeredSettings
+from consumer.settings_loading import KafkaProperties, KafkaTable, LayeredSettings
 from consumer.times import Period, parse_time
 
 ENV_PREFIX = "OCCUSTREAM_"
@@ -76,7 +76,7 @@ class Settings(LayeredSettings):
     to_timestamp: int | None = Field(
         None, description="replay up to before this time, and end; either of the two needs a --group-id of its own"
     )
-    kafka: KafkaProperties = Field(
+    kafka: KafkaTable = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
     )
 

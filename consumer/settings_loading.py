@@ -8,8 +8,9 @@ import difflib
 import os
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -22,9 +23,24 @@ from pydantic_settings import (
 
 from consumer.errors import ConfigError
 
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Marks a setting that holds values by name: a flag gives one of them, and those of all layers are merged by name."""
+
+    what: str
+    """What the table holds, in words."""
+    dotted: bool = False
+    """Whether names have dots. Environment variables have underscores for them; TOML reads a.b as a table in a table."""
+    repeats: bool = False
+    """Whether a flag that is given again for one name adds a value. If not, it replaces the value."""
+    secret: bool = False
+    """Whether values may be secret, so that no error shows them."""
+
+
 KafkaProperties = dict[str, str | int | float | bool]
-KAFKA = "kafka"
-"""The one setting that is a table: librdkafka properties by name. A class need not have it."""
+KafkaTable = Annotated[KafkaProperties, Table("librdkafka properties", dotted=True, secret=True)]
+"""The type of a setting that holds librdkafka properties by their names."""
 
 
 class LayeredSettings(BaseSettings):
@@ -72,7 +88,7 @@ def add_flag(
     """Give `parser`, or a group of it, the flag of one setting."""
     field = settings_class.model_fields[name]
     flag = _flag(name)
-    if name == KAFKA:
+    if name in tables(settings_class):
         parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
     elif field.annotation is bool:
         parser.add_argument(flag, action="store_true", default=None, help=field.description)
@@ -88,8 +104,9 @@ def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -
     Other entries are ignored. Raises ConfigError, which names everything that is wrong.
     """
     given = {name: value for name, value in flags.items() if name in settings_class.model_fields and value is not None}
-    if KAFKA in given:
-        given[KAFKA] = _parse_kafka_flags(given[KAFKA])
+    for name, table in tables(settings_class).items():
+        if name in given:
+            given[name] = parse_table_flags(_flag(name), given[name], table)
     file = flags.get("config") or os.environ.get(_variable(settings_class, "config"))
     try:
         layers = [_read_toml(Path(file)) if file else {}, EnvSettingsSource(settings_class)(), given]
@@ -98,8 +115,8 @@ def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -
     merged: dict[str, Any] = {}
     for layer in layers:
         merged |= layer
-    if KAFKA in merged:
-        merged[KAFKA] = _merge_kafka(layers)
+    for name in merged.keys() & tables(settings_class).keys():
+        merged[name] = _merge_table(name, layers, tables(settings_class)[name])
     return make_settings(settings_class, merged)
 
 
@@ -114,12 +131,12 @@ def make_settings(settings_class: type[AnySettings], values: Mapping[str, Any]) 
 def unknown_variables(settings_class: type[LayeredSettings]) -> list[str]:
     """Return a warning for each variable that has the prefix but names no setting, with the nearest name that does."""
     known = [_variable(settings_class, name) for name in (*settings_class.model_fields, "config")]
-    table = f"{_variable(settings_class, KAFKA)}__"
+    entries = tuple(f"{_variable(settings_class, name)}__" for name in tables(settings_class))
     warnings = []
     for variable in os.environ:
         if not variable.startswith(_variable(settings_class, "")) or variable in known:
             continue
-        if variable.startswith((table, *settings_class.foreign_prefixes)):
+        if variable.startswith((*entries, *settings_class.foreign_prefixes)):
             continue
         near = difflib.get_close_matches(variable, known, 1)
         warnings.append(f"{variable} is no setting and is ignored" + (f"; did you mean {near[0]}?" if near else ""))
@@ -136,39 +153,47 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _merge_kafka(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge the Kafka properties of all layers, name by name. Raises ConfigError."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        properties = layer.get(KAFKA) or {}
-        if not isinstance(properties, dict):
-            raise ConfigError(f"kafka: a table of librdkafka properties is expected, not {type(properties).__name__}")
-        merged |= _flatten(properties)
-    return merged
+def tables(settings_class: type[LayeredSettings]) -> dict[str, Table]:
+    """Return the settings of a class that are tables, by name."""
+    return {
+        name: mark for name, field in settings_class.model_fields.items() for mark in field.metadata if isinstance(mark, Table)
+    }
 
 
-def _flatten(properties: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return properties by their full names: TOML reads `sasl.password = ...` as a table in a table."""
-    flat: dict[str, Any] = {}
-    for name, value in properties.items():
-        path = f"{prefix}{_dotted(name)}"
-        flat |= _flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return flat
-
-
-def _dotted(name: str) -> str:
-    """Return the name of a librdkafka property; environment variables cannot hold dots and may write underscores."""
-    return name.lower().replace("_", ".")
-
-
-def _parse_kafka_flags(arguments: Sequence[str]) -> KafkaProperties:
-    properties: KafkaProperties = {}
+def parse_table_flags(flag: str, arguments: Sequence[str], table: Table) -> dict[str, Any]:
+    """Return the values that NAME=VALUE gives, each time the flag is given. Raises ConfigError."""
+    values: dict[str, Any] = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or not name:
-            raise ConfigError(f"--kafka takes NAME=VALUE, not {argument!r}")
-        properties[_dotted(name)] = value
-    return properties
+            raise ConfigError(f"{flag} takes NAME=VALUE, not {argument!r}")
+        spelled = _spell(name, table)
+        values[spelled] = [*values.get(spelled, []), value] if table.repeats else value
+    return values
+
+
+def _merge_table(name: str, layers: Sequence[Mapping[str, Any]], table: Table) -> dict[str, Any]:
+    """Merge the values of all layers, name by name. Raises ConfigError."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        values = layer.get(name) or {}
+        if not isinstance(values, dict):
+            raise ConfigError(f"{name}: a table of {table.what} is expected, not {type(values).__name__}")
+        merged |= _flatten(values, table)
+    return merged
+
+
+def _flatten(values: Mapping[str, Any], table: Table, prefix: str = "") -> dict[str, Any]:
+    """Return values by their full names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{prefix}{_spell(name, table)}"
+        flat |= _flatten(value, table, f"{path}.") if table.dotted and isinstance(value, dict) else {path: value}
+    return flat
+
+
+def _spell(name: str, table: Table) -> str:
+    return name.lower().replace("_", ".") if table.dotted else name.lower()
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -189,8 +214,9 @@ def _explain(error: ValidationError, settings_class: type[LayeredSettings]) -> s
             message = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
         if fault["type"] == "missing":
             message = f"is required: give {_flag(name)}, {_variable(settings_class, name)}, or {name} in the file"
-        # Kafka properties may be secret; what is missing or unknown has no value of its own.
-        hidden = not name or name.startswith(KAFKA) or fault["type"] in ("extra_forbidden", "missing")
+        # What is missing or unknown has no value of its own.
+        secret = any(table.secret and name.startswith(setting) for setting, table in tables(settings_class).items())
+        hidden = not name or secret or fault["type"] in ("extra_forbidden", "missing")
         value = "" if hidden else f" (got {fault['input']!r})"
         faults.append(f"{name}: {message}{value}" if name else message)
     return "wrong settings: " + "; ".join(faults)
