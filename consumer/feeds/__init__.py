@@ -1,4 +1,4 @@
-"""How the messages of feeds become the fields of a posting: names, mappings, profiles, envelopes.
+"""How the value of a message becomes a posting: JSON, envelopes, the fields of a posting. Knows neither Kafka nor the model.
 
-Kafka, the model and the loop are elsewhere. Start reading in `fields.py`.
+`consumer/codec.py` goes through these steps in order; start reading there. Names of fields are in `names.py`.
 """
