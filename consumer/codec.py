@@ -1,49 +1,84 @@
-"""Decodes messages into postings and encodes records. A message that is no posting becomes a dead letter."""
+"""Decodes messages into postings and encodes records. A message that is no posting becomes a dead letter.
 
-import json
-from collections import Counter
-from itertools import chain
-from typing import Any, NoReturn
+The steps of decoding are in `feeds/`: read the value, unwrap envelopes, find the fields, make the posting.
+"""
 
-from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
+from collections.abc import Callable
+from typing import Any
 
 from consumer.dead_letter_record import Stage, make_dead_letter
 from consumer.errors import InvalidMessage
+from consumer.feeds.envelopes import find_binary_delete, find_removed, unwrap
+from consumer.feeds.fields import ByNames, FieldFinder
+from consumer.feeds.json_values import write_json
+from consumer.feeds.kinds import ENVELOPES, Delete, Envelope, OnDelete
+from consumer.feeds.posting import make_posting
+from consumer.feeds.reading import Read, read_json
 from consumer.messages import Message, Record
 from schemas.events import EnrichedPosting, JobPosting
 from schemas.text import plain_text
 
-MAX_DEPTH = 100
-"""How deep a posting's objects and lists may nest; the posting itself is the first level."""
+_AFTER_POSTING = b',"occupations":'
 
 
 class Codec:
-    """Decodes messages and encodes records. `max_message_bytes` bounds the value read and the value written."""
+    """Decodes messages and encodes records. `max_message_bytes` bounds the value read and the value written.
 
-    def __init__(self, *, output_topic: str, dead_letter_topic: str, max_message_bytes: int, max_title_chars: int) -> None:
+    `read` reads a message's value, `finder` finds the fields of a posting, and `on_envelope` is called with each envelope that
+    is taken off, outermost first. `on_delete` says what the record of a delete is.
+    """
+
+    def __init__(
+        self,
+        *,
+        output_topic: str,
+        dead_letter_topic: str,
+        max_message_bytes: int,
+        max_title_chars: int,
+        envelopes: frozenset[Envelope] = frozenset(ENVELOPES),
+        on_delete: OnDelete = "forward",
+        read: Read = read_json,
+        finder: FieldFinder | None = None,
+        on_envelope: Callable[[Envelope], None] = lambda _envelope: None,
+    ) -> None:
         self._output_topic = output_topic
         self._dead_letter_topic = dead_letter_topic
         self._max_message_bytes = max_message_bytes
         self._max_title_chars = max_title_chars
+        self._envelopes = envelopes
+        self._on_delete = on_delete
+        self._read = read
+        self._finder = finder or ByNames()
+        self._on_envelope = on_envelope
 
-    def decode(self, message: Message) -> JobPosting:
-        """Return the posting of a message. Raises InvalidMessage and nothing else, whatever the bytes are."""
+    @property
+    def title_names(self) -> tuple[str, ...]:
+        """Where a title is looked for, for people."""
+        return self._finder.title_names
+
+    def decode(self, message: Message) -> JobPosting | Delete:
+        """Return the posting of a message, or the delete. Raises InvalidMessage and nothing else, whatever the bytes are."""
         if message.flaw is not None:
             raise InvalidMessage("invalid_headers", message.flaw)
         if message.value is None:
-            raise InvalidMessage("null_value", "the message has no value (a tombstone)")
+            return Delete("tombstone", "the message has no value (a tombstone)")
         self._check_size(message.value, "the message")
-        posting = self._validate(message, _parse_json_object(message.value))
-        self._check_title(posting.title)
-        return posting
+        if message.headers and "cloudevents" in self._envelopes and (gone := find_binary_delete(message.headers)) is not None:
+            return gone
+        unwrapped = unwrap(self._read(message), self._envelopes)
+        for envelope in unwrapped.envelopes:
+            self._on_envelope(envelope)
+        content = unwrapped.content
+        return content if isinstance(content, Delete) else self._make_posting(message, content)
 
     def encode(self, message: Message, enriched: EnrichedPosting) -> Record:
         """Return the record of an enriched posting. Raises InvalidMessage when it outgrows the size limit."""
         try:
-            value = enriched.model_dump_json().encode()
-        except PydanticSerializationError as error:  # pydantic writes less deeply nested values than it reads
-            raise InvalidMessage("not_json", f"cannot be written again: {error}", cause=error) from None
+            posting = write_json(dict(enriched.posting))
+        except TypeError as error:  # a reader of another format has made something that JSON has no word for
+            raise InvalidMessage("not_json", f"cannot be written as JSON: {error}", cause=error) from None
+        rest = enriched.model_dump_json(exclude={"posting"}).encode()
+        value = rest.replace(_AFTER_POSTING, b',"posting":' + posting + _AFTER_POSTING, 1)
         self._check_size(value, "the enriched posting")
         headers = (
             *message.headers,
@@ -56,14 +91,35 @@ class Codec:
         """Return the dead letter of a message: key, value and headers unchanged, and more headers that say why it failed."""
         return make_dead_letter(message, error, topic=self._dead_letter_topic, stage=stage, model_version=model_version)
 
-    def _validate(self, message: Message, fields: dict[str, Any]) -> JobPosting:
-        known = {name: value for name, value in fields.items() if value is not None or name not in INPUT_NAMES}
-        if not any(name in known for name in POSTING_ID_NAMES):
-            known["posting_id"] = _fallback_id(message)
-        try:
-            return JobPosting.model_validate(known)
-        except ValidationError as error:
-            raise _explain_invalid(error) from None
+    def refuse_delete(self, delete: Delete) -> InvalidMessage | None:
+        """Return the error that makes a dead letter of a delete; None where deletes are no dead letters."""
+        if self._on_delete != "dead-letter":
+            return None
+        return InvalidMessage("null_value" if delete.kind == "tombstone" else "deleted", delete.detail)
+
+    def encode_delete(self, message: Message) -> Record | None:
+        """Return the record that tells readers of a compacted topic of a delete; None where it is skipped.
+
+        A delete without a key is skipped: it names nothing that such a reader could drop, and compacted topics refuse it.
+        """
+        if self._on_delete == "skip" or message.key is None:
+            return None
+        headers = (*message.headers, ("occustream.event-id", message.event_id.encode()))
+        return Record(self._output_topic, message.key, None, headers, message.partition)
+
+    def _make_posting(self, message: Message, fields: Any) -> JobPosting | Delete:  # noqa: ANN401 - any JSON value
+        if not isinstance(fields, dict):
+            raise _explain_no_object(fields)
+        found = self._finder.find(fields)
+        title = found.values.get("title")
+        if not title:
+            if "removed" in self._envelopes and (gone := find_removed(fields)) is not None:
+                return gone
+            if title is None:
+                raise InvalidMessage("no_title", f"none of the fields {', '.join(self.title_names)} is there")
+        posting = make_posting(fields, found, fallback_id=_fallback_id(message))
+        self._check_title(posting.title)
+        return posting
 
     def _check_size(self, value: bytes, what: str) -> None:
         if len(value) > self._max_message_bytes:
@@ -80,60 +136,14 @@ class Codec:
             )
 
 
-def _parse_json_object(value: bytes) -> dict[str, Any]:
-    try:
-        text = value.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidMessage("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}", cause=error) from None
-    try:
-        parsed = json.loads(text, object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant, parse_float=_parse_finite)
-    except RecursionError as error:
-        raise InvalidMessage("not_json", "nested too deeply", cause=error) from None
-    except ValueError as error:  # JSONDecodeError, and an integer of more digits than Python converts
-        raise InvalidMessage("not_json", str(error), cause=error) from None
-    if not isinstance(parsed, dict):
-        raise InvalidMessage("not_an_object", f"a JSON object is expected, not {type(parsed).__name__}")
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(parsed)
-    if "\\u" in text:  # only an escape can stand for a lone surrogate, which UTF-8 cannot hold
-        _check_encodable(parsed)
-    return parsed
-
-
-def _check_depth(parsed: dict[str, Any]) -> None:
-    """Refuse an object that many parsers could not read again: they go no deeper than 128."""
-    level: list[Any] = [parsed]
-    for _ in range(MAX_DEPTH):
-        inner = (value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list))
-        level = list(chain.from_iterable(inner))
-    if any(isinstance(value, dict | list) for value in level):
-        raise InvalidMessage("not_json", f"nested too deeply: the limit is {MAX_DEPTH}")
-
-
-def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        twice, _count = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {twice[:80]!r} appears twice in one object")
-    return fields
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _parse_finite(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {digits[:40]} is out of range")
-    return number
-
-
-def _check_encodable(parsed: dict[str, Any]) -> None:
-    try:
-        json.dumps(parsed, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise InvalidMessage("invalid_text", "a lone surrogate: text that is no Unicode", cause=error) from None
+def _explain_no_object(value: object) -> InvalidMessage:
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return InvalidMessage(
+            "not_an_object",
+            f"a batch of {len(value):,} postings in one message, which this consumer does not split; "
+            "let the producer send each posting as a message of its own",
+        )
+    return InvalidMessage("not_an_object", f"a JSON object is expected, not {type(value).__name__}")
 
 
 def _fallback_id(message: Message) -> str:
@@ -142,26 +152,3 @@ def _fallback_id(message: Message) -> str:
         return (message.key or b"").decode() or message.event_id
     except UnicodeDecodeError:
         return message.event_id
-
-
-def _explain_invalid(error: ValidationError) -> InvalidMessage:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field, kind = str(first["loc"][0]), first["type"]
-    if field in TITLE_NAMES:
-        if kind == "missing":
-            return InvalidMessage("no_title", f"none of the fields {', '.join(TITLE_NAMES)} is there", cause=error)
-        if kind == "string_too_short":
-            return InvalidMessage("empty_title", "the title is empty", cause=error)
-    if kind == "string_unicode":
-        return InvalidMessage("invalid_text", f"{field}: {first['msg']}", cause=error)
-    return InvalidMessage("invalid_field", f"{field}: {first['msg']}", cause=error)
-
-
-def _input_names(field: str) -> tuple[str, ...]:
-    alias = JobPosting.model_fields[field].validation_alias
-    return tuple(str(choice) for choice in getattr(alias, "choices", (field,)))
-
-
-TITLE_NAMES = _input_names("title")
-POSTING_ID_NAMES = _input_names("posting_id")
-INPUT_NAMES = frozenset(name for field in JobPosting.model_fields for name in _input_names(field))

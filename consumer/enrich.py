@@ -1,12 +1,13 @@
 """Turns a micro-batch of messages into one outcome each, in order. The commands `run` and `score` both use this code."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from consumer.codec import Codec
 from consumer.dead_letter_record import Stage
 from consumer.errors import InvalidMessage
+from consumer.feeds.kinds import Delete
 from consumer.messages import Message, Record
 from consumer.metrics import Metrics
 from consumer.model.answers import Answer
@@ -16,13 +17,17 @@ from schemas.events import EnrichedPosting, JobPosting
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result for one message: an enriched record with its decision, or a dead letter with its error."""
+    """The result for one message: an enriched record with its decision, a dead letter with its error, or a delete.
+
+    A delete is forwarded as a record without a value, skipped (then `record` is None), or a dead letter (then it has an error).
+    """
 
     message: Message
-    record: Record
+    record: Record | None
     decision: str | None
     error: InvalidMessage | None
     model_version: str
+    delete: Delete | None = None
 
 
 def enrich(messages: Sequence[Message], scorer: Scorer, codec: Codec, metrics: Metrics) -> list[Outcome]:
@@ -37,23 +42,24 @@ def enrich(messages: Sequence[Message], scorer: Scorer, codec: Codec, metrics: M
     with metrics.stage("encode"):
         now = datetime.now(UTC)
         return [
-            _reject(message, codec, posting, "decode", scorer)
-            if isinstance(posting, InvalidMessage)
-            else _encode(message, posting, next(answers), scorer, codec, now)
-            for message, posting in zip(messages, decoded, strict=True)
+            _encode(message, result, next(answers), scorer, codec, now)
+            if isinstance(result, JobPosting)
+            else _settle(message, result, codec, scorer)
+            for message, result in zip(messages, decoded, strict=True)
         ]
 
 
 def reject_as_too_large(outcome: Outcome, codec: Codec) -> Outcome:
-    """Return the outcome of a message whose enriched posting is too large for its topic: a dead letter."""
-    size, topic = outcome.record.size_bytes, outcome.record.topic
-    error = InvalidMessage("too_large", f"{topic!r} does not take the enriched posting of {size:,} bytes (max.message.bytes)")
+    """Return the outcome of a message whose record is too large for its topic: a dead letter."""
+    what = "the enriched posting" if outcome.delete is None else "the delete"
+    size, topic = (0, "") if outcome.record is None else (outcome.record.size_bytes, outcome.record.topic)
+    error = InvalidMessage("too_large", f"{topic!r} does not take {what} of {size:,} bytes (max.message.bytes)")
     version = outcome.model_version
     letter = codec.dead_letter(outcome.message, error, stage="deliver", model_version=version)
-    return Outcome(outcome.message, letter, None, error, version)
+    return Outcome(outcome.message, letter, None, error, version, outcome.delete)
 
 
-def _decode(message: Message, codec: Codec) -> JobPosting | InvalidMessage:
+def _decode(message: Message, codec: Codec) -> JobPosting | Delete | InvalidMessage:
     try:
         return codec.decode(message)
     except InvalidMessage as error:
@@ -95,6 +101,15 @@ def _encode(
         return Outcome(message, codec.encode(message, enriched), answer.decision, None, scorer.version)
     except InvalidMessage as error:
         return _reject(message, codec, error, "encode", scorer)
+
+
+def _settle(message: Message, result: Delete | InvalidMessage, codec: Codec, scorer: Scorer) -> Outcome:
+    """Return the outcome of a message that holds no posting to score."""
+    if isinstance(result, InvalidMessage):
+        return _reject(message, codec, result, "decode", scorer)
+    if (error := codec.refuse_delete(result)) is not None:
+        return replace(_reject(message, codec, error, "decode", scorer), delete=result)
+    return Outcome(message, codec.encode_delete(message), None, None, scorer.version, result)
 
 
 def _reject(message: Message, codec: Codec, error: InvalidMessage, stage: Stage, scorer: Scorer) -> Outcome:

@@ -41,7 +41,9 @@ REFUSAL_REASONS: tuple[RefusalReason, ...] = get_args(RefusalReason)
 DeadLetterReason = Literal[
     "invalid_headers",
     "null_value",
+    "deleted",
     "too_large",
+    "schema_framing",
     "not_utf8",
     "not_json",
     "not_an_object",

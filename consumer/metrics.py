@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
 from consumer.batcher import Trigger
 from consumer.errors import DEAD_LETTER_REASONS, REFUSAL_REASONS
+from consumer.feeds.kinds import DELETE_ACTIONS, DELETE_KINDS, ENVELOPES
 from consumer.messages import TopicPartition
 from schemas.events import Decision, ModelInfo
 
@@ -36,6 +38,15 @@ class Metrics:
         self.enriched = Counter("occustream_enriched_total", "Enriched postings acknowledged by the broker.", registry=registry)
         self.dead_letters = Counter(
             "occustream_dead_letters_total", "Dead letters acknowledged by the broker.", ["reason"], registry=registry
+        )
+        self.deletes = Counter(
+            "occustream_deletes_total",
+            "Messages that say a posting is gone, by what said so and what became of them.",
+            ["envelope", "action"],
+            registry=registry,
+        )
+        self.envelopes = Counter(
+            "occustream_envelopes_total", "Envelopes that were taken off messages.", ["envelope"], registry=registry
         )
         self.bad_share = Gauge(
             "occustream_bad_share",
@@ -116,9 +127,12 @@ class Metrics:
             (self.batches, get_args(Trigger)),
             (self.stage_seconds, STAGES),
             (self.revokes, ("revoked", "lost")),
+            (self.envelopes, [name for name in ENVELOPES if name != "removed"]),
         ):
             for value in values:
                 metric.labels(value)
+        for kind, action in product(DELETE_KINDS, DELETE_ACTIONS):
+            self.deletes.labels(kind, action)
         for outcome, reason in RELOADS:
             self.reloads.labels(outcome, reason)
 

@@ -54,7 +54,7 @@ def run(settings: Settings) -> int:
         source=run_input.source,
         delivery=delivery,
         batcher=Batcher(BatchPolicy(settings.batch_max_count, settings.batch_max_bytes, settings.batch_max_age_s)),
-        codec=make_codec(settings),
+        codec=make_codec(settings, metrics),
         scorer=scorer,
         metrics=metrics,
         next_scorer=reloader.take,
@@ -95,13 +95,17 @@ def make_loader(settings: Settings) -> ScorerLoader:
     )
 
 
-def make_codec(settings: Settings) -> Codec:
-    """Return the codec, which reads messages and writes records."""
+def make_codec(settings: Settings, metrics: Metrics | None = None) -> Codec:
+    """Return the codec, which reads messages and writes records. Envelopes are counted in `metrics`."""
+    count = (lambda name: metrics.envelopes.labels(name).inc()) if metrics is not None else (lambda _name: None)
     return Codec(
         output_topic=settings.output_topic,
         dead_letter_topic=settings.dead_letter_topic,
         max_message_bytes=settings.max_message_bytes,
         max_title_chars=settings.max_title_chars,
+        envelopes=settings.known_envelopes,
+        on_delete=settings.on_delete,
+        on_envelope=count,
     )
 
 

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from consumer.codec import TITLE_NAMES, Codec
+from consumer.codec import Codec
 from consumer.enrich import Outcome, enrich
 from consumer.errors import ConfigError
 from consumer.messages import Message
@@ -43,43 +43,62 @@ def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_ma
         raise ConfigError(
             "the registry holds no promoted model version; run occustream-trainer train, or name one with --version"
         )
-    metrics, good, bad = Metrics(), 0, 0
+    metrics, counts = Metrics(), _Counts()
     with contextlib.ExitStack() as files:
-        rows = _open_rows(files, options)
+        rows = _open_rows(files, options, title_names=codec.title_names)
         first = list(islice(rows, 1))  # a file that is no table is noticed before a model is loaded or a file overwritten
         rows = chain(first, rows)
         scorer = loader.load(version)
         output = _Output(files, options)
         while chunk := list(islice(rows, batch_max_count)):
             outcomes = enrich([row for row in chunk if isinstance(row, Message)], scorer, codec, metrics)
-            written = _write_chunk(chunk, outcomes, output)
-            good, bad = good + written, bad + len(chunk) - written
-            output.show_progress(good, bad)
+            _write_chunk(chunk, outcomes, output, counts=counts)
+            output.show_progress(counts.good, counts.bad)
         output.close()
-    _print_error(f"{good:,} postings scored with version {version}, {bad:,} bad rows")
-    return 1 if bad else 0
+    deletes = f", {counts.deletes:,} deletes" if counts.deletes else ""
+    _print_error(f"{counts.good:,} postings scored with version {version}, {counts.bad:,} bad rows{deletes}")
+    return 1 if counts.bad else 0
 
 
-def _write_chunk(chunk: Sequence[Message | TableError], outcomes: Sequence[Outcome], output: "_Output") -> int:
-    """Write the good rows and report the bad ones, in order; returns how many were good."""
-    good, answers = 0, iter(outcomes)
+@dataclass
+class _Counts:
+    """How many rows were postings, bad, and deletes."""
+
+    good: int = 0
+    bad: int = 0
+    deletes: int = 0
+
+
+def _write_chunk(
+    chunk: Sequence[Message | TableError], outcomes: Sequence[Outcome], output: "_Output", *, counts: _Counts
+) -> None:
+    """Write the good rows and report the other ones, in order, and count them."""
+    answers = iter(outcomes)
     for row in chunk:
         outcome = None if isinstance(row, TableError) else next(answers)
         if outcome is None:
             _print_error(str(row))
-        elif outcome.error is not None:
+            counts.bad += 1
+        elif outcome.delete is not None:
+            _print_error(f"row {outcome.message.offset}: a delete, nothing to score: {outcome.delete.detail}")
+            counts.deletes += 1
+        elif outcome.error is not None or outcome.record is None:
             _print_error(f"row {outcome.message.offset}: {outcome.error}")
+            counts.bad += 1
         else:
             output.write((outcome.record.value or b"") + b"\n")
-            good += 1
-    return good
+            counts.good += 1
 
 
-def _open_rows(files: contextlib.ExitStack, options: ScoreOptions) -> Iterator[Message | TableError]:
+def _open_rows(
+    files: contextlib.ExitStack, options: ScoreOptions, *, title_names: tuple[str, ...]
+) -> Iterator[Message | TableError]:
     name = options.input.name if options.input else "stdin"
     kind = options.format or _guess_format(options.input)
     stream = files.enter_context(_open_for_reading(options.input)) if options.input else sys.stdin.buffer
-    return _read_jsonl(stream, name) if kind == "jsonl" else _read_csv(stream, name, delimiter="," if kind == "csv" else "\t")
+    if kind == "jsonl":
+        return _read_jsonl(stream, name)
+    return _read_csv(stream, name, delimiter="," if kind == "csv" else "\t", title_names=title_names)
 
 
 def _guess_format(path: Path | None) -> Format:
@@ -97,16 +116,16 @@ def _read_jsonl(stream: BinaryIO, name: str) -> Iterator[Message | TableError]:
             yield Message(name, 0, row, None, line.rstrip(b"\r\n"))
 
 
-def _read_csv(stream: BinaryIO, name: str, *, delimiter: str) -> Iterator[Message | TableError]:
+def _read_csv(stream: BinaryIO, name: str, *, delimiter: str, title_names: tuple[str, ...]) -> Iterator[Message | TableError]:
     """Yield each row as the JSON message that a producer would have made of it, so that `Codec` judges it as it does in `run`."""
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        for row, fields in read_csv_rows(lines, name, delimiter=delimiter, required={"title": TITLE_NAMES}):
+        for row, fields in read_csv_rows(lines, name, delimiter=delimiter, required={"title": title_names}):
             if isinstance(fields, TableError):
                 yield fields
             else:
                 # An empty cell is an absent field. Bytes that are not UTF-8 stay as they are.
-                given = {column: text for column, text in fields.items() if text or column in TITLE_NAMES}
+                given = {column: text for column, text in fields.items() if text or column in title_names}
                 value = json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogateescape")
                 yield Message(name, 0, row, None, value)
     except TableError as error:

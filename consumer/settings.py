@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from consumer.feeds.kinds import ENVELOPES, Envelope, OnDelete
 from consumer.model.serving_options import Part, Precision, ServingOptions
 from consumer.settings_loading import KafkaProperties, KafkaTable, LayeredSettings
 from consumer.times import Period, parse_time
@@ -54,6 +55,14 @@ class Settings(LayeredSettings):
     max_in_flight_messages: int = Field(4_096, ge=1, description="unacknowledged messages at which reading pauses")
     max_message_bytes: int = Field(1_000_000, ge=1, le=15_000_000, description="larger messages and records become dead letters")
     max_title_chars: int = Field(1_000, ge=1, description="postings with longer titles become dead letters")
+    envelopes: str = Field(
+        ",".join(ENVELOPES), description="envelopes that are taken off messages, and marks of deletes that are heeded; none: none"
+    )
+    on_delete: OnDelete = Field(
+        "forward",
+        description="what becomes of a delete: forward (key and no value to the output topic), skip, or dead-letter; "
+        "never part of the bad share",
+    )
     bad_share_limit: float = Field(
         0.5, gt=0, le=1, description="share of dead letters above which the consumer ends; 1: no limit"
     )
@@ -85,6 +94,14 @@ class Settings(LayeredSettings):
     def _split_at_commas(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
+    @field_validator("envelopes", mode="before")
+    @classmethod
+    def _check_envelopes(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(name in ENVELOPES for name in names if names != ["none"]):
+            raise ValueError(f"none, or some of {','.join(ENVELOPES)} are expected")
+        return ",".join(names)
+
     @field_validator("from_timestamp", "to_timestamp", mode="before")
     @classmethod
     def _parse_time(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
@@ -98,6 +115,11 @@ class Settings(LayeredSettings):
         if self.from_timestamp is None and self.to_timestamp is None:
             return None
         return Period(self.from_timestamp, self.to_timestamp)
+
+    @property
+    def known_envelopes(self) -> frozenset[Envelope]:
+        """The envelopes that are taken off messages."""
+        return frozenset(name for name in ENVELOPES if name in self.envelopes.split(","))
 
     @property
     def serving_options(self) -> ServingOptions:

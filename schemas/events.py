@@ -27,33 +27,17 @@ def _names(*names: str) -> Any:  # noqa: ANN401 - pydantic's Field is typed as t
 
 
 class JobPosting(BaseModel):
-    """A job posting as it arrives. Other fields are kept and passed through unchanged."""
+    """A job posting under our names of its fields. Other fields are kept and passed through unchanged."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
-    posting_id: TextOrNumber = Field(
-        validation_alias=_names("posting_id", "ID", "id", "postingId", "job_id", "jobId", "JOB_ID", "uuid"),
-        description="The publisher's identifier; where absent, the message key, else the event id.",
-    )
-    title: str = Field(
-        min_length=1,
-        validation_alias=_names("title", "TITLE_RAW", "title_raw", "TITLE", "Title", "job_title", "jobTitle", "JOB_TITLE"),
-        description="The title as posted.",
-    )
-    body: str | None = Field(
-        None,
-        validation_alias=_names("body", "BODY", "Body", "description", "DESCRIPTION", "job_description", "jobDescription"),
-    )
-    company: str | None = Field(
-        None, validation_alias=_names("company", "COMPANY", "Company", "company_name", "companyName", "employer", "EMPLOYER")
-    )
-    location: str | None = Field(None, validation_alias=_names("location", "LOCATION", "Location", "job_location", "jobLocation"))
-    posted_at: TextOrNumber | None = Field(
-        None,
-        validation_alias=_names("posted_at", "POSTED", "posted", "postedAt", "date_posted", "datePosted", "posted_date"),
-        description="The date as posted. It is not parsed, so that no posting is refused for its date.",
-    )
-    language: str | None = Field(None, validation_alias=_names("language", "LANGUAGE", "Language", "lang"))
+    posting_id: TextOrNumber = Field(description="The publisher's identifier; where absent, the message key, else the event id.")
+    title: str = Field(min_length=1, description="The title as posted.")
+    body: str | None = Field(None, description="The text of the posting as posted.")
+    company: Any = Field(None, description="The employer: any JSON value, as it came.")
+    location: Any = Field(None, description="The place: any JSON value, as it came.")
+    posted_at: Any = Field(None, description="The date as posted: any JSON value, as it came.")
+    language: Any = Field(None, description="The language: any JSON value, as it came.")
 
 
 class OccupationMatch(BaseModel):

@@ -11,7 +11,7 @@ from consumer.delivery.protocol import SILENT_S, count_delivered
 from consumer.delivery.retry_queue import RetryQueue
 from consumer.enrich import Outcome, reject_as_too_large
 from consumer.errors import DeliveryFailed
-from consumer.messages import Sink, Source, TopicPartition
+from consumer.messages import Record, Sink, Source, TopicPartition
 from consumer.metrics import Metrics
 
 POLL_S = 0.05
@@ -79,7 +79,10 @@ class AtLeastOnce:
         if not self._unanswered:
             self._answered_at = self._clock()
         self._in_flight.take(outcome.message for outcome in outcomes)
-        self._produce(outcomes)
+        for outcome in outcomes:
+            if outcome.record is None:
+                self._finish(outcome)
+        self._produce([outcome for outcome in outcomes if outcome.record is not None])
 
     def serve(self, timeout_s: float) -> None:
         """See `Delivery`."""
@@ -103,26 +106,30 @@ class AtLeastOnce:
     def _produce(self, outcomes: Sequence[Outcome]) -> None:
         for number, outcome in enumerate(outcomes):
             try:
-                self._sink.produce(outcome.record, partial(self._on_ack, outcome))
+                self._sink.produce(_record(outcome), partial(self._on_ack, outcome))
             except DeliveryFailed as error:
                 self._queue_for_retry(outcomes[number:], error, trouble=str(error))
                 return
             self._unanswered += 1
-            self._unanswered_bytes += outcome.record.size_bytes
+            self._unanswered_bytes += _record(outcome).size_bytes
 
     def _on_ack(self, outcome: Outcome, error: DeliveryFailed | None) -> None:
         message = outcome.message
         self._unanswered -= 1
-        self._unanswered_bytes -= outcome.record.size_bytes
+        self._unanswered_bytes -= _record(outcome).size_bytes
         self._answered_at = self._clock()
         if error is not None:
             if self._in_flight.has(message):
-                what = f"the record of {message.event_id} was not delivered to {outcome.record.topic!r}"
+                what = f"the record of {message.event_id} was not delivered to {_record(outcome).topic!r}"
                 self._queue_for_retry([outcome], error, trouble=f"{what}: {error}")
             return
-        self._in_flight.land(message)
-        count_delivered(outcome, self._metrics, self._dead_letter_share)
+        self._finish(outcome)
         self._retry_queue.note_success()
+
+    def _finish(self, outcome: Outcome) -> None:
+        """Note that nothing more is to be done for a message."""
+        self._in_flight.land(outcome.message)
+        count_delivered(outcome, self._metrics, self._dead_letter_share)
 
     def _retry_refused(self) -> None:
         """Send refused records again, once every other record has been answered: records refused together keep their order."""
@@ -138,3 +145,10 @@ class AtLeastOnce:
         if offsets := self._in_flight.committable():
             self._source.commit(offsets, wait=wait)
             self._metrics.commits.inc()
+
+
+def _record(outcome: Outcome) -> Record:
+    """Return the record of an outcome that is sent: one without a record never is."""
+    if outcome.record is None:
+        raise ValueError(f"{outcome.message.event_id} has no record to send")
+    return outcome.record

@@ -85,7 +85,8 @@ class ExactlyOnce:
 
     def _write_transaction(self, outcomes: Sequence[Outcome]) -> None:
         offsets = next_offsets(outcome.message for outcome in outcomes)
-        self._sink.transact([outcome.record for outcome in outcomes], offsets, self._source.group())
+        records = [outcome.record for outcome in outcomes if outcome.record is not None]
+        self._sink.transact(records, offsets, self._source.group())
         for outcome in outcomes:
             count_delivered(outcome, self._metrics, self._dead_letter_share)
         self._metrics.commits.inc()

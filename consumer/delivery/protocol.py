@@ -7,6 +7,7 @@ from typing import Protocol
 
 from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.enrich import Outcome
+from consumer.feeds.kinds import DeleteAction
 from consumer.messages import TopicPartition
 from consumer.metrics import Metrics
 from consumer.process.backoff import Backoff
@@ -60,14 +61,27 @@ class Delivery(Protocol):
 
 
 def count_delivered(outcome: Outcome, metrics: Metrics, dead_letter_share: DeadLetterShare) -> None:
-    """Count an outcome whose record the broker has acknowledged. A dead letter is logged, too."""
+    """Count an outcome whose record the broker has acknowledged, or that has none. A dead letter is logged, too.
+
+    A delete is never part of the share of dead letters: no producer has done anything wrong.
+    """
     message = outcome.message
-    dead_letter_share.add(None if outcome.error is None else outcome.error.reason)
-    if outcome.error is None:
-        metrics.enriched.inc()
-        metrics.decisions.labels(outcome.decision).inc()
-    else:
+    if outcome.error is not None:
         metrics.dead_letters.labels(outcome.error.reason).inc()
         log.warning("%s became a dead letter: %s", message.event_id, outcome.error)
+    if outcome.delete is not None:
+        metrics.deletes.labels(outcome.delete.kind, _delete_action(outcome)).inc()
+    else:
+        dead_letter_share.add(None if outcome.error is None else outcome.error.reason)
+        if outcome.error is None:
+            metrics.enriched.inc()
+            metrics.decisions.labels(outcome.decision).inc()
     if message.timestamp_ms is not None:
         metrics.end_to_end_seconds.observe(max(0.0, time.time() - message.timestamp_ms / 1_000))
+
+
+def _delete_action(outcome: Outcome) -> DeleteAction:
+    """Return what became of a delete."""
+    if outcome.error is not None:
+        return "dead_letter"
+    return "skipped" if outcome.record is None else "forwarded"

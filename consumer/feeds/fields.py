@@ -1,8 +1,17 @@
 """Finds the fields of a posting in a message. By default they are found by their names; other finders keep the same protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
+
+from consumer.feeds.json_values import is_nan
+from consumer.feeds.names import NAMES
+from consumer.feeds.values import is_body, is_id, is_long_text, is_missing, is_title
+
+Check = Callable[[Any], bool]
+MAX_RANKED = 256
+"""How many sets of names are kept with their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +23,69 @@ class FoundFields:
     """
 
     values: Mapping[str, Any]
-    consumed: frozenset[str]
+    consumed: frozenset[str] | set[str]
 
 
 class FieldFinder(Protocol):
-    """Finds the fields of a posting."""
+    """Finds the fields of a posting. `title_names` says where it looks for a title, for people."""
+
+    title_names: tuple[str, ...]
 
     def find(self, fields: dict[str, Any]) -> FoundFields:
         """Return what was found. A field that is missing or empty is left out. Never raises."""
         ...
+
+
+class ByNames:
+    """Finds fields at the top of a message by their names, best name first.
+
+    Where a name holds nothing, or no readable title, body or identifier, the next one counts. If no name has a better one, an
+    unreadable title or identifier counts, so that the posting can be refused for it. An unreadable body is left where it is.
+    """
+
+    def __init__(self, names: Mapping[str, tuple[str, ...]] = NAMES) -> None:
+        self.title_names = names["title"]
+        self._field_of = {name: field for field, choices in names.items() for name in choices}
+        self._known = frozenset(self._field_of)
+        self._ranked = lru_cache(MAX_RANKED)(self._rank)  # most messages of a feed have the same names
+
+    def find(self, fields: dict[str, Any]) -> FoundFields:
+        """See `FieldFinder`."""
+        values: dict[str, Any] = {}
+        consumed = set()
+        second_best: dict[str, str] = {}
+        for name, field, is_good in self._ranked(self._known.intersection(fields)):
+            value = fields[name]
+            if value is None or field in values:
+                continue
+            if is_long_text(value) or is_good(value):
+                values[field] = value
+                consumed.add(name)
+            elif _IS_SECOND_BEST[field](value):
+                second_best.setdefault(field, name)
+        for field, name in second_best.items():
+            if field not in values:
+                values[field] = fields[name]
+                consumed.add(name)
+        return FoundFields(values, consumed)
+
+    def _rank(self, names: frozenset[str]) -> tuple[tuple[str, str, Check], ...]:
+        """Return names with their fields and what makes a value of the field a good one, best name first."""
+        return tuple((name, field, _IS_GOOD[field]) for name, field in self._field_of.items() if name in names)
+
+
+def _is_there(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return not is_missing(value)
+
+
+_IS_GOOD: Mapping[str, Check] = {
+    **dict.fromkeys(NAMES, _is_there),
+    "title": is_title,
+    "posting_id": is_id,
+    "body": is_body,
+}
+_IS_SECOND_BEST: Mapping[str, Check] = {
+    **dict.fromkeys(NAMES, lambda value: not is_nan(value)),
+    "posting_id": _is_there,
+    "body": lambda _value: False,
+}

@@ -22,15 +22,17 @@ KINDS: Mapping[str, tuple[bytes | None, str]] = {
     "nesting without end": (b'{"title": "Nurse", "x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", "not_json"),
     "nesting": (b'{"title": "Nurse", "x": ' + b'{"a":' * 600 + b"1" + b"}" * 601, "not_json"),
     "a key twice": (b'{"title": "Nurse", "title": "Cook"}', "not_json"),
-    "NaN": (b'{"title": "Nurse", "pay": NaN}', "not_json"),
-    "Infinity": (b'{"title": "Nurse", "pay": -Infinity}', "not_json"),
-    "a number out of range": (b'{"title": "Nurse", "pay": 1e999}', "not_json"),
+    "NaN": (b'{"title": "Nurse", "pay": NaN}', ENRICHED),
+    "Infinity": (b'{"title": "Nurse", "pay": -Infinity}', ENRICHED),
+    "a number out of range": (b'{"title": "Nurse", "pay": 1e999}', ENRICHED),
     "an integer of 5,000 digits": (b'{"title": "Nurse", "pay": ' + b"9" * 5_000 + b"}", "not_json"),
     "a control character": (b'{"title": "Nur\x07se"}', "not_json"),
     "a million characters": (json.dumps({"title": "nurse " * 166_667}).encode(), "title_too_long"),
     "a list": (b'["Nurse"]', "not_an_object"),
     "a title of another type": (b'{"title": {"text": "Nurse"}}', "invalid_field"),
-    "a body of another type": (b'{"title": "Nurse", "body": 7}', "invalid_field"),
+    "a body of another type": (b'{"title": "Nurse", "body": 7}', ENRICHED),
+    "an advertisement that was removed": (b'{"posting_id": "7", "removed": true}', "deleted"),
+    "a frame of a schema registry": (b'\0\0\0\0\x07{"title": "Nurse"}', "schema_framing"),
     "no title": (b'{"posting_id": "7"}', "no_title"),
     "white space": (b'{"title": " \\t\\n "}', "empty_title"),
     "a lone surrogate": (b'{"title": "Nurse \\ud800"}', "invalid_text"),
@@ -38,7 +40,7 @@ KINDS: Mapping[str, tuple[bytes | None, str]] = {
     "control characters, escaped": (b'{"title": "Nurse \\u0000\\u0007"}', ENRICHED),
     "a byte order mark": (b'\xef\xbb\xbf{"title": "Nurse"}', ENRICHED),
 }
-"""Bad values, each with the reason that its dead letter must give; the last two only look bad."""
+"""Bad values, each with the reason that its dead letter must give; those that are enriched only look bad."""
 
 
 def mix_in_bad_messages() -> MakeMessage:
@@ -53,7 +55,7 @@ def mix_in_bad_messages() -> MakeMessage:
 
 def _play(run: ScenarioRun) -> Outcome:
     group = run.new_group()
-    flags = (f"--max-message-bytes={MAX_MESSAGE_BYTES}", f"--max-title-chars={MAX_TITLE_CHARS}")
+    flags = ("--on-delete=dead-letter", f"--max-message-bytes={MAX_MESSAGE_BYTES}", f"--max-title-chars={MAX_TITLE_CHARS}")
     group.feed.send(run.by_size(EVERY * len(KINDS), 100_000), mix_in_bad_messages())
     for slot in range(2):
         group.start(slot, *flags)

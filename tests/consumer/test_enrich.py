@@ -62,6 +62,7 @@ def test_the_dead_letter_says_what_the_model_said() -> None:
     (outcome,) = enriched(["poison"], tiny_scorer(encoder=FailingEncoder(poisoned)))
     assert outcome.error is not None
     assert "RuntimeError: index out of range" in outcome.error.detail
+    assert outcome.record is not None
     assert outcome.record.value == posting_bytes("poison")
 
 

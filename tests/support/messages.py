@@ -11,7 +11,7 @@ MAX_MESSAGE_BYTES = 20_000
 MAX_TITLE_CHARS = 1_000
 
 BAD_VALUES: tuple[tuple[str, bytes | None], ...] = (
-    ("null_value", None),
+    ("schema_framing", b"\0\0\0\0\x07" + b'{"title": "Nurse"}'),
     ("not_utf8", b'{"title": "Caf\xe9 manager"}'),
     ("not_json", b'{"title": "Nurse"'),
     ("not_an_object", b'["Nurse"]'),
@@ -42,9 +42,10 @@ def make_message(
     return Message(IN, partition, offset, key, value, headers, timestamp_ms)
 
 
-def make_codec(*, max_message_bytes: int = MAX_MESSAGE_BYTES, max_title_chars: int = MAX_TITLE_CHARS) -> Codec:
+def make_codec(*, max_message_bytes: int = MAX_MESSAGE_BYTES, max_title_chars: int = MAX_TITLE_CHARS, **options: Any) -> Codec:
     """Return a codec of the three topics, with the limits that BAD_VALUES break."""
-    return Codec(output_topic=OUT, dead_letter_topic=DEAD, max_message_bytes=max_message_bytes, max_title_chars=max_title_chars)
+    limits = {"max_message_bytes": max_message_bytes, "max_title_chars": max_title_chars}
+    return Codec(output_topic=OUT, dead_letter_topic=DEAD, **limits, **options)
 
 
 def event_id(record: Message) -> str:

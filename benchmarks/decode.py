@@ -1,0 +1,101 @@
+"""Times the decoding of a plain posting against another checkout of this repository, in alternating rounds.
+
+Each build runs in a process of its own, and the two take turns. The figures are the medians of all rounds in microseconds of
+processor time, and the ratio of the two.
+
+    python -m benchmarks.decode --baseline ../another-checkout [--rounds 15]           (benchmarks/results/decode.json)
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks.machine import ROOT, current_commit
+
+POSTINGS: dict[str, dict[str, Any]] = {
+    "plain": {
+        "posting_id": "p-1042",
+        "title": "Part-time RN - Medical/Surgical Nampa (flexible schedule)",
+        "body": "Care for patients of the medical and surgical unit, two nights a week. " * 20,
+        "company": "Treasure Valley Hospital",
+        "location": "Nampa, ID",
+        "posted_at": "2025-05-02",
+        "language": "en",
+        "requisition": "R-778",
+    },
+    "many other fields": {
+        "ID": 8_150_117,
+        "TITLE_RAW": "Warehouse Picker, nights",
+        "BODY": "Picks and stages orders. " * 20,
+        "COMPANY": "Cedar Post Fulfilment",
+        "POSTED": "2025-05-02",
+        "pay": {"from": 31.5, "to": 36.25, "per": "hour"},
+        "skills": ["forklift", "scanner", "safety"],
+        **{f"column_{number}": number * 0.25 for number in range(20)},
+    },
+}
+WORKER = """
+import json, statistics, sys, time
+from consumer.codec import Codec
+from consumer.messages import Message
+codec = Codec(output_topic="out", dead_letter_topic="dead", max_message_bytes=1_000_000, max_title_chars=1_000)
+for line in sys.stdin:
+    message = Message("in", 0, 0, b"k", line.rstrip().encode())
+    started = time.process_time()
+    for _ in range(COUNT):
+        codec.decode(message)
+    print((time.process_time() - started) / COUNT * 1e6, flush=True)
+"""
+COUNT = 2_000
+"""Postings decoded in a round."""
+
+
+def main() -> int:
+    """Measure, print one JSON line, and return the exit status: 1 if this build is slower than the baseline."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--baseline", type=Path, required=True, metavar="DIR", help="the other checkout")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of each build (15)")
+    options = parser.parse_args()
+    figures: dict[str, dict[str, float]] = {}
+    with ExitStack() as processes:
+        builds = {name: _start(folder, processes) for name, folder in (("baseline", options.baseline), ("this", ROOT))}
+        for posting, fields in POSTINGS.items():
+            medians = _measure(builds, json.dumps(fields), rounds=options.rounds)
+            figures[posting] = medians | {"ratio": round(medians["this"] / medians["baseline"], 2)}
+    print(json.dumps({"benchmark": "decode", "unit": "microseconds", "rounds": options.rounds, **figures, **_versions()}))
+    return int(figures["plain"]["ratio"] > 1)
+
+
+def _start(folder: Path, processes: ExitStack) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", WORKER.replace("COUNT", str(COUNT))]
+    process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return processes.enter_context(process)
+
+
+def _measure(builds: "dict[str, subprocess.Popen[str]]", line: str, *, rounds: int) -> dict[str, float]:
+    taken: dict[str, list[float]] = {name: [] for name in builds}
+    for _ in range(rounds + 1):
+        for name, process in builds.items():
+            taken[name].append(_ask(process.stdin, process.stdout, line))
+    return {name: round(statistics.median(times[1:]), 2) for name, times in taken.items()}  # the first warms up
+
+
+def _ask(asked: IO[str] | None, answered: IO[str] | None, line: str) -> float:
+    if asked is None or answered is None:
+        raise RuntimeError("the process has no pipes")
+    asked.write(line + "\n")
+    asked.flush()
+    return float(answered.readline())
+
+
+def _versions() -> dict[str, str]:
+    return {"python": sys.version.split()[0], "commit": current_commit()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Reads the value of one field: whether there is anything in it, and which text or identifier it stands for."""
+
+import re
+from typing import Any
+
+import jiter
+
+from consumer.feeds.json_values import is_nan
+
+MISSING_WORDS = frozenset({"", "nan", "none", "n/a", "null", "-"})
+"""What programs write into a field that has no value, in lower case and without the spaces around it."""
+MAX_NESTING = 4
+"""How deep in lists and objects the text of a field is looked for."""
+TEXT_NAMES = ("text", "value", "content", "plain", "html", "text_formatted")
+"""Where an object that stands for a text has this text, best first."""
+ID_NAMES = ("$oid", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal", "$uuid", "$date", "value", "@value")
+"""Where an object that stands for an identifier has it: MongoDB's extended JSON, schema.org's PropertyValue."""
+_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+_CODE, _CODE_CHARS = re.compile(r"ET[0-9A-F]{16}"), 18  # of a title in a taxonomy
+_LONGEST_WORD = 16
+
+
+def is_missing(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a field holds nothing, or a word that programs write for nothing."""
+    if isinstance(value, str):
+        return value.strip().lower() in MISSING_WORDS if len(value) <= _LONGEST_WORD else value.isspace()
+    return value is None or is_nan(value)
+
+
+def is_long_text(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a field holds text that is longer than any word for nothing: then it is good for every field."""
+    return type(value) is str and len(value) > _CODE_CHARS and not value.isspace()
+
+
+def is_title(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a field holds a title, rather than a word for nothing, the code of a taxonomy, or no text at all."""
+    text = read_title(value)
+    return text is not None and not is_missing(text) and (len(text) != _CODE_CHARS or _CODE.fullmatch(text) is None)
+
+
+def is_id(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a field holds an identifier."""
+    return read_id(value) is not None
+
+
+def is_body(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a field holds the text of a body."""
+    return read_body(value) is not None
+
+
+def read_title(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    """Return the text of a title: a string, or the one string of a list; None for anything else."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, str) else None
+
+
+def read_id(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    """Return an identifier as text; None for what is none. No digit changes, but `3901987654.0` is `3901987654`.
+
+    Data frames make such numbers of whole ones. An object counts where it has one of ID_NAMES, a list where it has one item.
+    """
+    if isinstance(value, str):
+        return None if is_missing(value) else value
+    for _ in range(MAX_NESTING):
+        if isinstance(value, dict):
+            value = next((value[name] for name in ID_NAMES if name in value), None)
+        elif isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        else:
+            break
+    if isinstance(value, str):
+        return None if is_missing(value) else value
+    if isinstance(value, bool) or not isinstance(value, int | float | jiter.LosslessFloat) or is_nan(value):
+        return None
+    digits = str(value)
+    return whole[1] if (whole := _WHOLE.fullmatch(digits)) is not None else digits
+
+
+def read_body(value: Any, *, nesting: int = MAX_NESTING) -> str | None:  # noqa: ANN401 - any JSON value
+    """Return the text of a body; None where there is none.
+
+    The texts of a list are joined, a line each. An object counts where one of TEXT_NAMES has a text.
+    """
+    if isinstance(value, str):
+        return None if is_missing(value) else value
+    if not nesting:
+        return None
+    if isinstance(value, list):
+        return "\n".join(text for item in value if (text := read_body(item, nesting=nesting - 1)) is not None) or None
+    if isinstance(value, dict):
+        inner = (read_body(value[name], nesting=nesting - 1) for name in TEXT_NAMES if name in value)
+        return next((text for text in inner if text is not None), None)
+    return None
