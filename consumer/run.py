@@ -10,6 +10,7 @@ from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.exactly_once import ExactlyOnce
 from consumer.delivery.protocol import Delivery
 from consumer.errors import ConfigError
+from consumer.feeds.fields import FieldFinder
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Source
@@ -95,8 +96,11 @@ def make_loader(settings: Settings) -> ScorerLoader:
     )
 
 
-def make_codec(settings: Settings, metrics: Metrics | None = None) -> Codec:
-    """Return the codec, which reads messages and writes records. Envelopes are counted in `metrics`."""
+def make_codec(settings: Settings, metrics: Metrics | None = None, *, finder: FieldFinder | None = None) -> Codec:
+    """Return the codec, which reads messages and writes records. Envelopes are counted in `metrics`.
+
+    `finder` finds the fields of a posting in place of that of the settings.
+    """
     count = (lambda name: metrics.envelopes.labels(name).inc()) if metrics is not None else (lambda _name: None)
     return Codec(
         output_topic=settings.output_topic,
@@ -105,6 +109,7 @@ def make_codec(settings: Settings, metrics: Metrics | None = None) -> Codec:
         max_title_chars=settings.max_title_chars,
         envelopes=settings.known_envelopes,
         on_delete=settings.on_delete,
+        finder=finder or settings.finder(),
         on_envelope=count,
     )
 

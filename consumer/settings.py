@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from consumer.errors import ConfigError
 from consumer.feeds.kinds import ENVELOPES, Envelope, OnDelete
+from consumer.feeds.mapping import ByMapping, FieldName, parse_expressions
+from consumer.feeds.profiles import read_profile
 from consumer.model.serving_options import Part, Precision, ServingOptions
-from consumer.settings_loading import KafkaProperties, KafkaTable, LayeredSettings
+from consumer.settings_loading import KafkaProperties, KafkaTable, LayeredSettings, Table
 from consumer.times import Period, parse_time
 
 ENV_PREFIX = "OCCUSTREAM_"
+
+
+Expressions = Annotated[tuple[str, ...], BeforeValidator(parse_expressions)]
 
 
 class Settings(LayeredSettings):
@@ -34,6 +40,14 @@ class Settings(LayeredSettings):
         min_length=1,
         description="a lasting name of this consumer in the group: with it, a restart keeps its partitions (static membership) "
         "and its transactions; without one, exactly-once delivery takes the name of the host",
+    )
+    profile: str | None = Field(
+        None, description="the feed that the postings come from, e.g. greenhouse or schema.org; docs/profiles.md shows all"
+    )
+    mapping: Annotated[dict[FieldName, Expressions], Table("expressions by the fields of a posting", repeats=True)] = Field(
+        default_factory=dict,
+        description="where a field of the posting is in a message, in JMESPath: --mapping title=PositionTitle, repeatable; "
+        "it comes before the profile's",
     )
     delivery: Literal["at-least-once", "exactly-once"] = Field(
         "at-least-once", description="exactly-once: in Kafka transactions, for readers that are read_committed"
@@ -132,6 +146,7 @@ class Settings(LayeredSettings):
         if len(set(topics)) < len(topics):
             raise ValueError(f"input_topic, output_topic and dead_letter_topic must differ: {', '.join(topics)}")
         self._check_kafka()
+        self._check_mapping()
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
         if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
@@ -153,6 +168,18 @@ class Settings(LayeredSettings):
                 f"kafka: with exactly-once, max.poll.interval.ms ({self._max_poll_ms:.0f}) must be at least "
                 f"transaction.timeout.ms ({self.transaction_timeout_ms}) and 5000 more, or a dead broker costs the group"
             )
+
+    def _check_mapping(self) -> None:
+        """Refuse an unknown profile, and an expression that is none. Raises ValueError."""
+        try:
+            self.finder()
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    def finder(self) -> ByMapping | None:
+        """Return what finds the fields of a posting by profile and mapping; None where neither is given. Raises ConfigError."""
+        profile = read_profile(self.profile).mapping if self.profile is not None else {}
+        return ByMapping({**profile, **self.mapping}) if profile or self.mapping else None
 
     def kafka_properties(self) -> KafkaProperties:
         """Return the properties of every Kafka client."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -63,6 +64,14 @@ class LayeredSettings(BaseSettings):
         return (init_settings,)
 
 
+class _Environment(EnvSettingsSource):
+    """Reads the environment, JSON where a value is JSON. A text keeps its quotes: to JMESPath they are part of it."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401 - as its parent
+        decoded = super().decode_complex_value(field_name, field, value)
+        return value if isinstance(decoded, str) else decoded
+
+
 AnySettings = TypeVar("AnySettings", bound=LayeredSettings)
 
 
@@ -109,7 +118,7 @@ def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -
             given[name] = parse_table_flags(_flag(name), given[name], table)
     file = flags.get("config") or os.environ.get(_variable(settings_class, "config"))
     try:
-        layers = [_read_toml(Path(file)) if file else {}, EnvSettingsSource(settings_class)(), given]
+        layers = [_read_toml(Path(file)) if file else {}, _Environment(settings_class)(), given]
     except SettingsError as error:
         raise ConfigError(f"the environment is not understood: {error}") from error
     merged: dict[str, Any] = {}
@@ -207,7 +216,7 @@ def _explain(error: ValidationError, settings_class: type[LayeredSettings]) -> s
     """Return everything that is wrong, in one line and in the words of the settings."""
     faults = []
     for fault in error.errors(include_url=False):
-        name = ".".join(map(str, fault["loc"]))
+        name = ".".join(str(part) for part in fault["loc"] if part != "[key]")
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, settings_class.model_fields, 1)

@@ -4,7 +4,7 @@ A chain of plain names (`a.b.c`), as most are, needs no interpreter.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import jmespath.exceptions
@@ -12,7 +12,8 @@ import jmespath.functions
 import jmespath.parser
 
 from consumer.errors import ConfigError
-from consumer.feeds.interpreter import Interpreter, Steps
+from consumer.feeds.closures import Evaluate, Node, make_closure, plain_names
+from consumer.feeds.interpreter import Steps
 
 MAX_CHARS = 1_000
 """Longer expressions are refused."""
@@ -20,10 +21,6 @@ MAX_NESTING = 50
 """How deep the parts of an expression may nest."""
 
 QUOTES = 'A name of other characters than letters, digits and _ stands in double quotes: "@type"'
-
-Evaluate = Callable[[Mapping[str, Any], Steps], Any]
-"""Returns what an expression finds in a message, None for nothing. Raises TooManySteps and nothing else."""
-Node = Mapping[str, Any]
 
 FAILURES = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 """What an expression raises for a message that it was not written for, as a `join` of what is no list."""
@@ -33,56 +30,30 @@ NOTHING_FROM_NOTHING = (*PASS_NOTHING_ON, "field", "index", "slice", "identity",
 
 
 def compile_expression(text: str) -> Evaluate:
-    """Return what evaluates an expression. Raises ConfigError, which says where in it the fault is."""
+    """Return what evaluates an expression on a message: None for nothing. It raises TooManySteps and nothing else.
+
+    Raises ConfigError, which says where in the expression the fault is.
+    """
     root = _parse(text)
-    names = plain_names(root)
-    if names is not None:
-        return _follow(names)
-    return _interpret(root, _first_name(root))
+    closure, first = make_closure(root), _first_name(root)
+    if plain_names(root) is not None:
+        return closure
 
-
-def first_names(text: str) -> frozenset[str]:
-    """Return the fields of the message that an expression begins with; none where it may look at any field."""
-    name = _first_name(_parse(text))
-    return frozenset() if name is None else frozenset({name})
-
-
-def plain_names(node: Node) -> tuple[str, ...] | None:
-    """Return the names of a chain of plain names; None for any other expression."""
-    if node["type"] == "field":
-        return (node["value"],)
-    if node["type"] != "subexpression":
-        return None
-    parts = [plain_names(child) for child in node["children"]]
-    return tuple(name for part in parts if part is not None for name in part) if all(parts) else None
-
-
-def _follow(names: tuple[str, ...]) -> Evaluate:
-    first, rest = names[0], names[1:]
-
-    def follow(fields: Mapping[str, Any], _steps: Steps) -> Any:  # noqa: ANN401 - any JSON value
-        value = fields.get(first)
-        for name in rest:
-            if not isinstance(value, dict):
-                return None
-            value = value.get(name)
-        return value
-
-    return follow
-
-
-def _interpret(root: Node, first: str | None) -> Evaluate:
-    def interpret(fields: Mapping[str, Any], steps: Steps) -> Any:  # noqa: ANN401 - any JSON value
+    def evaluate(fields: dict[str, Any], steps: Steps) -> Any:  # noqa: ANN401 - any JSON value
         if first is not None and fields.get(first) is None:
             return None
         try:
-            found = Interpreter(steps).visit(root, fields)
+            return closure(fields, steps)
         except FAILURES:
             return None
-        steps.take_for(found)
-        return found
 
-    return interpret
+    return evaluate
+
+
+def single_name(text: str) -> str | None:
+    """Return the name of the field that an expression is; None where it is more than a field at the top of the message."""
+    names = plain_names(_parse(text))
+    return names[0] if names is not None and len(names) == 1 else None
 
 
 def _first_name(node: Node) -> str | None:

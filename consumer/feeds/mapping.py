@@ -1,60 +1,60 @@
 """A field mapping: for each field of a posting the JMESPath expressions that look for it in a message, in their order.
 
-What a posting has without a mapping is in `names.py`.
+Fields that are not mapped are found by their names, see `fields.py`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from consumer.errors import ConfigError, InvalidMessage
-from consumer.feeds.expression import Evaluate, compile_expression
+from consumer.feeds.closures import Evaluate
+from consumer.feeds.expression import compile_expression, single_name
+from consumer.feeds.fields import ByNames, FoundFields
 from consumer.feeds.interpreter import MAX_STEPS, Steps, TooManySteps
+from consumer.feeds.names import NAMES
+from consumer.feeds.values import is_missing, is_title, read_body, read_id
 
 FieldName = Literal["posting_id", "title", "body", "company", "location", "posted_at", "language"]
 FIELD_NAMES: tuple[FieldName, ...] = get_args(FieldName)
 """The fields of a posting that occustream knows."""
 UNDERSTOOD = ("title", "body", "posting_id")
 """The fields that a posting cannot do without, looked for first. All others are only passed on."""
-SEPARATORS: Mapping[str, str] = {"title": " ", "body": "\n"}
-"""The fields that are text. What stands between the parts where an expression finds a list."""
 MAX_EXPRESSIONS = 20
 """More expressions for one field are refused."""
 
 Expressions = Mapping[str, Sequence[str]]
 
 
-class FieldMapping:
-    """The expressions of each field, compiled. `expressions` are those it was made of; a field without any is not mapped."""
+class ByMapping:
+    """Finds fields by the expressions of a mapping, and those that are not mapped by their names. It is a `FieldFinder`."""
 
     def __init__(self, expressions: Expressions) -> None:
         """Compile all expressions. Raises ConfigError, which names the field, the expression and the place in it."""
-        ordered = sorted(expressions, key=lambda field: field not in UNDERSTOOD)
-        self.expressions = {field: tuple(expressions[field]) for field in ordered if expressions[field]}
-        self._compiled = {field: _compile(field, given) for field, given in self.expressions.items()}
+        mapped = sorted((field for field, given in expressions.items() if given), key=lambda field: field not in UNDERSTOOD)
+        self._choices = {field: _compile(field, expressions[field]) for field in mapped}
+        names = {field: () if field in mapped else choices for field, choices in NAMES.items()}
+        self._others = ByNames(names) if any(names.values()) else None
+        titles = expressions.get("title") or ()
+        self.title_names = tuple(single_name(text) or text for text in titles) or NAMES["title"]
 
-    @property
-    def fields(self) -> frozenset[str]:
-        """The fields that are mapped."""
-        return frozenset(self._compiled)
-
-    def find(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields found: of each, what the first expression gives that gives anything.
-
-        Title and body are text; where no expression finds text, what else was found. Any other field comes as it is.
-        Raises InvalidMessage where title, body or identifier take too long; another field that does is not found.
-        """
-        steps, found = Steps(), {}
-        for field, expressions in self._compiled.items():
+    def find(self, fields: dict[str, Any]) -> FoundFields:
+        """Return what was found. Raises InvalidMessage where title, body or identifier take too long to find."""
+        found = FoundFields({}, frozenset()) if self._others is None else self._others.find(fields)
+        values, consumed, steps = dict(found.values), set(found.consumed), Steps()
+        for field, choices in self._choices.items():
             try:
-                value = _find_first(message, expressions, steps, separator=SEPARATORS.get(field))
+                value, name = _find_first(fields, field, choices, steps=steps)
             except TooManySteps as error:
                 if field in UNDERSTOOD:
-                    raise _took_too_long(field, error) from None
+                    detail = f"{field}: its mapping takes more than {MAX_STEPS:,} steps on this message"
+                    raise InvalidMessage("invalid_field", detail, cause=error) from None
                 continue
             if value is not None:
-                found[field] = value
-        return found
+                values[field] = value
+            if name is not None:
+                consumed.add(name)
+        return FoundFields(values, consumed)
 
 
 def parse_expressions(given: Any) -> Any:  # noqa: ANN401 - whatever stands in a setting
@@ -68,49 +68,76 @@ def parse_expressions(given: Any) -> Any:  # noqa: ANN401 - whatever stands in a
     return listed if listed and all(isinstance(each, str) for each in listed) else [given]
 
 
-def _compile(field: str, expressions: Sequence[str]) -> tuple[Evaluate, ...]:
+Choice = tuple[Evaluate, str | None]
+"""An expression, and the name of the field at the top of the message if it is nothing but that."""
+
+
+def _compile(field: str, expressions: Sequence[str]) -> tuple[Choice, ...]:
     if field not in FIELD_NAMES:
-        raise ConfigError(f"{field} is no field of a posting; they are {', '.join(FIELD_NAMES)}")
+        raise ConfigError(f"mapping: {field} is no field of a posting; they are {', '.join(FIELD_NAMES)}")
     if len(expressions) > MAX_EXPRESSIONS:
-        raise ConfigError(f"{field}: {len(expressions)} expressions; the limit is {MAX_EXPRESSIONS}")
+        raise ConfigError(f"mapping: {field}: {len(expressions)} expressions; the limit is {MAX_EXPRESSIONS}")
     try:
-        return tuple(compile_expression(text) for text in expressions)
+        return tuple((compile_expression(text), single_name(text)) for text in expressions)
     except ConfigError as error:
-        raise ConfigError(f"{field}: {error}") from error
+        raise ConfigError(f"mapping: {field}: {error}") from error
 
 
-def _took_too_long(field: str, cause: Exception) -> InvalidMessage:
-    return InvalidMessage(
-        "invalid_field", f"{field}: its mapping takes more than {MAX_STEPS:,} steps on this message", cause=cause
-    )
+def _find_first(fields: dict[str, Any], field: str, choices: Sequence[Choice], *, steps: Steps) -> tuple[Any, str | None]:
+    """Return the first value that the field can have, and the field of the message that it is, if it is one.
 
-
-def _find_first(message: Mapping[str, Any], expressions: Sequence[Evaluate], steps: Steps, *, separator: str | None) -> Any:  # noqa: ANN401
-    other = None
-    for evaluate in expressions:
-        value = evaluate(message, steps)
-        if value is None or _is_empty(value):
+    Where there is none, return the first value that is something else, so that the posting can be refused for it.
+    """
+    second_best: tuple[Any, str | None] = (None, None)
+    for evaluate, name in choices:
+        value = evaluate(fields, steps)
+        if value is None:
             continue
-        if separator is None or isinstance(value, str):
-            return value
-        if (text := _join_texts(value, steps, separator=separator)) is not None:
-            return text
-        other = value if other is None else other
-    return other
+        if isinstance(value, list | dict):
+            steps.take_for(value)
+        if (read := READ[field](value)) is not None:
+            return read, name
+        if second_best[0] is None and field in REFUSED and _is_told(value):
+            second_best = (value, name)
+    return second_best
 
 
-def _is_empty(value: Any) -> bool:  # noqa: ANN401
-    return not value.strip() if isinstance(value, str) else isinstance(value, list | dict) and not value
+def _read_title(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    """Return a title; the titles of a list are one. None for what is none."""
+    if isinstance(value, list):
+        value = " ".join(part for part in _flatten(value) if isinstance(part, str) and not is_missing(part))
+    return value if is_title(value) else None
 
 
-def _join_texts(value: Any, steps: Steps, *, separator: str) -> str | None:  # noqa: ANN401
-    """Return the texts of a list, of the lists in it too; None where there is none."""
-    texts, waiting = [], [value] if isinstance(value, list) else []
+def _is_told(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a value that is no title or identifier is worth a word: an empty text is, a word for nothing is not."""
+    return _read_other(value) is not None or value == ""
+
+
+def _read_other(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value as it is; None where there is nothing in it."""
+    if isinstance(value, list | dict):
+        return value if any(part is not None for part in (value.values() if isinstance(value, dict) else value)) else None
+    return None if is_missing(value) else value
+
+
+def _flatten(items: list[Any]) -> list[Any]:
+    flat, waiting = [], [items]
     while waiting:
         each = waiting.pop()
         if isinstance(each, list):
-            steps.take(1 + len(each))
             waiting += reversed(each)
-        elif isinstance(each, str) and each.strip():
-            texts.append(each)
-    return separator.join(texts) or None
+        else:
+            flat.append(each)
+    return flat
+
+
+READ: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(FIELD_NAMES, _read_other),
+    "title": _read_title,
+    "body": read_body,
+    "posting_id": read_id,
+}
+"""How the value of each field is read: None where it cannot be that field."""
+REFUSED = ("title", "posting_id")
+"""The fields for which a posting is refused where they are there and cannot be read."""

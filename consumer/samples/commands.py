@@ -1,0 +1,78 @@
+"""The flags `--sample FILE` and `--sample-topic N` of `check-config`, and the command `profiles`."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.table import Table
+
+from consumer.codec import Codec
+from consumer.errors import ConfigError
+from consumer.feeds.fields import ByNames, FieldFinder
+from consumer.feeds.kinds import Envelope
+from consumer.feeds.profiles import profile_names, read_profile
+from consumer.kafka.topic_reader import TopicReader
+from consumer.messages import Message
+from consumer.samples.files import MAX_SAMPLES, read_samples
+from consumer.samples.judge import judge, measure_fit, rank_profiles
+from consumer.samples.report import advise, make_console, show_judgements
+from consumer.settings import Settings
+
+
+def add_sample_flags(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the flags that name sample messages."""
+    samples = parser.add_mutually_exclusive_group()
+    samples.add_argument(
+        "--sample", type=Path, metavar="FILE", help="show what is found in the messages of a file: JSON, JSON lines, CSV or TSV"
+    )
+    samples.add_argument(
+        "--sample-topic", type=_parse_count, metavar="N", help="show what is found in the last N messages of the input topic"
+    )
+
+
+def check_samples(options: argparse.Namespace, settings: Settings, make_codec: Callable[..., Codec]) -> int:
+    """Report on the samples that the flags name; returns 1 where one would become a dead letter, else 0.
+
+    Raises ConfigError where there is no sample, BrokerError where the topic cannot be read.
+    """
+    finder = settings.finder() or ByNames()
+    if options.sample is not None:
+        messages = read_samples(options.sample, finder.title_names)
+    else:
+        messages = read_last_messages(settings, options.sample_topic)
+
+    def make(finder: FieldFinder, on_envelope: Callable[[Envelope], None]) -> Codec:
+        return make_codec(settings, finder=finder, on_envelope=on_envelope)
+
+    console, judgements = make_console(), judge(messages, make, finder)
+    show_judgements(judgements, console)
+    sign = read_profile(settings.profile).sign if settings.profile else None
+    best = rank_profiles(messages, make)[0]
+    advice = advise(measure_fit(judgements, sign), best, settings.profile, count=len(messages))
+    console.print(advice, highlight=False, markup=False)
+    return 1 if any(each.outcome == "dead letter" for each in judgements) else 0
+
+
+def read_last_messages(settings: Settings, count: int) -> list[Message]:
+    """Return the last messages of the input topic, oldest first, read outside the group. Raises BrokerError, ConfigError."""
+    with TopicReader(settings.kafka_properties(), settings.input_topic, last=count) as reader:
+        found = sorted(reader, key=lambda each: (each.timestamp_ms or 0, each.partition, each.offset))
+    if not found:
+        raise ConfigError(f"the topic {settings.input_topic} holds no message")
+    return found[-count:]
+
+
+def show_profiles(_options: argparse.Namespace) -> int:
+    """Print the names and descriptions of all profiles."""
+    table = Table("profile", "of")
+    for name in profile_names():
+        table.add_row(name, read_profile(name).description)
+    make_console().print(table)
+    return 0
+
+
+def _parse_count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_SAMPLES:
+        raise argparse.ArgumentTypeError(f"from 1 to {MAX_SAMPLES}, not {text}")
+    return number
