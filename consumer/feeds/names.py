@@ -16,17 +16,7 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "title": (
             *("title_raw", "TITLE_RAW", "title", "TITLE", "Title", "job_title", "jobTitle", "JOB_TITLE", "JobTitle", "Job Title"),
             *("jobtitle", "posting_title", "postingTitle", "jobPostingTitle", "job_posting_title", "vacancy_title"),
-            *(
-                "vacancyTitle",
-                "PositionTitle",
-                "positionTitle",
-                "position_title",
-                "headline",
-                "intitule",
-                "intitulé",
-                "titel",
-                "titre",
-            ),
+            *("vacancyTitle", "PositionTitle", "positionTitle", "position_title", "headline", "intitule", "intitulé"),
             *("titel", "titre", "title_name", "TITLE_NAME", "position"),
         ),
         "body": (

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[2]
 """The root of the repository."""
 SHARED = ROOT.parent / "shared" / "data"
 """Real postings beside the repository, where they are there."""
+FEEDS = ROOT.parent / "shared" / "feeds"
+"""Messages in the shapes of real feeds beside the repository, where they are there."""
 
 FEEDS = ROOT.parent / "shared" / "feeds"
 """Messages shaped like those of real feeds, beside the repository, where they are there."""
