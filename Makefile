@@ -51,8 +51,9 @@ kafka: setup ## start a real single-node Kafka in the background (Java 17, Maven
 kafka-stop: ## stop it
 	$(BIN)/python -m deploy.kafka.local_kafka stop
 
-schemas: setup ## write the JSON Schemas and examples anew from the models
+schemas: setup ## write the JSON Schemas, examples and the page of profiles anew
 	$(BIN)/python -m schemas.export
+	$(BIN)/python -m deploy.profiles_page
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info demo-registry

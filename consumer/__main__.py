@@ -15,10 +15,14 @@ from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.process.logs import start_logging
+from consumer.samples.commands import add_sample_flags, check_samples, show_profiles
 from consumer.settings import Settings
-from consumer.settings_loading import add_flags, load_settings, make_settings, unknown_variables
+from consumer.settings_loading import add_flag, add_flags, load_settings, make_settings, parse_flags, unknown_variables
 
 log = logging.getLogger("occustream")
+
+SCORE_SETTINGS = ("registry", "top_n", "device", "encoder", "profile", "mapping")
+"""The settings that `score` takes, by flags alone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +69,8 @@ def check_config(options: argparse.Namespace) -> int:
         KafkaTransactions(settings.transaction_properties(), topics=[], transactional_id=settings.transactional_id)
     else:
         KafkaSink(settings.kafka_properties(), topics=[])
+    if options.sample is not None or options.sample_topic is not None:
+        return _check_samples(options, settings)
     values = settings.model_dump(mode="json")
     values["kafka"] = {name: "***" if _is_secret(name) else value for name, value in values["kafka"].items()}
     print(json.dumps(values, indent=1))
@@ -76,15 +82,20 @@ def check_config(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_samples(options: argparse.Namespace, settings: Settings) -> int:
+    from consumer.run import make_codec  # noqa: PLC0415 - PyTorch
+
+    return check_samples(options, settings, make_codec)
+
+
 def score_file(options: argparse.Namespace) -> int:
     """Score a file or standard input without a broker."""
     start_logging("WARNING")
     from consumer.run import make_codec, make_loader  # noqa: PLC0415 - PyTorch
     from consumer.score_file import ScoreOptions, score  # noqa: PLC0415
 
-    settings = make_settings(
-        Settings, {"registry": options.registry, "top_n": options.top_n, "device": options.device, "encoder": options.encoder}
-    )
+    flags = {name: getattr(options, name) for name in SCORE_SETTINGS}
+    settings = make_settings(Settings, parse_flags(Settings, flags))  # what is set for a stream does not hold for a file
     return score(
         ScoreOptions(input=options.input, output=options.output, format=options.format, version=options.version),
         make_loader(settings),
@@ -111,12 +122,15 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="read postings from Kafka, publish them enriched", epilog=parser.epilog)
     add_flags(run, Settings)
     run.set_defaults(run=run_consumer)
-    check = commands.add_parser("check-config", help="validate and print the settings of 'run', start nothing")
+    check = commands.add_parser("check-config", help="validate and print the settings of 'run', or try them on sample messages")
+    add_sample_flags(check)
     add_flags(check, Settings)
     check.set_defaults(run=check_config)
     letters = commands.add_parser("dead-letters", help="list, show and replay messages that could not be enriched")
     add_commands(letters)
     letters.set_defaults(run=dead_letters)
+    profiles = commands.add_parser("profiles", help="list the feeds whose messages are understood by name")
+    profiles.set_defaults(run=show_profiles)
     _add_score_flags(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
     return parser
 
@@ -134,6 +148,8 @@ def _add_score_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, if its name does not say (jsonl)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--encoder", metavar="NAME", help="where the encoder is, if not where the artifact says")
+    for name in ("profile", "mapping"):
+        add_flag(parser, Settings, name)
     parser.set_defaults(run=score_file)
 
 

@@ -112,10 +112,7 @@ def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -
     `flags` holds text by the names of settings, and the path of the file as `config`. A flag that is None was not given.
     Other entries are ignored. Raises ConfigError, which names everything that is wrong.
     """
-    given = {name: value for name, value in flags.items() if name in settings_class.model_fields and value is not None}
-    for name, table in tables(settings_class).items():
-        if name in given:
-            given[name] = parse_table_flags(_flag(name), given[name], table)
+    given = parse_flags(settings_class, flags)
     file = flags.get("config") or os.environ.get(_variable(settings_class, "config"))
     try:
         layers = [_read_toml(Path(file)) if file else {}, _Environment(settings_class)(), given]
@@ -127,6 +124,15 @@ def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -
     for name in merged.keys() & tables(settings_class).keys():
         merged[name] = _merge_table(name, layers, tables(settings_class)[name])
     return make_settings(settings_class, merged)
+
+
+def parse_flags(settings_class: type[LayeredSettings], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that parsed flags give, not validated yet. Raises ConfigError for a table's flag without NAME=VALUE."""
+    given = {name: value for name, value in flags.items() if name in settings_class.model_fields and value is not None}
+    for name, table in tables(settings_class).items():
+        if name in given:
+            given[name] = _parse_table_flags(_flag(name), given[name], table)
+    return given
 
 
 def make_settings(settings_class: type[AnySettings], values: Mapping[str, Any]) -> AnySettings:
@@ -169,7 +175,7 @@ def tables(settings_class: type[LayeredSettings]) -> dict[str, Table]:
     }
 
 
-def parse_table_flags(flag: str, arguments: Sequence[str], table: Table) -> dict[str, Any]:
+def _parse_table_flags(flag: str, arguments: Sequence[str], table: Table) -> dict[str, Any]:
     """Return the values that NAME=VALUE gives, each time the flag is given. Raises ConfigError."""
     values: dict[str, Any] = {}
     for argument in arguments:

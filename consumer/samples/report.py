@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from consumer.feeds.json_values import write_json
-from consumer.samples.judge import Fit, Judgement
+from consumer.samples.judge import Fit, Judgement, Outcome
 
 MAX_SHOWN = 20
 """So many messages are shown; of more, dead letters come first."""
@@ -55,7 +55,7 @@ def make_console() -> Console:
 
 
 def _describe_fit(fit: Fit, count: int) -> str:
-    return f"{fit.good} of {count} messages are postings or deletes, with {fit.found} titles, bodies and identifiers"
+    return f"{fit.good:,} of {_number(count, 'message')} would be enriched or are deletes, {fit.found:,} fields found that count"
 
 
 def _describe(judgement: Judgement) -> list[tuple[str, str]]:
@@ -85,5 +85,9 @@ def _place(judgement: Judgement) -> str:
 
 def _count(judgements: Sequence[Judgement]) -> str:
     counts = Counter(each.outcome for each in judgements)
-    named = {"posting": "postings", "delete": "deletes", "dead letter": "dead letters"}
-    return f"{len(judgements):,} messages: " + ", ".join(f"{counts[kind]:,} {name}" for kind, name in named.items()) + "."
+    kinds = ", ".join(_number(counts[kind], kind) for kind in get_args(Outcome))
+    return f"{_number(len(judgements), 'message')}: {kinds}."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

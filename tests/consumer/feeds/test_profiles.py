@@ -178,7 +178,7 @@ def test_variants_of_a_feed_are_understood(kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["greenhouse", "lever", "adzuna"])
 def test_a_list_of_postings_in_one_message_is_no_posting(name: str) -> None:
-    with pytest.raises(InvalidMessage, match="no_title"):
+    with pytest.raises(InvalidMessage, match=r"no_title: .*if 'jobs' is a batch of postings, let the producer send each as a"):
         decode(name, json.dumps({"jobs": [parse_json(b'{"title": "A"}'), {"title": "B"}]}).encode())
 
 
