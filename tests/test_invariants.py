@@ -383,6 +383,8 @@ WALLS: dict[str, tuple[str, ...]] = {
     "consumer/model": ("consumer.kafka", "consumer.registry", *LOOP),
     "consumer/registry": ("consumer.kafka",),
     "consumer/delivery": ("consumer.kafka", "confluent_kafka"),
+    "consumer/feeds": ("consumer.kafka", "confluent_kafka", "consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
+    "consumer/samples": ("consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
     "consumer/pipeline.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/batcher.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/enrich.py": ("consumer.kafka", "confluent_kafka"),

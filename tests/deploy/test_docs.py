@@ -49,7 +49,7 @@ def flags_of(command: str) -> set[str]:
 def test_each_setting_of_the_consumer_is_listed_with_its_default() -> None:
     empty = {None: "none", frozenset(): "none"}
     defaults = {
-        name: "none" if name == "kafka" else empty.get(field.default, str(field.default))
+        name: "none" if name in ("kafka", "mapping") else empty.get(field.default, str(field.default))
         for name, field in Settings.model_fields.items()
     }
     assert settings_table("configuration.md") == defaults
