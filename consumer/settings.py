@@ -2,6 +2,7 @@
 
 import math
 import socket
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -178,8 +179,9 @@ class Settings(LayeredSettings):
 
     def finder(self) -> ByMapping | None:
         """Return what finds the fields of a posting by profile and mapping; None where neither is given. Raises ConfigError."""
-        profile = read_profile(self.profile).mapping if self.profile is not None else {}
-        return ByMapping({**profile, **self.mapping}) if profile or self.mapping else None
+        expressions: dict[str, Sequence[str]] = dict(read_profile(self.profile).mapping) if self.profile is not None else {}
+        expressions |= {str(field): given for field, given in self.mapping.items()}
+        return ByMapping(expressions) if expressions else None
 
     def kafka_properties(self) -> KafkaProperties:
         """Return the properties of every Kafka client."""

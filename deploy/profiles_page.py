@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from consumer.feeds.profiles import Profile, profile_names, read_profile
@@ -38,7 +39,7 @@ def _make_section(profile: Profile) -> str:
     )
 
 
-def _show_expressions(expressions: tuple[str, ...] | list[str]) -> str:
+def _show_expressions(expressions: Sequence[str]) -> str:
     return ", ".join("`" + text.replace("|", "\\|") + "`" for text in expressions)
 
 

@@ -122,7 +122,8 @@ def _read_other(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _flatten(items: list[Any]) -> list[Any]:
-    flat, waiting = [], [items]
+    flat: list[Any] = []
+    waiting: list[Any] = [items]
     while waiting:
         each = waiting.pop()
         if isinstance(each, list):

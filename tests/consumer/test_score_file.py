@@ -78,6 +78,19 @@ def test_json_lines_go_from_standard_input_to_standard_output(cli: Cli, starter_
     assert done.returncode == 1
 
 
+def test_a_delete_is_named_and_is_no_bad_row(starter_registry: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = ['{"title": "Cook"}', '{"id": 7, "removed": true}', '{"op": "d", "before": {"id": 1}, "after": null}']
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    given = ["--registry", str(starter_registry), "--input", f"{tmp_path}/a.jsonl", "--output", f"{tmp_path}/out.jsonl"]
+    assert main(["score", *given, "--device", "cpu"]) == 0
+    told = capfd.readouterr().err
+    assert "row 2: a delete, nothing to score: an advertisement that was removed" in told
+    assert "row 3: a delete, nothing to score: a Debezium change" in told
+    assert "1 postings scored with version" in told
+    assert "0 bad rows, 2 deletes" in told
+    assert len(lines((tmp_path / "out.jsonl").read_bytes())) == 1
+
+
 def test_a_file_without_bad_rows_is_written_where_asked_and_the_status_is_0(starter_registry: Path, tmp_path: Path) -> None:
     output, version = tmp_path / "out.jsonl", json.loads((starter_registry / "CURRENT").read_text())["version"]
     options = ["--format", "tsv", "--output", str(output), "--version", version, "--device", "cpu"]
@@ -124,7 +137,7 @@ def score(starter_registry: Path, capfd: pytest.CaptureFixture[str]) -> Score:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "id,job\n1,Cook\n", "a.csv has no column for the title: one of title, TITLE_RAW"),
+        ("a.csv", "id,job\n1,Cook\n", "a.csv has no column for the title: one of title_raw, TITLE_RAW, title,"),
         ("a.csv", "", "a.csv is empty"),
         ("a.txt", "title\nCook\n", "a.txt: the ending names no format (.csv, .tsv, .jsonl, .ndjson); say --format"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from consumer.errors import ConfigError
+from consumer.feeds.kinds import ENVELOPES
 from consumer.model.serving_options import ServingOptions
 from consumer.settings import Settings
 from consumer.settings_loading import load_settings, unknown_variables
@@ -142,6 +143,21 @@ def test_parts_of_the_model_are_switched_off_by_name_in_every_layer(
     assert load(f"without = '{given}'", folder=tmp_path).without == parts
     monkeypatch.setenv("OCCUSTREAM_WITHOUT", given)
     assert load().without == parts
+
+
+@pytest.mark.parametrize(
+    ("given", "known"), [("none", set()), ("connect, debezium", {"connect", "debezium"}), ("removed", {"removed"})]
+)
+def test_envelopes_are_chosen_by_name_in_every_layer(given: str, known: set[str], tmp_path: Path) -> None:
+    assert load(envelopes=given).known_envelopes == known
+    assert load(f"envelopes = '{given}'", folder=tmp_path).known_envelopes == known
+    assert load(f"envelopes = {sorted(known) or ['none']}", folder=tmp_path).known_envelopes == known
+    assert load().known_envelopes == set(ENVELOPES)
+
+
+@pytest.mark.parametrize("given", ["", "debezum", "none,connect", "all"])
+def test_envelopes_that_nobody_knows_are_refused(given: str) -> None:
+    assert "none, or some of debezium,connect,cloudevents,mongodb,removed are expected" in complaint(envelopes=given)
 
 
 def test_the_prior_adjustment_reaches_the_model() -> None:

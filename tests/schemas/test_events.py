@@ -17,7 +17,7 @@ def aliases() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("field", "name"), aliases())
-def test_a_labelled_field_is_read_under_each_of_its_names_and_written_under_the_first(field: str, name: str) -> None:
+def test_a_labelled_field_is_read_under_each_name_and_written_under_the_first(field: str, name: str) -> None:
     required = {"posting_id": "p", "title": "t", "onet_code": "o"}
     required.pop(field, None)
     written = LabelledPosting.model_validate({**required, name: "here"}).model_dump()

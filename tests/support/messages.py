@@ -18,7 +18,7 @@ BAD_VALUES: tuple[tuple[str, bytes | None], ...] = (
     ("no_title", b'{"posting_id": "7", "body": "We hire."}'),
     ("empty_title", b'{"title": " \\t "}'),
     ("title_too_long", json.dumps({"title": "nurse " * 200}).encode()),
-    ("invalid_field", b'{"title": ["Nurse"]}'),
+    ("invalid_field", b'{"title": {"de": "Nurse"}}'),
     ("too_large", json.dumps({"title": "Nurse", "body": "x" * MAX_MESSAGE_BYTES}).encode()),
 )
 """One message value of each kind that is no posting, with the reason its dead letter gives."""

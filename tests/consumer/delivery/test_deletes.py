@@ -108,7 +108,7 @@ def test_a_delete_without_a_key_names_nothing_and_is_skipped(kind: Any) -> None:
     assert count(metrics, "skipped") == 1
 
 
-def test_a_skipped_delete_is_not_committed_before_the_records_before_it_are_acknowledged() -> None:
+def test_a_skipped_delete_is_committed_only_after_the_records_before_it() -> None:
     broker = memory_broker(1)
     broker.append(P0, posting_bytes("Nurse"))
     broker.append(P0, None, key=b"k")
