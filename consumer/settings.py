@@ -11,7 +11,6 @@ from urllib.parse import quote
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from consumer.errors import ConfigError
 from consumer.feeds.kinds import ENVELOPES, Envelope, OnDelete
 from consumer.feeds.mapping import ByMapping, FieldName, parse_expressions
 from consumer.feeds.profiles import read_profile
@@ -147,7 +146,7 @@ class Settings(LayeredSettings):
         if len(set(topics)) < len(topics):
             raise ValueError(f"input_topic, output_topic and dead_letter_topic must differ: {', '.join(topics)}")
         self._check_kafka()
-        self._check_mapping()
+        self.finder()  # it raises ConfigError for an unknown profile, or an expression that is none
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
         if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
@@ -169,13 +168,6 @@ class Settings(LayeredSettings):
                 f"kafka: with exactly-once, max.poll.interval.ms ({self._max_poll_ms:.0f}) must be at least "
                 f"transaction.timeout.ms ({self.transaction_timeout_ms}) and 5000 more, or a dead broker costs the group"
             )
-
-    def _check_mapping(self) -> None:
-        """Refuse an unknown profile, and an expression that is none. Raises ValueError."""
-        try:
-            self.finder()
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
 
     def finder(self) -> ByMapping | None:
         """Return what finds the fields of a posting by profile and mapping; None where neither is given. Raises ConfigError."""

@@ -1,7 +1,7 @@
 """Makes a function of a parsed JMESPath expression, which takes a quarter of the interpreter's time.
 
-Paths, lists, projections, alternatives: what mappings are made of. Everything else, such as JMESPath's own functions, is left to
-the interpreter. Both give the same; a test compares them.
+Paths, lists, projections, alternatives: what mappings are made of. Everything else, such as most of JMESPath's functions, is left
+to the interpreter. Both give the same; a test compares them.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,8 @@ def make_closure(node: Node) -> Evaluate:
     names = plain_names(node)
     if names is not None:
         return _follow(names)
-    maker = _MAKERS.get(node["type"])
+    is_function = node["type"] == "function_expression"
+    maker = _FUNCTIONS.get(node["value"]) if is_function else _MAKERS.get(node["type"])
     if maker is None:
         return lambda value, steps: Interpreter(steps).visit(node, value)
     return maker(node, *(make_closure(child) for child in node["children"] if isinstance(child, dict)))
@@ -121,6 +122,14 @@ def _itself(_node: Node) -> Evaluate:
     return lambda value, _steps: value
 
 
+def _to_array(_node: Node, argument: Evaluate) -> Evaluate:
+    def to_array(value: Any, steps: Steps) -> Any:  # noqa: ANN401
+        found = argument(value, steps)
+        return found if isinstance(found, list) else [found]
+
+    return to_array
+
+
 def is_false(value: Any) -> bool:  # noqa: ANN401
     """Return whether JMESPath takes a value for false: nothing, false, and what is empty."""
     return value is None or value is False or (isinstance(value, str | list | dict) and not value)
@@ -139,3 +148,4 @@ _MAKERS: Mapping[str, Callable[..., Evaluate]] = {
     "identity": _itself,
     "current": _itself,
 }
+_FUNCTIONS: Mapping[str, Callable[..., Evaluate]] = {"to_array": _to_array}

@@ -41,13 +41,13 @@ class Steps:
     def take_for(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Take the steps of reading all of a value. What the value holds several times counts each time."""
         waiting = [value]
-        while waiting:
-            each = waiting.pop()
+        for each in waiting:
             if isinstance(each, str):
-                self.take(1 + len(each) // CHARS_PER_STEP)
+                self.left -= 1 + len(each) // CHARS_PER_STEP
             elif isinstance(each, list | dict):
                 self.take(1 + len(each))
                 waiting += each.values() if isinstance(each, dict) else each
+        self.take(0)
 
 
 class Interpreter(jmespath.visitor.TreeInterpreter):  # type: ignore[misc] # the package is untyped

@@ -13,7 +13,7 @@ from consumer.feeds.expression import compile_expression, single_name
 from consumer.feeds.fields import ByNames, FoundFields
 from consumer.feeds.interpreter import MAX_STEPS, Steps, TooManySteps
 from consumer.feeds.names import NAMES
-from consumer.feeds.values import is_missing, is_title, read_body, read_id
+from consumer.feeds.values import is_long_text, is_missing, is_title, read_body, read_id
 
 FieldName = Literal["posting_id", "title", "body", "company", "location", "posted_at", "language"]
 FIELD_NAMES: tuple[FieldName, ...] = get_args(FieldName)
@@ -90,9 +90,11 @@ def _find_first(fields: dict[str, Any], field: str, choices: Sequence[Choice], *
     """
     second_best: tuple[Any, str | None] = (None, None)
     for evaluate, name in choices:
-        value = evaluate(fields, steps)
+        value = evaluate(fields, steps) if name is None else fields.get(name)
         if value is None:
             continue
+        if is_long_text(value):
+            return value, name
         if isinstance(value, list | dict):
             steps.take_for(value)
         if (read := READ[field](value)) is not None:
