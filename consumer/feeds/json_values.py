@@ -3,26 +3,36 @@
 NaN, infinite numbers and numbers that no double holds are read, too. They are written as null.
 """
 
+import contextlib
+import gc
 import json
 import math
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import jiter
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from consumer.errors import InvalidMessage
 
 MAX_DEPTH = 100
 """How deep a posting's objects and lists may nest; the posting itself is the first level."""
+MAX_CONTAINERS = 100_000
+"""How many objects and lists a message may have, so that no message of 1 MB takes long to read."""
+LARGE_BYTES = 100_000
+"""From so many bytes on, garbage is not collected while a text is read."""
+_AT_ONCE = contextlib.nullcontext()
+_TOO_DEEP = f"nested too deeply: the limit is {MAX_DEPTH}"
 _BOM = b"\xef\xbb\xbf"
 _REPEATED_KEY = re.compile(r'Detected duplicate key "(.*)" at line \d+ column \d+', re.DOTALL)
 _LEAST, _GREATEST = -(1 << 63), (1 << 64) - 1
-_STEPS = np.zeros(256, np.int8)
-_STEPS[[ord("["), ord("{")]] = 1
-_STEPS[[ord("]"), ord("}")]] = -1
+_STEP_OF = np.zeros(256, np.int8)
+_STEP_OF[[ord("["), ord("{")]] = 1
+_STEP_OF[[ord("]"), ord("}")]] = -1
 
 
 def parse_json(value: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -31,15 +41,31 @@ def parse_json(value: bytes) -> Any:  # noqa: ANN401 - any JSON value
     Raises InvalidMessage (`not_utf8`, `not_json`, `invalid_text`).
     """
     text = value.removeprefix(_BOM)
+    brackets = text.count(b"[") + text.count(b"{")
+    if brackets > MAX_CONTAINERS and int((_steps(text) > 0).sum()) > MAX_CONTAINERS:
+        raise InvalidMessage("not_json", f"more than {MAX_CONTAINERS:,} objects and lists")
     try:
-        parsed = jiter.from_json(
-            text, allow_inf_nan=True, catch_duplicate_keys=True, float_mode="lossless-float", cache_mode="keys"
-        )
+        with _pause_garbage_collection() if len(text) > LARGE_BYTES else _AT_ONCE:
+            parsed = jiter.from_json(
+                text, allow_inf_nan=True, catch_duplicate_keys=True, float_mode="lossless-float", cache_mode="keys"
+            )
     except ValueError as error:
         raise _explain(text, error) from None
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
-        _check_depth(text)
+    if brackets > MAX_DEPTH and int(np.cumsum(_steps(text), dtype=np.int32).max()) > MAX_DEPTH:
+        raise InvalidMessage("not_json", _TOO_DEEP)  # many parsers could not read it again: they go no deeper than 128
     return parsed
+
+
+@contextlib.contextmanager
+def _pause_garbage_collection() -> Iterator[None]:
+    """Keep Python from looking for garbage in hundreds of thousands of new objects again and again: it takes most of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def write_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -78,14 +104,16 @@ def _may_be_long(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     return not _LEAST <= value <= _GREATEST if type(value) is int else isinstance(value, dict | list)
 
 
-def _check_depth(text: bytes) -> None:
-    """Refuse JSON text that many parsers could not read again: they go no deeper than 128."""
-    plain = text.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in text else text  # every quote opens or closes a string
+def _steps(text: bytes) -> npt.NDArray[np.int8]:
+    """Return, for each byte of JSON text outside strings, whether a list or object opens (1) or closes (-1) there; else 0.
+
+    Escapes are left out, so that every quote opens or closes a string.
+    """
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in text else text
     characters = np.frombuffer(plain, np.uint8)
-    steps = _STEPS[characters]
+    steps = _STEP_OF[characters]
     steps[np.cumsum(characters == ord('"'), dtype=np.int32) & 1 == 1] = 0
-    if int(np.cumsum(steps, dtype=np.int32).max()) > MAX_DEPTH:
-        raise InvalidMessage("not_json", f"nested too deeply: the limit is {MAX_DEPTH}")
+    return steps
 
 
 def _explain(text: bytes, error: ValueError) -> InvalidMessage:
@@ -98,7 +126,7 @@ def _explain(text: bytes, error: ValueError) -> InvalidMessage:
     if (repeated := _REPEATED_KEY.fullmatch(told)) is not None:
         return InvalidMessage("not_json", f"the key {repeated[1][:80]!r} appears twice in one object", cause=error)
     if told.startswith("recursion limit"):
-        return InvalidMessage("not_json", f"nested too deeply: the limit is {MAX_DEPTH}", cause=error)
+        return InvalidMessage("not_json", _TOO_DEEP, cause=error)
     if b"\\u" in text and _is_json(text):  # only an escape can stand for a lone surrogate, which UTF-8 cannot hold
         return InvalidMessage("invalid_text", "a lone surrogate: text that is no Unicode", cause=error)
     return InvalidMessage("not_json", told, cause=error)

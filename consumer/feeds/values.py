@@ -43,9 +43,13 @@ def is_id(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     return read_id(value) is not None
 
 
-def is_body(value: Any) -> bool:  # noqa: ANN401 - any JSON value
-    """Return whether a field holds the text of a body."""
-    return read_body(value) is not None
+def is_body(value: Any, *, nesting: int = MAX_NESTING) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a field holds the text of a body, without reading all of it."""
+    if isinstance(value, str):
+        return not is_missing(value)
+    if isinstance(value, dict):
+        value = [value[name] for name in TEXT_NAMES if name in value]
+    return isinstance(value, list) and nesting > 0 and any(is_body(item, nesting=nesting - 1) for item in value)
 
 
 def read_title(value: Any) -> str | None:  # noqa: ANN401 - any JSON value

@@ -67,6 +67,7 @@ def test_what_no_double_holds_is_written_as_null(number: str) -> None:
         (b'{"a\\"b": 1, "a\\"b": 2}', "not_json", "appears twice"),
         (b"[" * 150 + b"]" * 150, "not_json", "nested too deeply: the limit is 100"),
         (b"[" * 5_000 + b"]" * 5_000, "not_json", "nested too deeply: the limit is 100"),
+        (b"[" + b"{}," * 100_000 + b"{}]", "not_json", "more than 100,000 objects and lists"),
         (b'["\\ud800"]', "invalid_text", "a lone surrogate"),
         (b'{"\\udc00": 1}', "invalid_text", "a lone surrogate"),
         (b'["\\ud800"', "not_json", ""),
@@ -95,3 +96,7 @@ def test_brackets_inside_strings_are_no_depth(inner: str, depth: int, is_read: b
     value = f"[{'[1,2],' * 60} {'[' * (depth - 1)}{inner}{']' * (depth - 1)}]".encode()
     with nullcontext() if is_read else pytest.raises(InvalidMessage, match="nested too deeply"):
         parse_json(value)
+
+
+def test_brackets_inside_strings_are_no_objects_or_lists() -> None:
+    assert parse_json(b'["%s"]' % (b"[{" * 100_000)) == ["[{" * 100_000]
