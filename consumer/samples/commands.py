@@ -17,6 +17,7 @@ from consumer.samples.files import MAX_SAMPLES, read_samples
 from consumer.samples.judge import judge, measure_fit, rank_profiles
 from consumer.samples.report import advise, make_console, show_judgements
 from consumer.settings import Settings
+from schemas.tables import TableError
 
 
 def add_sample_flags(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +32,13 @@ def add_sample_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def check_samples(options: argparse.Namespace, settings: Settings, make_codec: Callable[..., Codec]) -> int:
-    """Report on the samples that the flags name; returns 1 where one would become a dead letter, else 0.
+    """Report on the samples that the flags name; returns 1 where one would become a dead letter or is no row, else 0.
 
     Raises ConfigError where there is no sample, BrokerError where the topic cannot be read.
     """
-    finder = settings.finder() or ByNames()
+    finder, bad_rows = settings.finder() or ByNames(), list[TableError]()
     if options.sample is not None:
-        messages = read_samples(options.sample, finder.title_names)
+        messages, bad_rows = read_samples(options.sample, finder.title_names)
     else:
         messages = read_last_messages(settings, options.sample_topic)
 
@@ -46,11 +47,13 @@ def check_samples(options: argparse.Namespace, settings: Settings, make_codec: C
 
     console, judgements = make_console(), judge(messages, make, finder)
     show_judgements(judgements, console)
+    for row in bad_rows:
+        console.print(str(row), highlight=False, markup=False)
     sign = read_profile(settings.profile).sign if settings.profile else None
     best = rank_profiles(messages, make)[0]
     advice = advise(measure_fit(judgements, sign), best, settings.profile, count=len(messages))
     console.print(advice, highlight=False, markup=False)
-    return 1 if any(each.outcome == "dead letter" for each in judgements) else 0
+    return 1 if bad_rows or any(each.outcome == "dead letter" for each in judgements) else 0
 
 
 def read_last_messages(settings: Settings, count: int) -> list[Message]:

@@ -20,16 +20,19 @@ MAX_FILE_BYTES = 100_000_000
 """A file that is not read line by line may be so large."""
 
 
-def read_samples(path: Path, title_names: Sequence[str]) -> list[Message]:
-    """Return the first messages of a file. Raises ConfigError for a file that cannot be read or holds none."""
+def read_samples(path: Path, title_names: Sequence[str]) -> tuple[list[Message], list[TableError]]:
+    """Return the first messages of a file, and the rows of a table that are none.
+
+    Raises ConfigError for a file that cannot be read or holds nothing.
+    """
     kind = ENDINGS.get(path.suffix.lower())
     with ExitStack() as files:
         rows: Iterable[Message | TableError]
         rows = _read_whole(path) if kind is None else open_rows(files, path, kind, title_names=title_names)
-        messages = [_require_row(row) for row in islice(rows, MAX_SAMPLES)]
-    if not messages:
+        first = list(islice(rows, MAX_SAMPLES))
+    if not first:
         raise ConfigError(f"{path} holds no message")
-    return messages
+    return [row for row in first if isinstance(row, Message)], [row for row in first if isinstance(row, TableError)]
 
 
 def _read_whole(path: Path) -> Iterator[Message]:
@@ -53,9 +56,3 @@ def _read_bytes(path: Path) -> bytes:
     if len(value) > MAX_FILE_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes; give some of its messages, one a line, as .jsonl")
     return value
-
-
-def _require_row(row: Message | TableError) -> Message:
-    if isinstance(row, TableError):
-        raise ConfigError(str(row)) from row
-    return row

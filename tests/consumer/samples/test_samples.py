@@ -42,7 +42,7 @@ def show(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 
 def read(tmp_path: Path, name: str, content: str | bytes) -> list[Message]:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_samples(tmp_path / name, ("title",))
+    return read_samples(tmp_path / name, ("title",))[0]
 
 
 def lines(*messages: Any) -> str:
@@ -112,6 +112,11 @@ def test_of_many_messages_dead_letters_are_shown_first(show: Show) -> None:
 )
 def test_a_file_holds_one_message_a_list_lines_or_rows(name: str, content: Any, values: list[bytes], tmp_path: Path) -> None:
     assert [message.value for message in read(tmp_path, name, content)] == values
+
+
+def test_a_row_that_is_none_is_told_beside_the_others(show: Show) -> None:
+    status, shown, _ = show("a.csv", "title,id\nCook,1\nChef,2,3\n")
+    assert (status, "1 message: 1 posting" in shown, "row 3: 3 cells under 2 columns" in shown) == (1, True, True)
 
 
 def test_no_more_messages_are_looked_at_than_the_limit(tmp_path: Path) -> None:
