@@ -59,8 +59,9 @@ registry: setup ## start a real schema registry in the background (Java 17, Mave
 registry-stop: ## stop it
 	$(BIN)/python -m deploy.schema_registry.local_registry stop
 
-schemas: setup ## write the schemas and examples anew from the models
+schemas: setup ## write the schemas, examples and the page of profiles anew
 	$(BIN)/python -m schemas.export
+	$(BIN)/python -m deploy.profiles_page
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info demo-registry

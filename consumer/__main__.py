@@ -11,8 +11,9 @@ from pathlib import Path
 from consumer.dead_letters.commands import add_commands as add_letter_commands
 from consumer.errors import ConfigError, OccustreamError
 from consumer.process.logs import start_logging
+from consumer.samples.commands import add_sample_flags, check_samples, show_profiles
 from consumer.settings import Settings
-from consumer.settings_loading import add_flags, load_settings, make_settings, unknown_variables
+from consumer.settings_loading import add_flag, add_flags, load_settings, make_settings, parse_flags, unknown_variables
 from consumer.topic_commands import add_commands as add_topic_commands
 
 log = logging.getLogger("occustream")
@@ -20,8 +21,11 @@ log = logging.getLogger("occustream")
 CHECK_HELP = (
     "Check the settings of 'run', whether its brokers answer, have its topics and let dead letters be as large as they must be, "
     "and whether the registry can be read. Prints the settings with secrets masked, and each problem in a line. Exit status: "
-    "0 'run' would start, 1 it would not, or no broker answers, 2 the settings are wrong. Nothing is started, read or created."
+    "0 'run' would start, 1 it would not, or no broker answers, 2 the settings are wrong. Nothing is started, read or created. "
+    "With --sample or --sample-topic: show what is found in sample messages, and which profile fits them best."
 )
+SCORE_SETTINGS = ("registry", "top_n", "device", "encoder", "profile", "mapping")
+"""The settings that `score` takes, by flags alone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,11 +63,15 @@ def run_consumer(options: argparse.Namespace) -> int:
 
 
 def check_config(options: argparse.Namespace) -> int:
-    """Find what would keep 'run' from working, and print the settings."""
+    """Find what would keep 'run' from working, and print the settings; or show what becomes of sample messages."""
     from consumer.check_config import check  # noqa: PLC0415 - PyTorch
+    from consumer.run import make_codec  # noqa: PLC0415 - PyTorch
 
     start_logging("ERROR")
-    return check(load_settings(Settings, vars(options)), offline=options.offline)
+    settings = load_settings(Settings, vars(options))
+    if options.sample is not None or options.sample_topic is not None:
+        return check_samples(options, settings, make_codec)
+    return check(settings, offline=options.offline)
 
 
 def score_file(options: argparse.Namespace) -> int:
@@ -72,9 +80,8 @@ def score_file(options: argparse.Namespace) -> int:
     from consumer.run import make_codec, make_loader  # noqa: PLC0415 - PyTorch
     from consumer.score_file import ScoreOptions, score  # noqa: PLC0415
 
-    settings = make_settings(
-        Settings, {"registry": options.registry, "top_n": options.top_n, "device": options.device, "encoder": options.encoder}
-    )
+    flags = {name: getattr(options, name) for name in SCORE_SETTINGS}
+    settings = make_settings(Settings, parse_flags(Settings, flags))  # what is set for a stream does not hold for a file
     return score(
         ScoreOptions(input=options.input, output=options.output, format=options.format, version=options.version),
         make_loader(settings),
@@ -120,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check-config", help="find what would keep 'run' from working, print its settings, start nothing")
     check.description = CHECK_HELP
     check.add_argument("--offline", action="store_true", help="ask no broker: check the settings and the registry alone")
+    add_sample_flags(check)
     add_flags(check, Settings)
     check.set_defaults(run=check_config)
     making = commands.add_parser("topics", help="create the topics that are missing")
@@ -129,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     add_letter_commands(letters)
     letters.set_defaults(run=dead_letters)
     _add_schemas_commands(commands.add_parser("schemas", help="register the schema of enriched postings in a schema registry"))
+    profiles = commands.add_parser("profiles", help="list the feeds whose messages are understood by name")
+    profiles.set_defaults(run=show_profiles)
     _add_score_flags(commands.add_parser("score", help="score a CSV or JSONL file without a broker"))
     return parser
 
@@ -154,6 +164,8 @@ def _add_score_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, if its name does not say (jsonl)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--encoder", metavar="NAME", help="where the encoder is, if not where the artifact says")
+    for name in ("profile", "mapping"):
+        add_flag(parser, Settings, name)
     parser.set_defaults(run=score_file)
 
 

@@ -15,7 +15,7 @@ from consumer.kafka.topic_admin import SIZE_LIMIT, TopicAdmin
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.registry.folder import FolderRegistry
 from consumer.settings import Settings
-from consumer.settings_loading import TABLES, unknown_variables
+from consumer.settings_loading import tables, unknown_variables
 from consumer.topic_commands import DEAD_LETTER_ROOM_BYTES
 
 SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential", "user.info")
@@ -52,8 +52,9 @@ def _check_properties(settings: Settings) -> None:
 
 def _masked(settings: Settings) -> dict[str, object]:
     values = settings.model_dump(mode="json")
-    for table in TABLES:
-        values[table] = {name: _mask(name, value) for name, value in values[table].items()}
+    for setting, table in tables(Settings).items():
+        if table.secret:
+            values[setting] = {name: _mask(name, value) for name, value in values[setting].items()}
     return values
 
 

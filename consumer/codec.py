@@ -131,7 +131,7 @@ class Codec:
             if "removed" in self._envelopes and (gone := find_removed(fields)) is not None:
                 return gone
             if title is None:
-                raise InvalidMessage("no_title", f"none of the fields {', '.join(self.title_names)} is there")
+                raise _explain_no_title(fields, self.title_names)
         posting = make_posting(fields, found, fallback_id=_fallback_id(message))
         self._check_title(posting.title)
         return posting
@@ -149,6 +149,14 @@ class Codec:
             raise InvalidMessage(
                 "title_too_long", f"the title has {len(title):,} characters; the limit (max_title_chars) is {limit:,}"
             )
+
+
+def _explain_no_title(fields: Mapping[str, Any], title_names: tuple[str, ...]) -> InvalidMessage:
+    lists = (name for name, held in fields.items() if isinstance(held, list) and held and isinstance(held[0], dict))
+    batch = next(
+        (f"; if {name!r} is a batch of postings, let the producer send each as a message of its own" for name in lists), ""
+    )
+    return InvalidMessage("no_title", f"none of the fields {', '.join(title_names)} is there{batch}")
 
 
 def _explain_no_object(value: object) -> InvalidMessage:

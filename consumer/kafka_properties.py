@@ -2,7 +2,7 @@
 
 import math
 
-from consumer.settings_loading import KafkaProperties
+from consumer.settings_loading import Properties
 
 OUR_PROPERTIES = frozenset(
     {
@@ -20,7 +20,7 @@ OUR_PROPERTIES = frozenset(
 )
 
 
-def milliseconds(properties: KafkaProperties, name: str, default: int) -> float:
+def milliseconds(properties: Properties, name: str, default: int) -> float:
     """Return a property that is a number of milliseconds. Raises ValueError."""
     try:
         value = float(properties.get(name, default))

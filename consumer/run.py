@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from consumer.batcher import Batcher, BatchPolicy
@@ -12,6 +13,8 @@ from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.exactly_once import ExactlyOnce
 from consumer.delivery.protocol import Delivery
 from consumer.errors import ConfigError
+from consumer.feeds.fields import FieldFinder
+from consumer.feeds.kinds import Envelope
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Source
@@ -98,12 +101,19 @@ def make_loader(settings: Settings) -> ScorerLoader:
     )
 
 
-def make_codec(settings: Settings, metrics: Metrics | None = None) -> Codec:
-    """Return the codec, which reads messages and writes records. Envelopes are counted in `metrics`.
+def make_codec(
+    settings: Settings,
+    metrics: Metrics | None = None,
+    *,
+    finder: FieldFinder | None = None,
+    on_envelope: Callable[[Envelope], None] = lambda _envelope: None,
+) -> Codec:
+    """Return the codec, which reads messages and writes records. Envelopes are counted in `metrics`, if given.
 
+    `finder` finds the fields of a posting in place of that of the settings; `on_envelope` is called with each envelope.
     A schema registry is asked whether it has what the formats need. Raises ConfigError, SchemaRegistryUnavailable.
     """
-    count = (lambda name: metrics.envelopes.labels(name).inc()) if metrics is not None else (lambda _name: None)
+    count = (lambda name: metrics.envelopes.labels(name).inc()) if metrics is not None else on_envelope
     return Codec(
         output_topic=settings.output_topic,
         dead_letter_topic=settings.dead_letter_topic,
@@ -111,6 +121,7 @@ def make_codec(settings: Settings, metrics: Metrics | None = None) -> Codec:
         max_title_chars=settings.max_title_chars,
         envelopes=settings.known_envelopes,
         on_delete=settings.on_delete,
+        finder=finder or settings.finder(),
         on_envelope=count,
         decision_topics=settings.decision_topics,
         cloud_events=CloudEvents(settings.cloudevents_source) if settings.cloudevents else None,

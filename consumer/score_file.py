@@ -1,15 +1,13 @@
 """`occustream-consumer score`: enriches the rows of a file, without a broker, by the same code as `run`."""
 
 import contextlib
-import io
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from consumer.codec import Codec
 from consumer.enrich import Outcome, enrich
@@ -17,9 +15,9 @@ from consumer.errors import ConfigError
 from consumer.messages import Message
 from consumer.metrics import Metrics
 from consumer.registry.loader import ScorerLoader
-from schemas.tables import TableError, read_csv_rows
+from consumer.row_files import Format, open_rows
+from schemas.tables import TableError
 
-Format = Literal["csv", "tsv", "jsonl"]
 REPORT_EVERY_S = 1.0
 
 
@@ -45,7 +43,8 @@ def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_ma
         )
     metrics, counts = Metrics(), _Counts()
     with contextlib.ExitStack() as files:
-        rows = _open_rows(files, options, title_names=codec.title_names)
+        rows: Iterator[Message | TableError]
+        rows = open_rows(files, options.input, options.format, title_names=codec.title_names)
         first = list(islice(rows, 1))  # a file that is no table is noticed before a model is loaded or a file overwritten
         rows = chain(first, rows)
         scorer = loader.load(version)
@@ -88,55 +87,6 @@ def _write_chunk(
         else:
             output.write((outcome.record.value or b"") + b"\n")
             counts.good += 1
-
-
-def _open_rows(
-    files: contextlib.ExitStack, options: ScoreOptions, *, title_names: tuple[str, ...]
-) -> Iterator[Message | TableError]:
-    name = options.input.name if options.input else "stdin"
-    kind = options.format or _guess_format(options.input)
-    stream = files.enter_context(_open_for_reading(options.input)) if options.input else sys.stdin.buffer
-    if kind == "jsonl":
-        return _read_jsonl(stream, name)
-    return _read_csv(stream, name, delimiter="," if kind == "csv" else "\t", title_names=title_names)
-
-
-def _guess_format(path: Path | None) -> Format:
-    endings: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-    if path is None:
-        return "jsonl"
-    if path.suffix.lower() not in endings:
-        raise ConfigError(f"{path}: the ending names no format ({', '.join(endings)}); say --format csv, tsv or jsonl")
-    return endings[path.suffix.lower()]
-
-
-def _read_jsonl(stream: BinaryIO, name: str) -> Iterator[Message | TableError]:
-    for row, line in enumerate(stream, start=1):
-        if line.strip():
-            yield Message(name, 0, row, None, line.rstrip(b"\r\n"))
-
-
-def _read_csv(stream: BinaryIO, name: str, *, delimiter: str, title_names: tuple[str, ...]) -> Iterator[Message | TableError]:
-    """Yield each row as the JSON message that a producer would have made of it, so that `Codec` judges it as it does in `run`."""
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    try:
-        for row, fields in read_csv_rows(lines, name, delimiter=delimiter, required={"title": title_names}):
-            if isinstance(fields, TableError):
-                yield fields
-            else:
-                # An empty cell is an absent field. Bytes that are not UTF-8 stay as they are.
-                given = {column: text for column, text in fields.items() if text or column in title_names}
-                value = json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogateescape")
-                yield Message(name, 0, row, None, value)
-    except TableError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _open_for_reading(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _open_for_writing(path: Path) -> BinaryIO:

@@ -1,19 +1,22 @@
 """Every knob of `occustream-consumer run`, in one frozen object, and the rules between them. `settings_loading.py` fills it."""
 
 import socket
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from consumer.feeds.kinds import ENVELOPES, Envelope, OnDelete
+from consumer.feeds.mapping import ByMapping, FieldName, parse_expressions
+from consumer.feeds.profiles import read_profile
 from consumer.kafka_names import BootstrapServers, InputTopics, TopicName
 from consumer.kafka_properties import OUR_PROPERTIES, milliseconds
 from consumer.model.serving_options import Part, Precision, ServingOptions
-from consumer.settings_loading import KafkaProperties, LayeredSettings, Properties
+from consumer.settings_loading import KafkaTable, LayeredSettings, Properties, Table
 from consumer.times import Period, parse_time
 from schemas.events import Decision
 
@@ -21,6 +24,9 @@ ENV_PREFIX = "OCCUSTREAM_"
 
 Format = Literal["json", "avro", "protobuf", "json-schema"]
 """How the values of a topic are written. All but the first need a schema registry."""
+
+
+Expressions = Annotated[tuple[str, ...], BeforeValidator(parse_expressions)]
 
 
 class Settings(LayeredSettings):
@@ -51,6 +57,14 @@ class Settings(LayeredSettings):
         min_length=1,
         description="a lasting name of this consumer in the group: with it, a restart keeps its partitions (static membership) "
         "and its transactions; without one, exactly-once delivery takes the name of the host",
+    )
+    profile: str | None = Field(
+        None, description="the feed that the postings come from, e.g. greenhouse or schema.org; docs/profiles.md shows all"
+    )
+    mapping: Annotated[dict[FieldName, Expressions], Table("expressions by the fields of a posting", repeats=True)] = Field(
+        default_factory=dict,
+        description="where a field of the posting is in a message, in JMESPath: --mapping title=PositionTitle, repeatable; "
+        "it comes before the profile's",
     )
     delivery: Literal["at-least-once", "exactly-once"] = Field(
         "at-least-once", description="exactly-once: in Kafka transactions, for readers that are read_committed"
@@ -108,10 +122,10 @@ class Settings(LayeredSettings):
     to_timestamp: int | None = Field(
         None, description="replay up to before this time, and end; either of the two needs a --group-id of its own"
     )
-    kafka: KafkaProperties = Field(
+    kafka: KafkaTable = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
     )
-    schema_registry: Properties = Field(
+    schema_registry: Annotated[Properties, Table("schema registry properties", dotted=True, secret=True)] = Field(
         default_factory=dict,
         description="any property of confluent-kafka's schema registry client and serdes: "
         "--schema-registry url=http://registry:8081, repeatable",
@@ -186,6 +200,7 @@ class Settings(LayeredSettings):
         self._check_kafka()
         if self.uses_schema_registry and not {"url", "schema.registry.url"} & self.schema_registry.keys():
             raise ValueError(f"the formats {self.input_format} and {self.output_format} need --schema-registry url=http://...")
+        self.finder()  # it raises ConfigError for an unknown profile, or an expression that is none
         if self.period is not None and self.group_id == type(self).model_fields["group_id"].default:
             raise ValueError("a replay needs a --group-id of its own, or the live stream would lose its place")
         if self.from_timestamp is not None and self.to_timestamp is not None and self.from_timestamp >= self.to_timestamp:
@@ -216,17 +231,23 @@ class Settings(LayeredSettings):
                 f"transaction.timeout.ms ({self.transaction_timeout_ms}) and 5000 more, or a dead broker costs the group"
             )
 
-    def kafka_properties(self) -> KafkaProperties:
+    def finder(self) -> ByMapping | None:
+        """Return what finds the fields of a posting by profile and mapping; None where neither is given. Raises ConfigError."""
+        expressions: dict[str, Sequence[str]] = dict(read_profile(self.profile).mapping) if self.profile is not None else {}
+        expressions |= {str(field): given for field, given in self.mapping.items()}
+        return ByMapping(expressions) if expressions else None
+
+    def kafka_properties(self) -> Properties:
         """Return the properties of every Kafka client."""
         return {"bootstrap.servers": self.bootstrap_servers, "client.id": "occustream", **self.kafka}
 
-    def transaction_properties(self) -> KafkaProperties:
+    def transaction_properties(self) -> Properties:
         """Return the properties of the producer that writes transactions."""
         return {**self.kafka_properties(), "transaction.timeout.ms": self.transaction_timeout_ms}
 
-    def consumer_properties(self) -> KafkaProperties:
+    def consumer_properties(self) -> Properties:
         """Return the properties of the consumer, a member of the group."""
-        instance: KafkaProperties = {"group.instance.id": self.instance_id} if self.instance_id else {}
+        instance: Properties = {"group.instance.id": self.instance_id} if self.instance_id else {}
         return {**self.kafka_properties(), "group.id": self.group_id, **instance}
 
     @property

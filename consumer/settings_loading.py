@@ -8,10 +8,12 @@ import difflib
 import os
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,12 +24,25 @@ from pydantic_settings import (
 
 from consumer.errors import ConfigError
 
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Marks a setting that holds values by name: a flag gives one of them, and those of all layers are merged by name."""
+
+    what: str
+    """What the table holds, in words."""
+    dotted: bool = False
+    """Whether names have dots. Environment variables have underscores for them; TOML reads a.b as a table in a table."""
+    repeats: bool = False
+    """Whether a flag that is given again for one name adds a value. If not, it replaces the value."""
+    secret: bool = False
+    """Whether values may be secret, so that no error shows them."""
+
+
 Properties = dict[str, str | int | float | bool]
-"""The properties of a client library by their full names. A setting of this type is a table: see `TABLES`."""
-KafkaProperties = Properties
-"""The properties of librdkafka."""
-TABLES = ("kafka", "schema_registry")
-"""The settings that are tables of properties, merged name by name over all layers. A class need not have them."""
+"""The properties of a client library by their full names."""
+KafkaTable = Annotated[Properties, Table("librdkafka properties", dotted=True, secret=True)]
+"""The type of a setting that holds librdkafka properties by their names."""
 
 
 class LayeredSettings(BaseSettings):
@@ -48,6 +63,14 @@ class LayeredSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read neither environment nor file when an object is made: `load_settings` merges them."""
         return (init_settings,)
+
+
+class _Environment(EnvSettingsSource):
+    """Reads the environment, JSON where a value is JSON. A text keeps its quotes: to JMESPath they are part of it."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401 - as its parent
+        decoded = super().decode_complex_value(field_name, field, value)
+        return value if isinstance(decoded, str) else decoded
 
 
 AnySettings = TypeVar("AnySettings", bound=LayeredSettings)
@@ -75,7 +98,7 @@ def add_flag(
     """Give `parser`, or a group of it, the flag of one setting."""
     field = settings_class.model_fields[name]
     flag = _flag(name)
-    if name in TABLES:
+    if name in tables(settings_class):
         parser.add_argument(flag, action="append", metavar="NAME=VALUE", help=field.description)
     elif field.annotation is bool:
         parser.add_argument(flag, action="store_true", default=None, help=field.description)
@@ -90,18 +113,27 @@ def load_settings(settings_class: type[AnySettings], flags: Mapping[str, Any]) -
     `flags` holds text by the names of settings, and the path of the file as `config`. A flag that is None was not given.
     Other entries are ignored. Raises ConfigError, which names everything that is wrong.
     """
-    given = {name: value for name, value in flags.items() if name in settings_class.model_fields and value is not None}
-    given |= {name: _parse_table_flags(name, given[name]) for name in TABLES if name in given}
+    given = parse_flags(settings_class, flags)
     file = flags.get("config") or os.environ.get(_variable(settings_class, "config"))
     try:
-        layers = [_read_toml(Path(file)) if file else {}, EnvSettingsSource(settings_class)(), given]
+        layers = [_read_toml(Path(file)) if file else {}, _Environment(settings_class)(), given]
     except SettingsError as error:
         raise ConfigError(f"the environment is not understood: {error}") from error
     merged: dict[str, Any] = {}
     for layer in layers:
         merged |= layer
-    merged |= {name: _merge_table(name, layers) for name in TABLES if name in merged}
+    for name in merged.keys() & tables(settings_class).keys():
+        merged[name] = _merge_table(name, layers, tables(settings_class)[name])
     return make_settings(settings_class, merged)
+
+
+def parse_flags(settings_class: type[LayeredSettings], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that parsed flags give, not validated yet. Raises ConfigError for a table's flag without NAME=VALUE."""
+    given = {name: value for name, value in flags.items() if name in settings_class.model_fields and value is not None}
+    for name, table in tables(settings_class).items():
+        if name in given:
+            given[name] = _parse_table_flags(_flag(name), given[name], table)
+    return given
 
 
 def make_settings(settings_class: type[AnySettings], values: Mapping[str, Any]) -> AnySettings:
@@ -115,12 +147,12 @@ def make_settings(settings_class: type[AnySettings], values: Mapping[str, Any]) 
 def unknown_variables(settings_class: type[LayeredSettings]) -> list[str]:
     """Return a warning for each variable that has the prefix but names no setting, with the nearest name that does."""
     known = [_variable(settings_class, name) for name in (*settings_class.model_fields, "config")]
-    tables = tuple(f"{_variable(settings_class, name)}__" for name in TABLES if name in settings_class.model_fields)
+    entries = tuple(f"{_variable(settings_class, name)}__" for name in tables(settings_class))
     warnings = []
     for variable in os.environ:
         if not variable.startswith(_variable(settings_class, "")) or variable in known:
             continue
-        if variable.startswith((*tables, *settings_class.foreign_prefixes)):
+        if variable.startswith((*entries, *settings_class.foreign_prefixes)):
             continue
         near = difflib.get_close_matches(variable, known, 1)
         warnings.append(f"{variable} is no setting and is ignored" + (f"; did you mean {near[0]}?" if near else ""))
@@ -137,39 +169,47 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _merge_table(name: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge the properties of all layers, name by name. Raises ConfigError."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        properties = layer.get(name) or {}
-        if not isinstance(properties, dict):
-            raise ConfigError(f"{name}: a table of properties is expected, not {type(properties).__name__}")
-        merged |= _flatten(properties)
-    return merged
+def tables(settings_class: type[LayeredSettings]) -> dict[str, Table]:
+    """Return the settings of a class that are tables, by name."""
+    return {
+        name: mark for name, field in settings_class.model_fields.items() for mark in field.metadata if isinstance(mark, Table)
+    }
 
 
-def _flatten(properties: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return properties by their full names: TOML reads `sasl.password = ...` as a table in a table."""
-    flat: dict[str, Any] = {}
-    for name, value in properties.items():
-        path = f"{prefix}{_dotted(name)}"
-        flat |= _flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return flat
-
-
-def _dotted(name: str) -> str:
-    """Return the name of a property; environment variables cannot hold dots and may write underscores."""
-    return name.lower().replace("_", ".")
-
-
-def _parse_table_flags(table: str, arguments: Sequence[str]) -> Properties:
-    properties: Properties = {}
+def _parse_table_flags(flag: str, arguments: Sequence[str], table: Table) -> dict[str, Any]:
+    """Return the values that NAME=VALUE gives, each time the flag is given. Raises ConfigError."""
+    values: dict[str, Any] = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or not name:
-            raise ConfigError(f"{_flag(table)} takes NAME=VALUE, not {argument!r}")
-        properties[_dotted(name)] = value
-    return properties
+            raise ConfigError(f"{flag} takes NAME=VALUE, not {argument!r}")
+        spelled = _spell(name, table)
+        values[spelled] = [*values.get(spelled, []), value] if table.repeats else value
+    return values
+
+
+def _merge_table(name: str, layers: Sequence[Mapping[str, Any]], table: Table) -> dict[str, Any]:
+    """Merge the values of all layers, name by name. Raises ConfigError."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        values = layer.get(name) or {}
+        if not isinstance(values, dict):
+            raise ConfigError(f"{name}: a table of {table.what} is expected, not {type(values).__name__}")
+        merged |= _flatten(values, table)
+    return merged
+
+
+def _flatten(values: Mapping[str, Any], table: Table, prefix: str = "") -> dict[str, Any]:
+    """Return values by their full names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{prefix}{_spell(name, table)}"
+        flat |= _flatten(value, table, f"{path}.") if table.dotted and isinstance(value, dict) else {path: value}
+    return flat
+
+
+def _spell(name: str, table: Table) -> str:
+    return name.lower().replace("_", ".") if table.dotted else name.lower()
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -183,15 +223,16 @@ def _explain(error: ValidationError, settings_class: type[LayeredSettings]) -> s
     """Return everything that is wrong, in one line and in the words of the settings."""
     faults = []
     for fault in error.errors(include_url=False):
-        name = ".".join(map(str, fault["loc"]))
+        name = ".".join(str(part) for part in fault["loc"] if part != "[key]")
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, settings_class.model_fields, 1)
             message = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
         if fault["type"] == "missing":
             message = f"is required: give {_flag(name)}, {_variable(settings_class, name)}, or {name} in the file"
-        # Properties may be secret; what is missing or unknown has no value of its own.
-        hidden = not name or name.startswith(TABLES) or fault["type"] in ("extra_forbidden", "missing")
+        # What is missing or unknown has no value of its own.
+        secret = any(table.secret and name.startswith(setting) for setting, table in tables(settings_class).items())
+        hidden = not name or secret or fault["type"] in ("extra_forbidden", "missing")
         value = "" if hidden else f" (got {fault['input']!r})"
         faults.append(f"{name}: {message}{value}" if name else message)
     return "wrong settings: " + "; ".join(faults)

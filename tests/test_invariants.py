@@ -384,6 +384,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "consumer/registry": ("consumer.kafka",),
     "consumer/feeds": ("consumer.kafka", "consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
     "consumer/delivery": ("consumer.kafka", "confluent_kafka"),
+    "consumer/samples": ("consumer.model", "consumer.registry", "consumer.delivery", *LOOP),
     "consumer/pipeline.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/batcher.py": ("consumer.kafka", "confluent_kafka"),
     "consumer/enrich.py": ("consumer.kafka", "confluent_kafka"),

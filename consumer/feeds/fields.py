@@ -32,7 +32,10 @@ class FieldFinder(Protocol):
     title_names: tuple[str, ...]
 
     def find(self, fields: dict[str, Any]) -> FoundFields:
-        """Return what was found. A field that is missing or empty is left out. Never raises."""
+        """Return what was found. A field that is missing or empty is left out.
+
+        Raises InvalidMessage where it would take too long on this message, and nothing else.
+        """
         ...
 
 

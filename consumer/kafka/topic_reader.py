@@ -32,17 +32,26 @@ class TopicReader:
     """The committed messages of a topic from its first to its last at the time of entering, in order per partition.
 
     Use it in a `with` statement and iterate over it, once. `ranges` limits it to some partitions, and offsets of them:
-    `range(first, end)`, cut to what is there. A transaction that is open on entering is waited for: it may hide what was
-    committed behind it. Entering raises BrokerError where the topic or a partition is not there, or no broker answers.
+    `range(first, end)`, cut to what is there. `last` limits it to so many offsets at the end of each partition. A transaction
+    that is open on entering is waited for: it may hide what was committed behind it. Entering raises BrokerError where the topic
+    or a partition is not there, or no broker answers.
     """
 
-    def __init__(self, properties: Mapping[str, Any], topic: str, *, ranges: Mapping[int, range] | None = None) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        topic: str,
+        *,
+        ranges: Mapping[int, range] | None = None,
+        last: int | None = None,
+    ) -> None:
         """Create the client; connects later. Raises ConfigError for a property that librdkafka does not take."""
         self._servers = properties.get("bootstrap.servers", "")
         self._properties = {**outside_group(properties), **READER_PROPERTIES}
         self._consumer = make_client(ck.Consumer, self._properties)
         self._topic = topic
         self._ranges = ranges
+        self._last = last
         self._ends: dict[int, int] = {}
 
     def __enter__(self) -> Self:
@@ -83,7 +92,8 @@ class TopicReader:
         with explain_no_answer(self._servers):
             low, high = end_client.get_watermark_offsets(ck.TopicPartition(self._topic, partition), timeout=METADATA_TIMEOUT_S)
         wanted = range(low, high) if self._ranges is None else self._ranges[partition]
-        return max(low, wanted.start), min(high, wanted.stop)
+        first, end = max(low, wanted.start), min(high, wanted.stop)
+        return first if self._last is None else max(first, end - self._last), end
 
     def _accept(self, raw: ck.Message) -> Message | None:
         """Return a message within the bounds. The position decides on the end: what ends a transaction takes offsets, too."""

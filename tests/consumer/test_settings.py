@@ -93,6 +93,11 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
             "transaction.timeout.ms must be a number of milliseconds, not 'inf'",
         ),
         ({"kafka": ["message.timeout.ms=soon"]}, "message.timeout.ms must be a number of milliseconds, not 'soon'"),
+        ({"mapping": ["title"]}, "--mapping takes NAME=VALUE, not 'title'"),
+        ({"mapping": ["titel=x"]}, "mapping.titel: Input should be 'posting_id', 'title', 'body', "),
+        ({"mapping": ["title=@type"]}, "mapping: title: '@type' is no JMESPath expression at character 2"),
+        ({"profile": "levr"}, "there is no profile 'levr'; did you mean lever?"),
+        ({"profile": ""}, "there is no profile ''"),
         ({"kafka": ["max.poll.interval.ms=125000"], "drain_timeout_s": "130"}, "drain_timeout_s must be less than"),
     ],
 )
@@ -188,6 +193,34 @@ def test_kafka_properties_may_be_written_in_toml_as_they_are_called(tmp_path: Pa
         "sasl.password": "hush",
         "linger.ms": 5,
     }
+
+
+def test_mappings_of_all_layers_are_joined_field_by_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCCUSTREAM_MAPPING__TITLE", "job.name")
+    monkeypatch.setenv("OCCUSTREAM_MAPPING__POSTING_ID", '["ref", "job.id"]')
+    monkeypatch.setenv("OCCUSTREAM_MAPPING__LANGUAGE", '"@language"')
+    file = '[mapping]\ntitle = ["file"]\nbody = "text"\ncompany = ["firm.name", "firm"]\n'
+    settings = load(file, folder=tmp_path, mapping=["body=[a, b]", "body=c", "Location=town"])
+    assert settings.mapping == {
+        "title": ("job.name",),
+        "body": ("[a, b]", "c"),
+        "company": ("firm.name", "firm"),
+        "posting_id": ("ref", "job.id"),
+        "language": ('"@language"',),
+        "location": ("town",),
+    }
+
+
+def test_a_mapping_beats_the_profile_field_by_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCCUSTREAM_PROFILE", "lever")
+    finder = load(mapping=["title=role"]).finder()
+    assert finder is not None
+    message = {"role": "Picker", "text": "Warehouse", "descriptionPlain": "Pick.", "id": "l-1"}
+    assert finder.find(message).values == {"title": "Picker", "body": "Pick.", "posting_id": "l-1"}
+
+
+def test_without_profile_and_mapping_fields_are_found_by_their_names() -> None:
+    assert load().finder() is None
 
 
 def test_a_misspelt_variable_is_warned_about_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:

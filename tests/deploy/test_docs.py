@@ -10,7 +10,7 @@ import pytest
 
 from consumer.metrics import Metrics
 from consumer.settings import Settings
-from consumer.settings_loading import TABLES
+from consumer.settings_loading import tables
 from trainer.cli.parser import make_parser
 from trainer.refresh.metrics import Metrics as TrainerMetrics
 
@@ -50,7 +50,7 @@ def flags_of(command: str) -> set[str]:
 def test_each_setting_of_the_consumer_is_listed_with_its_default() -> None:
     empty = {None: "none", frozenset(): "none"}
     defaults = {
-        name: "none" if name in TABLES else empty.get(field.default, str(field.default))
+        name: "none" if name in tables(Settings) else empty.get(field.default, str(field.default))
         for name, field in Settings.model_fields.items()
     }
     assert settings_table("configuration.md") == defaults

@@ -67,6 +67,13 @@ def test_ranges_choose_partitions_and_offsets_and_are_cut_to_what_is_there(kafka
         assert sorted((m.partition, m.offset) for m in messages) == [(0, 2), (0, 3), (2, 8), (2, 9)]
 
 
+def test_the_last_of_each_partition_are_read_where_only_they_are_asked_for(kafka: Kafka) -> None:
+    topic = filled(kafka, partitions=2, each=10)
+    kafka.flush()
+    with TopicReader({"bootstrap.servers": kafka.servers}, topic, last=3) as messages:
+        assert sorted((m.partition, m.offset) for m in messages) == [(p, offset) for p in (0, 1) for offset in (7, 8, 9)]
+
+
 def test_what_a_member_of_a_group_is_told_does_not_keep_a_topic_from_being_read(kafka: Kafka) -> None:
     topic = filled(kafka, partitions=1, each=3)
     kafka.flush()

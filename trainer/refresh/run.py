@@ -14,7 +14,7 @@ from consumer.errors import ConfigError
 from consumer.kafka.source import KafkaSource
 from consumer.process.http import HttpServer
 from consumer.process.logs import start_logging
-from consumer.settings_loading import KafkaProperties, unknown_variables
+from consumer.settings_loading import Properties, unknown_variables
 from trainer.options import TrainOptions
 from trainer.refresh.drift import DriftLimits, DriftMonitor
 from trainer.refresh.drift_reference import read_reference, write_reference
@@ -145,9 +145,9 @@ def _make_enriched_topic(
     return EnrichedTopic(source, monitor, lambda: service.version, metrics, store_reference=store)
 
 
-def _make_source(settings: ServeSettings, topic: str, group: str, own: KafkaProperties) -> KafkaSource:
+def _make_source(settings: ServeSettings, topic: str, group: str, own: Properties) -> KafkaSource:
     """Return a member of a consumer group that reads this topic only."""
-    brokers: KafkaProperties = {"bootstrap.servers": settings.bootstrap_servers or "", "group.id": f"{settings.group_id}-{group}"}
+    brokers: Properties = {"bootstrap.servers": settings.bootstrap_servers or "", "group.id": f"{settings.group_id}-{group}"}
     return KafkaSource({"client.id": "occustream-trainer", **settings.kafka, **brokers, **own}, topic=topic)
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from consumer.kafka_names import BootstrapServers, TopicName
-from consumer.settings_loading import KafkaProperties, LayeredSettings, load_settings
+from consumer.settings_loading import KafkaTable, LayeredSettings, load_settings
 
 ENV_PREFIX = "OCCUSTREAM_TRAINER_"
 CONSUMERS_SERVERS = "OCCUSTREAM_BOOTSTRAP_SERVERS"
@@ -51,7 +51,7 @@ class ServeSettings(LayeredSettings):
         None, description="topic that consumers publish to, watched for drift; not with --once"
     )
     group_id: str = Field("occustream-trainer", description="the names of both consumer groups start with this")
-    kafka: KafkaProperties = Field(
+    kafka: KafkaTable = Field(
         default_factory=dict, description="any librdkafka property: --kafka security.protocol=SASL_SSL, repeatable"
     )
 
