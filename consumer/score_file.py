@@ -11,16 +11,18 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from consumer.codec import TITLE_NAMES, Codec
+from consumer.codec import INPUT_NAMES, TITLE_NAMES, Codec
 from consumer.enrich import Outcome, enrich
 from consumer.errors import ConfigError
 from consumer.messages import Message
 from consumer.metrics import Metrics
 from consumer.registry.loader import ScorerLoader
-from schemas.tables import TableError, read_csv_rows
+from schemas.tables import TableError, column_key, read_csv_rows
 
 Format = Literal["csv", "tsv", "jsonl"]
 REPORT_EVERY_S = 1.0
+_KNOWN = {column_key(name): name for name in sorted(INPUT_NAMES)}
+"""The known names of fields by their keys: columns of a file may be written in any case, and with spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,16 @@ def _read_csv(stream: BinaryIO, name: str, *, delimiter: str) -> Iterator[Messag
                 yield fields
             else:
                 # An empty cell is an absent field. Bytes that are not UTF-8 stay as they are.
-                given = {column: text for column, text in fields.items() if text or column in TITLE_NAMES}
+                named = {_read_column(column): text for column, text in fields.items()}
+                given = {column: text for column, text in named.items() if text or column in TITLE_NAMES}
                 value = json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogateescape")
                 yield Message(name, 0, row, None, value)
     except TableError as error:
         raise ConfigError(str(error)) from error
+
+
+def _read_column(column: str) -> str:
+    return column if column in INPUT_NAMES else _KNOWN.get(column_key(column), column)
 
 
 def _open_for_reading(path: Path) -> BinaryIO:
