@@ -25,16 +25,10 @@ pytest_plugins = ["tests.support.brokers"]  # its fixtures
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
-SLOWEST_FIRST = (
-    "kafka/test_fault_suite",
-    "deploy/test_demo.py",
-    "trainer/",
-    "kafka/",
-    "contract/",
-    "test_attacks.py",
-    "consumer/",
-)
-"""Workers take whole files, in this order: the long ones must not be left to the end."""
+SLOWEST_FIRST = ("trainer/", "kafka/", "contract/", "test_attacks.py", "consumer/", "")
+"""Workers take whole files, in this order: what computes most must not be left to the end."""
+TIMED_LAST = ("kafka/test_fault_suite_three_brokers.py", "kafka/test_fault_suite", "deploy/test_demo.py")
+"""What mostly waits, for timeouts that are short. It shares the cores only with its like, when all else is done."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,12 +60,14 @@ def _end_sharing(folder: Path) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the slowest files first."""
+    """Put the slowest files first, and what depends on timeouts last."""
     tests = ROOT / "tests"
 
     def rank(item: pytest.Item) -> int:
         path = item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
-        return next((n for n, start in enumerate(SLOWEST_FIRST) if path.startswith(start)), len(SLOWEST_FIRST))
+        starts = TIMED_LAST if path.startswith(TIMED_LAST) else SLOWEST_FIRST
+        rank = next(n for n, start in enumerate(starts) if path.startswith(start))
+        return rank + len(SLOWEST_FIRST) if starts is TIMED_LAST else rank
 
     items.sort(key=rank)
 

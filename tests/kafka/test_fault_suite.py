@@ -1,27 +1,17 @@
-"""The short form of the fault suite on one broker: each scenario in its shortest play. The full plays are `make faults`."""
-
-import json
+"""The short form of the fault suite on one broker, where consumers end: killed, stopped, replaced."""
 
 import pytest
 
-from faults.scenarios import list_plays
 from faults.suite import Delivery, Scenario, Suite
+from tests.kafka.fault_plays import assert_passed, short_plays
 from tests.support.command_line import Cli
-
-PLAYS = [
-    pytest.param(scenario, delivery, id=f"{scenario.name}-{delivery}")
-    for scenario, delivery in list_plays("short")
-    if scenario.short_nodes == 1
-]
 
 
 @pytest.mark.kafka
 @pytest.mark.timeout(900)  # each wait in it has a limit of its own
-@pytest.mark.parametrize(("scenario", "delivery"), PLAYS)
+@pytest.mark.parametrize(("scenario", "delivery"), short_plays(nodes={1}))
 def test_no_fault_loses_a_message_or_repeats_one_exactly_once(suite: Suite, scenario: Scenario, delivery: Delivery) -> None:
-    line = suite.play(scenario, delivery, size="short", seed=1)
-    print(json.dumps(line))
-    assert line["passed"], line["reasons"]
+    assert_passed(suite, scenario, delivery)
 
 
 def test_the_command_names_what_it_does_not_know(cli: Cli) -> None:
