@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.machine import print_result
 from schemas.text import body_text, clean_title, plain_text, title_key
-from trainer.data.onet import OCCUPATIONS, TASKS, TITLE_FILES
+from trainer.data.onet import TASKS, list_release_files
 from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.inputs import Titles
 from trainer.measure.figures import Figures, summary
@@ -85,8 +85,9 @@ def measure_views(options: argparse.Namespace, work: Path) -> dict[str, Figures]
 def split_tasks(release: Path, target: Path) -> tuple[Path, dict[str, list[str]]]:
     """Copy a release with every second task statement of each code; return its folder, and the others by code."""
     target.mkdir()
-    for name in (OCCUPATIONS, *(name for name, _ in TITLE_FILES)):
-        shutil.copyfile(release / name, target / name)
+    for path in list_release_files(release):
+        if path.name != TASKS:
+            shutil.copyfile(path, target / path.name)
     header, *lines = (release / TASKS).read_text(encoding="utf-8").splitlines()
     kept, held = [header], defaultdict[str, list[str]](list)
     turns: Counter[str] = Counter()

@@ -1,17 +1,27 @@
-"""Reads the rows of CSV and TSV files. Rows are numbered as a spreadsheet numbers them: the header is row 1."""
+"""Reads the rows of CSV files of any delimiter. Rows are numbered as a spreadsheet numbers them: the header is row 1."""
 
 import csv
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from functools import lru_cache
+from itertools import chain, count
 
 NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """The characters that `surrogateescape` makes of bytes that are not UTF-8."""
+DELIMITERS = ",;\t|"
+_SEP_LINE = re.compile(r'"?sep=(\t|[^\w\s"])"?\s*', re.IGNORECASE)
+_NO_LETTERS = re.compile(r"[\s_.*-]+")
 
 
 class TableError(ValueError):
     """A file, or a row of it, that cannot be read as a table. The message names the file, the row and what is wrong."""
+
+
+@lru_cache(maxsize=10_000)
+def column_key(name: str) -> str:
+    """Return the key under which spellings of a column's name meet: `Job Title`, ` JOB_TITLE ` and `jobTitle` are one."""
+    return _NO_LETTERS.sub("", name.replace("\ufeff", "")).casefold()
 
 
 def read_csv_rows(
@@ -20,9 +30,12 @@ def read_csv_rows(
     """Yield `(row, {column: text})` for each row that is not blank, or the error of a row that cannot be read.
 
     `lines` is a text stream opened with `newline=""` and `errors="surrogateescape"`. `required` maps what must be there to the
-    names that its column may have. Raises TableError for an empty file, a header that cannot be read or a missing column.
+    names that its column may have. The delimiter is that of DELIMITERS which the header is written with, or that of a line
+    `sep=;` before it; `delimiter` is for a header that has none. White space around the names of columns is dropped. Raises
+    TableError for an empty file, a header that cannot be read or a missing column.
     """
     csv.field_size_limit(sys.maxsize)  # a posting's body may be long; the caller limits it
+    lines, delimiter = _find_delimiter(iter(lines), delimiter, required)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header = _read_header(reader, name)
     check_columns(header, name, required)
@@ -41,6 +54,26 @@ def read_csv_rows(
             yield row, dict(zip(header, cells, strict=False))
 
 
+def _find_delimiter(lines: Iterator[str], usual: str, required: Mapping[str, Sequence[str]]) -> tuple[Iterator[str], str]:
+    """Return the lines from the header on, and their delimiter."""
+    first = next(lines, None)
+    if first is None:
+        return iter(()), usual
+    if named := _SEP_LINE.fullmatch(first.removeprefix("\ufeff")):
+        return lines, named[1]
+    return chain([first], lines), max((usual, *DELIMITERS), key=lambda delimiter: _rate(first, delimiter, required))
+
+
+def _rate(line: str, delimiter: str, required: Mapping[str, Sequence[str]]) -> tuple[int, int]:
+    """Return how many required columns a header has under a delimiter, and how many columns. More is better."""
+    try:
+        header = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return 0, 0
+    keys = set(map(column_key, header))
+    return sum(not keys.isdisjoint(map(column_key, columns)) for columns in required.values()), len(header)
+
+
 def _read_header(reader: Iterator[list[str]], name: str) -> list[str]:
     try:
         header = next(reader, None)
@@ -50,19 +83,20 @@ def _read_header(reader: Iterator[list[str]], name: str) -> list[str]:
         raise TableError(f"{name} is empty")
     if any(NOT_UTF8.search(cell) or "\0" in cell for cell in header):
         raise TableError(f"{name} is not UTF-8 text; convert it, e.g. with iconv")
-    return header
+    return [cell.strip() for cell in header]
 
 
 def _find_problem(cells: Sequence[str], header: Sequence[str]) -> str | None:
-    if len(cells) > len(header):
+    if len(cells) > len(header) and any(cells[len(header) :]):
         return f"{len(cells)} cells under {len(header)} columns; is a quote missing?"
     return "a NUL byte; is the file damaged, or not UTF-8?" if any("\0" in cell for cell in cells) else None
 
 
 def check_columns(found: Sequence[str], name: str, required: Mapping[str, Sequence[str]]) -> None:
     """Raise TableError if a required column is missing, with the columns that were found, or if a column comes twice."""
+    keys = set(map(column_key, found))
     for what, columns in required.items():
-        if not set(columns) & set(found):
+        if keys.isdisjoint(map(column_key, columns)):
             names = ", ".join(found)[:300]
             raise TableError(f"{name} has no column for the {what}: one of {', '.join(columns)}; found: {names or 'none'}")
     if twice := {column for column in found if column and list(found).count(column) > 1}:

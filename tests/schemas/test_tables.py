@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from schemas.tables import TableError, read_csv_rows
+from schemas.tables import TableError, column_key, read_csv_rows
 
 REQUIRED = {"title": ("title", "TITLE_RAW")}
 
@@ -28,6 +28,13 @@ def rows(text: str, **options: str) -> list[tuple[int, dict[str, str] | str]]:
         ("x,title\n1\n", [(2, {"x": "1"})]),
         ("title,\nCook,\n", [(2, {"title": "Cook", "": ""})]),
         ("title\n", []),
+        (" title ,\ufeffx\nCook,1\n", [(2, {"title": "Cook", "\ufeffx": "1"})]),
+        ("title,x\nCook,1,,\n", [(2, {"title": "Cook", "x": "1"})]),
+        ("x;title\n1,5;Cook\n", [(2, {"x": "1,5", "title": "Cook"})]),
+        ("x\ttitle\n1\tCook\n", [(2, {"x": "1", "title": "Cook"})]),
+        ("a,b|Title\n1,2|Cook\n", [(2, {"a,b": "1,2", "Title": "Cook"})]),
+        ("sep=;\r\ntitle;a,b\r\nCook;1\r\n", [(2, {"title": "Cook", "a,b": "1"})]),
+        ("title\nCook; Baker\n", [(2, {"title": "Cook; Baker"})]),
     ],
 )
 def test_rows_are_numbered_as_a_spreadsheet_does(text: str, expected: list[tuple[int, dict[str, str]]]) -> None:
@@ -55,6 +62,13 @@ def test_what_is_no_table_is_refused_naming_file_and_place(text: str, complaint:
 
 def test_a_row_with_a_stray_quote_is_an_error_and_its_neighbours_are_rows() -> None:
     assert [row for row, fields in rows('title\nCook\n"Nurse" RN\nDriver\n') if isinstance(fields, dict)] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Job Title", " JOB_TITLE"), ("jobTitle", "job-title"), ("O*NET-SOC Code", "onet_soc_code")]
+)
+def test_spellings_of_a_columns_name_have_one_key(one: str, other: str) -> None:
+    assert column_key(one) == column_key(other)
 
 
 def test_a_long_body_is_read_whole() -> None:

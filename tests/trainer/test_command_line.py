@@ -19,6 +19,7 @@ GOOD_USE = ("train", "--postings", "jobs.csv", "--registry", "registry", "--onet
 def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Complaint:
     """Run a command that must fail, in `tmp_path` with good `jobs.csv` and `onet` in it; returns its one line."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where releases of O*NET are kept
     write_postings(Path("jobs.csv"))
     write_release(Path("onet"))
 
@@ -44,6 +45,7 @@ def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         ("--postings jobs.csv onet", "onet: cannot tell the format from its ending"),
         ("--onet missing", "--onet missing is no folder"),
         ("--onet .", "Occupation Data.txt cannot be read"),
+        ("--onet 31.0 --onet-mirror nowhere", "O*NET 31.0 could not be fetched from nowhere/db_31_0_text.zip: "),
         ("--registry jobs.csv", "registry jobs.csv cannot be written: File exists"),
         ("--registry jobs.csv/registry", "registry jobs.csv/registry cannot be written: Not a directory"),
         ("--encoder empty", "empty holds no .safetensors weights; save the encoder with SentenceTransformer.save_pretrained"),

@@ -17,6 +17,7 @@ from consumer.errors import ConfigError, RegistryError
 from consumer.model.serving_options import Part
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Manifest
+from trainer.data.onet_release import find_release
 from trainer.evaluate import evaluate
 from trainer.export_vectors import export
 from trainer.options import Finetuning, FitOptions, TrainOptions
@@ -49,6 +50,8 @@ def _make_train_options(options: argparse.Namespace) -> TrainOptions:
     known = {name: given[name] for name in FitOptions.__dataclass_fields__ if name in given}
     fit = FitOptions(**{**known, "kind": "finetuned" if tuning else options.kind}, parts=parts, finetune=tuning)
     chosen = {name: given[name] for name in TrainOptions.__dataclass_fields__ if name in given and name != "fit"}
+    if options.onet:
+        chosen["onet"] = find_release(options.onet, options.onet_mirror, _say)
     return TrainOptions(**{"registry": Path(), **chosen}, fit=fit)
 
 

@@ -8,6 +8,7 @@ from consumer.model.serving_options import Part, Precision
 from trainer.cli.argument_types import parse_name, parse_path, parse_positive, parse_rounds, parse_seed, parse_share
 from trainer.cli.serve_flags import add_serve_flags
 from trainer.data.labels import UNCLASSIFIED, Unclassified
+from trainer.data.onet_release import MIRROR_VARIABLE
 from trainer.data.packaged import STARTER
 from trainer.measure.split import SplitKind
 from trainer.options import EncoderKind, Method
@@ -15,8 +16,8 @@ from trainer.options import EncoderKind, Method
 WITHOUT: dict[EncoderKind, tuple[Part, ...]] = {"given": (), "static": ("exemplars",), "finetuned": ()}
 """The parts that a model of each kind leaves out by default."""
 TRAIN = """\
-Read labelled postings (CSV, TSV, JSONL or Parquet; columns ID, POSTED, TITLE_RAW, BODY, ONET_NAME, ONET or their usual other
-names) and embed each distinct title once. Train, measure on held-out rows, fit on all rows, and publish. The last line of
+Read labelled postings (CSV, TSV, XLSX, JSONL or Parquet; columns ID, POSTED, TITLE_RAW, BODY, ONET_NAME, ONET or their usual
+other names) and embed each distinct title once. Train, measure on held-out rows, fit on all rows, and publish. The last line of
 standard output is one JSON object."""
 DISTILL = """\
 Distil the encoder into one vector per token, and train these vectors together with the categories: such a model is some 20
@@ -132,9 +133,16 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--onet",
-        type=parse_path,
+        type=parse_name,
         metavar="DIR",
-        help="folder of the O*NET database in text form (default: built-in codes and names only)",
+        help="the O*NET database in text form: its folder, or a version such as 31.0, which is downloaded once "
+        "(default: built-in codes and names only)",
+    )
+    add(
+        "--onet-mirror",
+        type=parse_name,
+        metavar="URL",
+        help=f"URL or path of the archive, or of its folder, for --onet VERSION (${MIRROR_VARIABLE}, else its publisher)",
     )
     add(
         "--onet-titles", type=parse_positive, default=60, metavar="N", help="O*NET job titles that train a category, at most (60)"

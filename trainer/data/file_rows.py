@@ -1,4 +1,4 @@
-"""The rows of a file of postings, in any of its formats: CSV, TSV, JSONL, Parquet. What they mean is read in `files.py`."""
+"""The rows of a file of postings: CSV of any delimiter, JSONL, Parquet, XLSX. What they mean is read in `files.py`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
-from pydantic import AliasChoices
 
-from schemas.events import LabelledPosting
 from schemas.tables import NOT_UTF8, TableError, check_columns, read_csv_rows
+from trainer.data.columns import REQUIRED, find_field
 from trainer.data.packaged import STARTER, open_starter_file
+from trainer.data.xlsx_rows import read_xlsx
 
 NOT_UTF8_MESSAGE = "not UTF-8; convert the file, e.g. with iconv"
 PARQUET_ROWS = 1_000
@@ -23,14 +23,8 @@ NumberedRow = tuple[int, Mapping[str, Any]]
 """The number of a row as a spreadsheet or editor shows it, and its cells by column name."""
 
 
-def column_names(field: str) -> tuple[str, ...]:
-    """Return the column names under which a field of LabelledPosting is found."""
-    alias = LabelledPosting.model_fields[field].validation_alias
-    return tuple(str(choice) for choice in alias.choices) if isinstance(alias, AliasChoices) else (field,)
-
-
-COLUMNS = frozenset(column for name in LabelledPosting.model_fields for column in column_names(name))
-REQUIRED = {"title": column_names("title"), "O*NET code": column_names("onet_code")}
+ENDINGS = (".csv", ".tsv", ".tab", ".psv", ".txt", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xlsm")
+"""The endings of files of postings. They tell the format, but not the delimiter, which is found."""
 
 
 def read_rows(name: str) -> Iterator[NumberedRow]:
@@ -43,18 +37,25 @@ def read_rows(name: str) -> Iterator[NumberedRow]:
             yield from _read_csv(path, ",")
         return
     path = Path(name)
-    readers = {
-        ".csv": lambda: _read_csv(path, ","),
-        ".tsv": lambda: _read_csv(path, "\t"),
-        ".parquet": lambda: _read_parquet(path),
-    }
-    readers |= dict.fromkeys((".jsonl", ".ndjson"), lambda: _read_jsonl(path))
-    if path.suffix.lower() not in readers:
-        raise TableError(f"{name}: cannot tell the format from its ending; expected {', '.join(readers)}")
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise TableError(f"{name}: cannot tell the format from its ending; expected {', '.join(ENDINGS)}")
     try:
-        yield from readers[path.suffix.lower()]()
+        yield from _read_file(path, ending)
     except OSError as error:
         raise TableError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def _read_file(path: Path, ending: str) -> Iterator[NumberedRow]:
+    match ending:
+        case ".parquet":
+            return _read_parquet(path)
+        case ".xlsx" | ".xlsm":
+            return read_xlsx(path)
+        case ".jsonl" | ".ndjson":
+            return _read_jsonl(path)
+        case _:
+            return _read_csv(path, "," if ending == ".csv" else "\t")
 
 
 def _read_csv(path: Path, delimiter: str) -> Iterator[NumberedRow]:
@@ -94,7 +95,7 @@ def _read_parquet(path: Path) -> Iterator[NumberedRow]:
         check_columns(table.schema_arrow.names, str(path), REQUIRED)
         _check_text_columns(table.schema_arrow, path)
         row = 0
-        known = [name for name in table.schema_arrow.names if name in COLUMNS]
+        known = [name for name in table.schema_arrow.names if find_field(name)]
         for batch in table.iter_batches(batch_size=PARQUET_ROWS, columns=known):
             for fields in _convert_to_dicts(_convert_times_to_text(batch), path, row):
                 row += 1
@@ -126,7 +127,10 @@ def _convert_to_dicts(batch: pa.RecordBatch, path: Path, before: int) -> list[di
 
 
 def _check_text_columns(schema: pa.Schema, path: Path) -> None:
+    """Raise TableError for a title that is no text, and for a code that is neither text nor a number."""
     for column in schema:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if any(column.name in names for names in REQUIRED.values()) and str(kind) not in TEXT_TYPES:
+        field = find_field(column.name)
+        is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        if field in {"title", "onet_code"} and str(kind) not in TEXT_TYPES and not (field == "onet_code" and is_number):
             raise TableError(f"{path}: column {column.name} holds {column.type}, not text; cast it to string")

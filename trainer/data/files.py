@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from schemas.artifact import Category
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
-from schemas.text import MAX_BODY_CHARS
-from trainer.data.file_rows import REQUIRED, column_names, read_rows
+from schemas.text import MAX_BODY_CHARS, plain_body
+from trainer.data.columns import pick_cells
+from trainer.data.file_rows import read_rows
 from trainer.data.labels import (
     NO_NEW_CATEGORY,
     OUTSIDE_TAXONOMY,
@@ -28,7 +29,10 @@ Occurrences = tuple[int, str]
 """How often something happened, and the place where it happened first."""
 Key = TypeVar("Key", bound=Hashable)
 
-CODE, NAME, BODY = (column_names(name) for name in ("onet_code", "onet_title", "body"))
+MAX_RAW_BODY_CHARS = 50 * MAX_BODY_CHARS
+"""How much of a body is decoded. The plain text that is kept lies in it, unless nearly all of it is markup."""
+MAX_EXACT = 2**53
+"""Below this, a number that a data frame made a float is the number that was meant."""
 BODY_CUT = "cut", f"with a body of more than {MAX_BODY_CHARS:,} characters"
 
 
@@ -128,29 +132,32 @@ def _read_labelled(
 def parse_posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
     """Return the posting in a row, or the reason why the row holds none. A number is read as text, as in a CSV file.
 
-    A body is cut before the posting is validated: validation copies it.
+    A body becomes plain text and is cut before the posting is validated: validation copies it.
     """
-    given = {
-        name: value[:MAX_BODY_CHARS] if name in BODY and isinstance(value, str) else _as_text(value)
-        for name, value in fields.items()
-        if value is not None and value != ""
-    }
-    if not given.keys() & CODE and any(is_unclassified(given.get(name)) for name in NAME):
-        given[CODE[0]] = UNCLASSIFIED
+    cells = pick_cells(fields)
+    given = {name: _read_value(name, value) for name, (_column, value) in cells.items()}
+    if "onet_code" not in given and is_unclassified(given.get("onet_title")):
+        given["onet_code"] = UNCLASSIFIED
+    for name, called in (("title", "title"), ("onet_code", "label")):
+        if name not in given:
+            return f"no {called}"
     try:
         return LabelledPosting.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = str(first["loc"][0])
-        for field_name, columns in (("title", REQUIRED["title"]), ("label", CODE)):
-            if place in columns and first["type"] == "missing":
-                return f"no {field_name}"
-        return f"a value in {place} that is no text"
+        column, _value = cells[str(error.errors()[0]["loc"][0])]
+        return f"a value in {column} that is no text"
+
+
+def _read_value(field: str, value: Any) -> Any:  # noqa: ANN401 - what a JSON, Parquet or XLSX cell holds
+    if field == "body" and isinstance(value, str):
+        return plain_body(value[:MAX_RAW_BODY_CHARS])[:MAX_BODY_CHARS]
+    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT:
+        return str(int(value))
+    return value if isinstance(value, str | bytes | bool | list | dict) else str(value)
 
 
 def _has_long_body(fields: Mapping[str, Any]) -> bool:
-    return any(isinstance(body := fields.get(name), str) and len(body) > MAX_BODY_CHARS for name in BODY)
-
-
-def _as_text(value: Any) -> Any:  # noqa: ANN401 - what a JSON or Parquet cell holds
-    return value if isinstance(value, str | bytes | bool | list | dict) else str(value)
+    _column, body = pick_cells(fields).get("body", ("", ""))
+    if not isinstance(body, str) or len(body) <= MAX_BODY_CHARS:
+        return False
+    return len(body) > MAX_RAW_BODY_CHARS or len(plain_body(body)) > MAX_BODY_CHARS

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from schemas.artifact import Category
 from schemas.events import LabelledPosting
 from schemas.text import plain_text
 from trainer.data.cleaned_titles import cached_clean_title
+from trainer.data.codes import read_code
 from trainer.data.onet import CODE_PATTERN
 from trainer.data.packaged import read_older_codes
 
@@ -57,16 +58,18 @@ class LabelReader:
         self._names = names
         self._rules = rules
         self._older = read_older_codes()
+        self._older_groups = _group_by_soc_code(self._older)
 
     def read(self, posting: LabelledPosting) -> Label:
-        """Return the meaning of a posting's label. A code of the taxonomy is never mapped."""
+        """Return the meaning of a posting's label, however its code is spelled. A code of the taxonomy is never mapped."""
         if not cached_clean_title(posting.title):
             return Label(left_out="no title")
         if is_unclassified(posting.onet_code) or is_unclassified(posting.onet_title):
             return self._read_unclassified()
-        if posting.onet_code in self._names:
-            return Label(posting.onet_code)
-        return self._map_code(posting) or self._read_outside(posting)
+        code = read_code(posting.onet_code)
+        if code in self._names:
+            return Label(code)
+        return self._map_code(code, posting.onet_title) or self._read_outside(code)
 
     def _read_unclassified(self) -> Label:
         match self._rules.unclassified:
@@ -77,26 +80,42 @@ class LabelReader:
             case "ignore":
                 return Label(left_out=f"the label {UNCLASSIFIED}")
 
-    def _map_code(self, posting: LabelledPosting) -> Label | None:
+    def _map_code(self, given: str, title: str | None) -> Label | None:
         """Map a code of six digits or of an older O*NET-SOC. A code that was split needs the title of one of its successors."""
-        short = bool(SOC_CODE.fullmatch(posting.onet_code))
-        code = f"{posting.onet_code}.00" if short else posting.onet_code
+        is_short = bool(SOC_CODE.fullmatch(given))
+        code = f"{given}.00" if is_short else given
         if code in self._names:
             return Label(code, mapped_from=FROM_SIX_DIGITS)
         successors = self._older.get(code, ())
-        if len(successors) > 1:
-            title = (posting.onet_title or "").strip().casefold()
-            chosen = [new for new in successors if self._names.get(new, "").casefold() == title != ""]
-        else:
-            chosen = [new for new in successors if new in self._names]
+        if is_short and not successors:
+            successors = self._older_groups.get(given, ())
+        chosen = self._choose(successors, title)
         if chosen:
-            return Label(chosen[0], mapped_from=FROM_OLDER_CODE)
+            return Label(chosen, mapped_from=FROM_OLDER_CODE)
         return Label(left_out=SPLIT_CODE) if len(successors) > 1 else None
 
-    def _read_outside(self, posting: LabelledPosting) -> Label:
+    def _choose(self, successors: Sequence[str], title: str | None) -> str | None:
+        """Return the one successor that the title names, that the taxonomy has, or that covers all others; else None."""
+        known = [code for code in successors if code in self._names]
+        named = (title or "").strip().casefold()
+        if match := [code for code in known if self._names[code].casefold() == named]:
+            return match[0]
+        if len(known) == len(successors) > 1:
+            known = [code for code in known if code.endswith(".00") and all(one[:7] == code[:7] for one in known)]
+        return known[0] if len(known) == 1 else None
+
+    def _read_outside(self, code: str) -> Label:
         if not self._rules.new_categories:
             return Label(left_out=OUTSIDE_TAXONOMY)
-        return Label(posting.onet_code) if CODE_PATTERN.fullmatch(posting.onet_code) else Label(left_out=NO_NEW_CATEGORY)
+        return Label(code) if CODE_PATTERN.fullmatch(code) else Label(left_out=NO_NEW_CATEGORY)
+
+
+def _group_by_soc_code(older: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Return the successors of all older codes that share their first six digits."""
+    groups: defaultdict[str, dict[str, None]] = defaultdict(dict)  # a set that keeps its order
+    for code, successors in older.items():
+        groups[code[:7]].update(dict.fromkeys(successors))
+    return {code: tuple(successors) for code, successors in groups.items()}
 
 
 def is_unclassified(label: str | None) -> bool:

@@ -12,7 +12,10 @@ from trainer.data.packaged import read_packaged_categories
 
 TAXONOMY_VERSION = "O*NET-SOC 2019"
 OCCUPATIONS = "Occupation Data.txt"
-TITLE_FILES = (("Sample of Reported Titles.txt", "Reported Job Title"), ("Alternate Titles.txt", "Alternate Title"))
+REPORTED_TITLES, ALTERNATE_TITLES = "Sample of Reported Titles.txt", "Alternate Titles.txt"
+JOB_TITLES = "Job Titles.txt"
+"""It replaces the alternate titles from release 30.3 on."""
+TITLE_COLUMNS = {REPORTED_TITLES: "Reported Job Title", JOB_TITLES: "Job Title", ALTERNATE_TITLES: "Alternate Title"}
 TASKS = "Task Statements.txt"
 CODE_COLUMN = "O*NET-SOC Code"
 CODE_PATTERN = re.compile(r"[0-9]{2}-[0-9]{4}\.[0-9]{2}")
@@ -58,10 +61,11 @@ def read_taxonomy(release: Path | None) -> Taxonomy:
     if release is None:
         return Taxonomy(TAXONOMY_VERSION, read_packaged_categories(), {})
     if not release.is_dir():
-        raise TableError(f"--onet {release} is no folder; give the unpacked text release of the O*NET database")
+        raise TableError(f"--onet {release} is no folder; give the unpacked text release of the O*NET database, or a version")
     categories = _read_categories(release / OCCUPATIONS)
     titles: dict[str, dict[str, str]] = {category.onet_code: {} for category in categories}
-    for name, column in TITLE_FILES:
+    for name in _list_title_files(release):
+        column = TITLE_COLUMNS[name]
         for _number, row in _read_tab_delimited(release / name, (CODE_COLUMN, column)):
             titles.get(row[CODE_COLUMN], {}).setdefault(cached_title_key(row[column]), row[column])
     known = {code: tuple(by_key.values()) for code, by_key in titles.items()}
@@ -71,7 +75,14 @@ def read_taxonomy(release: Path | None) -> Taxonomy:
 def list_release_files(release: Path) -> list[Path]:
     """Return the files of a release that `read_taxonomy` reads. Task statements are optional."""
     tasks = [release / TASKS] if (release / TASKS).is_file() else []
-    return [release / OCCUPATIONS, *(release / name for name, _ in TITLE_FILES), *tasks]
+    return [release / OCCUPATIONS, *(release / name for name in _list_title_files(release)), *tasks]
+
+
+def _list_title_files(release: Path) -> list[str]:
+    """Return the names of the files with job titles, those of reported titles first. Newer releases need not have these."""
+    if not (release / JOB_TITLES).is_file():
+        return [REPORTED_TITLES, ALTERNATE_TITLES]
+    return [name for name in TITLE_COLUMNS if (release / name).is_file()]
 
 
 def _read_descriptions(release: Path, categories: tuple[Category, ...]) -> Descriptions:
@@ -100,7 +111,7 @@ def _read_categories(path: Path) -> tuple[Category, ...]:
 def _read_tab_delimited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of an O*NET text file with their numbers. Tabs separate cells, nothing is quoted, the header is row 1."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")  # some releases end in a blank line
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror}; is this an O*NET text release?") from error
     except UnicodeDecodeError as error:

@@ -12,12 +12,12 @@ from consumer.safe_files import replace_file
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
 from trainer.data.cleaned_titles import cached_title_key
+from trainer.data.file_rows import ENDINGS
 from trainer.data.files import DEFAULT_RULES, read_postings
 from trainer.data.labels import LabelRules
 from trainer.data.onet import list_release_files, read_taxonomy
 from trainer.data.packaged import STARTER
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 Stamp = tuple[int, int]
 """Modification time in nanoseconds, size in bytes."""
 

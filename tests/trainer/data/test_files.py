@@ -70,6 +70,62 @@ def test_the_usual_names_of_columns_are_understood(columns: tuple[str, str], tmp
     assert [(p.title, p.onet_code) for p in read_postings([str(path)], OCCUPATIONS).postings] == [("Nurse", "29-1141.00")]
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (" Job Title ", "O*NET-SOC Code"),
+        ("jobTitle", "onet_2019"),
+        ("JOB_TITLE", "SOC_CODE"),
+        ("Title Raw", "Onet Soc Code"),
+        ("JOB_INFO_JOB_TITLE", "PW_SOC_CODE"),
+    ],
+)
+def test_names_of_columns_are_understood_in_any_case_and_with_spaces(columns: tuple[str, str], tmp_path: Path) -> None:
+    path = write_postings(tmp_path / "a.csv", [("Nurse", "29-1141.00")], columns=columns)
+    assert [(p.title, p.onet_code) for p in read_postings([str(path)], OCCUPATIONS).postings] == [("Nurse", "29-1141.00")]
+
+
+def test_a_disclosure_file_of_the_labour_department_is_read_as_it_is(tmp_path: Path) -> None:
+    columns = ("CASE_NUMBER", "CASE_STATUS", "RECEIVED_DATE", "JOB_TITLE", "SOC_CODE", "SOC_TITLE", "EMPLOYER_NAME")
+    row = ("I-200-1", "Certified", "2026-02-03", "Ward Nurse", "29-1141", "Registered Nurses", "Quillbank Clinic")
+    (posting,) = read_postings([str(write_postings(tmp_path / "a.csv", [row], columns=columns))], OCCUPATIONS).postings
+    assert (posting.posting_id, posting.title, posting.onet_code) == ("I-200-1", "Ward Nurse", "29-1141.00")
+    assert (posting.onet_title, posting.posted_at) == ("Registered Nurses", "2026-02-03")
+
+
+def test_of_several_columns_the_best_that_holds_something_counts(tmp_path: Path) -> None:
+    columns = ("title", "TITLE_RAW", "SOC_CODE", "ONET")
+    rows = [("ET29", "Nurse", "35-2014", "29-1141.00"), ("Cook", "NaN", "35-2014", "n/a")]
+    postings = read_postings([str(write_postings(tmp_path / "a.csv", rows, columns=columns))], OCCUPATIONS).postings
+    assert [(p.title, p.onet_code) for p in postings] == [("Nurse", "29-1141.00"), ("Cook", "35-2014.00")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt"])
+@pytest.mark.parametrize("first", ["", "sep={}\r\n"])
+def test_the_delimiter_is_found_whatever_the_ending(first: str, name: str, delimiter: str, tmp_path: Path) -> None:
+    as_csv(tmp_path / name, delimiter)
+    whole = (tmp_path / name).read_text(encoding="utf-8-sig")
+    (tmp_path / name).write_text(first.format(delimiter) + whole, encoding="utf-8-sig", newline="")
+    assert [p.title for p in read_postings([str(tmp_path / name)], OCCUPATIONS).postings] == ['Nurse, "RN"\nnight', "Küchenchef"]
+
+
+def test_numbers_that_a_data_frame_made_floats_are_the_numbers_that_were_meant(tmp_path: Path) -> None:
+    rows = {"ID": [3901987654.0, float("nan")], "TITLE_RAW": ["Nurse", "Cook"], "ONET": [291141.0, 35201400.0]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pa.table(rows).to_pylist()))
+    for name in ("a.parquet", "a.jsonl"):
+        postings = read_postings([str(tmp_path / name)], OCCUPATIONS).postings
+        assert [(p.posting_id, p.onet_code) for p in postings] == [("3901987654", "29-1141.00"), ("", "35-2014.00")]
+
+
+def test_a_body_is_plain_text_before_it_is_cut(tmp_path: Path) -> None:
+    body = "<p class='text'>" * 2_000 + "Care for &amp;amp; wash patients"
+    path = write_postings(tmp_path / "a.csv", [("Nurse", "29-1141.00", body)], columns=("TITLE_RAW", "ONET", "BODY"))
+    found = read_postings([str(path)], OCCUPATIONS)
+    assert (found.postings[0].body, found.changed) == ("Care for & wash patients", {})
+
+
 def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
     paths = [str(write_postings(tmp_path / f"{name}.csv", [(name, "29-1141.00")])) for name in "ba"]
     assert [posting.title for posting in read_postings(paths, OCCUPATIONS).postings] == ["b", "a"]
@@ -83,7 +139,11 @@ def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
         ("2,Nurse,x,", "no label"),
         ("2,Nurse", "no label"),
         ("2,Nurse,x,99-9999.00", "a label outside the taxonomy"),
-        ("2,Nurse,x, 29-1141.00", "a label outside the taxonomy"),
+        ("2,N/A,x,29-1141.00", "no title"),
+        ("2,nan,x,29-1141.00", "no title"),
+        ("2,Nurse,x,None", "no label"),
+        ("2,Nurse,x, - ", "no label"),
+        ("2,Nurse,x,29-1141.1", "a label outside the taxonomy"),
     ],
 )
 def test_a_row_that_teaches_nothing_is_left_out_and_counted_with_its_first_place(row: str, reason: str, tmp_path: Path) -> None:
@@ -112,7 +172,7 @@ UNREADABLE: list[tuple[str, bytes | None, str]] = [
     ("a.csv", b"", "is empty"),
     ("a.csv", HEADER.encode(), "no labelled posting to learn from in .*: no rows"),
     ("a.csv", b"ID,TITLE_RAW,CODE\n1,Nurse,x\n", "no column for the O.NET code: .*ONET.*; found: ID, TITLE_RAW, CODE"),
-    ("a.csv", b"ID;TITLE_RAW;ONET\n1;Nurse;x\n", "no column for the title: .*; found: ID;TITLE_RAW;ONET"),
+    ("a.csv", b"ID:TITLE_RAW:ONET\n1:Nurse:x\n", "no column for the title: .*; found: ID:TITLE_RAW:ONET"),
     ("a.csv", b"TITLE_RAW,ONET,ONET\nNurse,x,y\n", "the column 'ONET' twice"),
     ("a.csv", latin_1_in_row_57(), "row 57: not UTF-8; convert the file"),
     ("a.csv", (HEADER + GOOD).encode("utf-16"), "is not UTF-8 text; convert it"),
@@ -137,7 +197,7 @@ UNREADABLE: list[tuple[str, bytes | None, str]] = [
     ("a.jsonl", b'{"a": 1}\n{"b": 2}\n', "no column for the title: .*; found: a, b"),
     ("a.parquet", b"", "cannot be read as Parquet"),
     ("a.parquet", (HEADER + GOOD).encode(), "cannot be read as Parquet"),
-    ("a.xlsx", b"", "cannot tell the format from its ending; expected .csv"),
+    ("a.xls", b"", "cannot tell the format from its ending; expected .csv"),
     ("postings", b"", "cannot tell the format from its ending"),
 ]
 
@@ -166,7 +226,7 @@ def test_a_folder_is_no_file(name: str, tmp_path: Path) -> None:
     [
         ({"TITLE_RAW": [[1], [2]]}, "column TITLE_RAW holds list<.*>, not text"),
         ({"TITLE_RAW": [b"Nurse", b"\xff"]}, "column TITLE_RAW holds binary, not text; cast it to string"),
-        ({"ONET": [29.1, 35.2]}, "column ONET holds double, not text"),
+        ({"ONET": [True, False]}, "column ONET holds bool, not text"),
         ({"ONET": [None, None]}, "column ONET holds null, not text"),
     ],
 )
@@ -180,7 +240,7 @@ def test_parquet_columns_of_another_type_are_refused(columns: dict[str, list[Any
 @given(
     header=st.sampled_from([HEADER.encode(), b""]),
     content=st.binary(max_size=60),
-    ending=st.sampled_from(["csv", "tsv", "jsonl", "parquet"]),
+    ending=st.sampled_from(["csv", "tsv", "jsonl", "parquet", "xlsx"]),
 )
 def test_no_bytes_end_in_anything_but_postings_or_a_complaint(
     header: bytes, content: bytes, ending: str, tmp_path_factory: pytest.TempPathFactory

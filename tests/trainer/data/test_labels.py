@@ -60,6 +60,8 @@ def test_a_code_of_the_taxonomy_is_taken_as_it_is(code: str) -> None:
         ("15-1132.00", "Software Developers, Applications", Label(left_out=SPLIT_CODE)),
         ("15-1132.00", None, Label(left_out=SPLIT_CODE)),
         ("15-1132", "", Label(left_out=SPLIT_CODE)),
+        ("13-1199.02", None, Label("13-1199.00", mapped_from=FROM_OLDER_CODE)),
+        ("19-1020", None, Label("19-1029.04", mapped_from=FROM_OLDER_CODE)),
         ("15-9999.00", "Prompt Engineers", Label(left_out=OUTSIDE_TAXONOMY)),
         ("99-9999", None, Label(left_out=OUTSIDE_TAXONOMY)),
         ("nurse", None, Label(left_out=OUTSIDE_TAXONOMY)),
@@ -69,6 +71,18 @@ def test_a_label_outside_the_taxonomy_is_mapped_where_there_is_one_code_it_can_m
     code: str, name: str | None, meant: Label
 ) -> None:
     assert label(code, name) == meant
+
+
+def test_a_split_code_has_one_meaning_where_the_taxonomy_has_one_successor() -> None:
+    posting = LabelledPosting(title="A job", onet_code="15-1134.00", onet_title="Web Developers")
+    names = {"15-1255.00": NAMES["15-1255.00"]}
+    assert LabelReader(names, LabelRules()).read(posting) == Label("15-1255.00", mapped_from=FROM_OLDER_CODE)
+
+
+def test_a_code_is_known_however_it_is_spelled_and_named_as_it_was_given(read: Read) -> None:
+    found = read(("1", "Nurse", "", "29114100"), ("2", "RN", "", '="29-1141.00"'), ("3", "GP", "", "29\u20131062"))
+    assert [posting.onet_code for posting in found.postings] == ["29-1141.00", "29-1141.00", "29-1215.00"]
+    assert list(found.describe()) == ["mapped: 1 rows from codes of an older O*NET-SOC, first at a.csv, row 4 (29\u20131062)"]
 
 
 def test_an_older_code_is_mapped_only_into_the_taxonomy_in_use() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.tables import TableError
 from tests.support.training_data import OCCUPATIONS, write_release
-from trainer.data.onet import read_taxonomy
+from trainer.data.onet import JOB_TITLES, list_release_files, read_taxonomy
 
 OCCUPATION_FILE, REPORTED, ALTERNATE = "Occupation Data.txt", "Sample of Reported Titles.txt", "Alternate Titles.txt"
 
@@ -35,6 +35,22 @@ def test_job_titles_are_kept_once_per_occupation_reported_ones_first(tmp_path: P
     assert titles["29-1141.00"] == ("Charge Nurse", "RN", "Staff Nurse")
     assert titles["35-2014.00"] == ("Line Cook", "Charge Nurse")
     assert set(titles) == set(OCCUPATIONS)
+
+
+def rename_titles_as_in_30_3(release: Path) -> Path:
+    """Give a release the job titles of releases from 30.3 on: another name, CRLF, a byte order mark, a blank last line."""
+    text = (release / ALTERNATE).read_text(encoding="utf-8").replace("Alternate Title", "Job Title", 1)
+    (release / JOB_TITLES).write_bytes(b"\xef\xbb\xbf" + (text + "\n").replace("\n", "\r\n").encode())
+    (release / ALTERNATE).unlink()
+    return release
+
+
+def test_job_titles_of_release_30_3_are_the_alternate_titles_of_those_before(tmp_path: Path) -> None:
+    older, newer = write_release(tmp_path / "a"), rename_titles_as_in_30_3(write_release(tmp_path / "b"))
+    assert read_taxonomy(older) == read_taxonomy(newer)
+    assert [path.name for path in list_release_files(newer)] == [OCCUPATION_FILE, REPORTED, JOB_TITLES]
+    (newer / REPORTED).unlink()
+    assert read_taxonomy(newer).titles["29-1141.00"] == ("RN", "Staff Nurse")
 
 
 @pytest.mark.parametrize("character", ["\u2028", "\x85", "\x0b", "\x0c", "\x1c", '"'])
