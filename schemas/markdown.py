@@ -13,7 +13,9 @@ MAX_ROUNDS = 6
 
 _SPACES = "\t\x0b\x0c\x1c\x1d\x1e\x1f"
 _OTHER_SPACES = "\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_MARKS = "\\`*_~[]#|>"
+MARKS = "\\`*_~[]#|>"
+LINE_MARKS = "-+="
+"""Marks at the beginning of a line only."""
 _MARK = re.compile(r"[\\`*_~\[\]#|>]|\n[-+=]")
 _BULLETS = "*+\u2022\u25cf\u25aa\u25e6\u2043\u00b7-"
 _END = r"(?=\n|\Z)"
@@ -38,6 +40,8 @@ _LINE_WITH_PIPE = re.compile(r"\n[^\n|]*\|[^\n]*")
 
 def squeeze_lines(text: str) -> str:
     """Return a text with single spaces and at most one blank line in a row, without white space around lines."""
+    if "\n" not in text and text.isascii() and "\r" not in text:
+        return " ".join(text.split()) if any(space in text for space in ("  ", *_SPACES)) else text.strip()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     for space in _SPACES if text.isascii() else _SPACES + _OTHER_SPACES:
         text = text.replace(space, " ")
@@ -69,13 +73,13 @@ def drop_markdown(text: str) -> str:
 def break_markdown(text: str) -> str:
     """Return a text in which nothing is Markdown any more: one line without marks. No word is lost."""
     text = text.replace("\n", " ")
-    for mark in _MARKS:
+    for mark in MARKS:
         text = text.replace(mark, " ")
     return text.lstrip(f" ={_BULLETS}")
 
 
 def _limit_marks(text: str) -> str:
-    if len(text) <= MAX_MARKS or sum(map(text.count, _MARKS)) + text.count("\n") <= MAX_MARKS:
+    if len(text) <= MAX_MARKS or sum(map(text.count, MARKS)) + text.count("\n") <= MAX_MARKS:
         return text
     first = next(islice(_MARK.finditer(text), MAX_MARKS, None), None)
     return squeeze_lines(f"{text[: first.start()]} {break_markdown(text[first.start() :])}") if first else text

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from schemas.cleaning import clean_once, drop_employer
-from schemas.markdown import break_markdown, drop_markdown, squeeze_lines
+from schemas.markdown import LINE_MARKS, MARKS, break_markdown, drop_markdown, squeeze_lines
 from schemas.markup import break_markup, decode_markup, is_free_of_markup
 from schemas.symbols import SOFT_MARKS, drop_symbols
 
@@ -28,6 +28,9 @@ MAX_BODY_CHARS = 20_000
 
 _MAX_ROUNDS = 6
 _MAX_MARKS = 16
+_SIGNS = f"<&{MARKS}"
+"""A text of ASCII without these holds no HTML, and no Markdown but at the beginning of a line."""
+_HYPHENS = {0x2010: "-", 0x2011: "-"}
 _RARE = "\U00010000"
 _FOREIGN = re.compile(r"[^\x00-\x7f]{17,}")
 _MARKS_TOO = "\u0f73\u0f75\u0f81\uff9e\uff9f"  # NFKC makes marks of them
@@ -119,6 +122,10 @@ def _decode_title(title: str) -> str:
 
 
 def _decode_body(body: str) -> str:
+    if body.isascii() and not any(sign in body for sign in _SIGNS):  # many bodies: the rules below would take ten times as long
+        plain = squeeze_lines(body)
+        if not any(f"\n{mark}" in f"\n{plain}" for mark in LINE_MARKS):
+            return plain
     return drop_markdown(squeeze_lines(decode_markup(body, between="\n")))
 
 
@@ -126,7 +133,7 @@ def _compose(text: str) -> str:
     """Return a text in one spelling: NFKC without soft marks. Signs that NFKC would join to a word stay."""
     if text.isascii():
         return text
-    text = SOFT_MARKS.sub("", text)
+    text = SOFT_MARKS.sub("", text).translate(_HYPHENS)
     if _FOREIGN.search(text):
         text = _find_long_runs().sub(lambda found: found[0][:_MAX_MARKS], text)
     return "".join(part if at % 2 else unicodedata.normalize("NFKC", part) for at, part in enumerate(_NOT_COMPOSED.split(text)))

@@ -8,10 +8,16 @@ from typing import Any, Protocol
 from consumer.feeds.json_values import is_nan
 from consumer.feeds.names import NAMES
 from consumer.feeds.values import is_body, is_id, is_long_text, is_missing, is_title
+from schemas.tables import column_key
 
 Check = Callable[[Any], bool]
 MAX_RANKED = 256
 """How many sets of names are kept with their order."""
+MAX_KEYS = 4_096
+"""How many names are kept with the keys under which their spellings meet."""
+MAX_NAME_CHARS = 40
+"""A longer name is no other spelling of one of ours."""
+_LOOKED_FOR = frozenset({"title", "body"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,14 @@ class ByNames:
 
     Where a name holds nothing, or no readable title, body or identifier, the next one counts. If no name has a better one, an
     unreadable title or identifier counts, so that the posting can be refused for it. An unreadable body is left where it is.
+    Where title or body are missing, names in another case and with other signs between their words count, too: `Job-Title`.
     """
 
     def __init__(self, names: Mapping[str, tuple[str, ...]] = NAMES) -> None:
         self.title_names = names["title"]
         self._field_of = {name: field for field, choices in names.items() for name in choices}
         self._known = frozenset(self._field_of)
+        self._by_key = {column_key(name): (rank, field) for rank, (name, field) in enumerate(self._field_of.items())}
         self._ranked = lru_cache(MAX_RANKED)(self._rank)  # most messages of a feed have the same names
 
     def find(self, fields: dict[str, Any]) -> FoundFields:
@@ -66,15 +74,35 @@ class ByNames:
                 consumed.add(name)
             elif _IS_SECOND_BEST[field](value):
                 second_best.setdefault(field, name)
+        if not values.keys() >= _LOOKED_FOR:
+            self._find_respelled(fields, values, consumed)
         for field, name in second_best.items():
             if field not in values:
                 values[field] = fields[name]
                 consumed.add(name)
         return FoundFields(values, consumed)
 
+    def _find_respelled(self, fields: dict[str, Any], values: dict[str, Any], consumed: set[str]) -> None:
+        """Add the fields whose names are written in another way."""
+        unknown = [(self._by_key.get(_name_key(name)), name) for name in fields if name not in self._known]
+        for (_rank, field), name in sorted((place, name) for place, name in unknown if place is not None):
+            if field not in values and _IS_GOOD[field](fields[name]):
+                values[field] = fields[name]
+                consumed.add(name)
+
     def _rank(self, names: frozenset[str]) -> tuple[tuple[str, str, Check], ...]:
         """Return names with their fields and what makes a value of the field a good one, best name first."""
         return tuple((name, field, _IS_GOOD[field]) for name, field in self._field_of.items() if name in names)
+
+
+@lru_cache(MAX_KEYS)
+def _short_name_key(name: str) -> str:
+    return column_key(name)
+
+
+def _name_key(name: str) -> str:
+    """Return the key of a name. A long one is no name of ours."""
+    return _short_name_key(name) if len(name) <= MAX_NAME_CHARS else ""
 
 
 def _is_there(value: Any) -> bool:  # noqa: ANN401 - any JSON value

@@ -1,4 +1,4 @@
-"""Makes a posting of the fields that were found: title, body and identifier are checked, everything else passes through."""
+"""Makes a posting of the fields that were found: title, body and identifier are read, everything else passes through."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ from consumer.errors import InvalidMessage
 from consumer.feeds.fields import FoundFields
 from consumer.feeds.values import is_missing, read_body, read_id, read_title
 from schemas.events import JobPosting
+from schemas.text import plain_body, plain_title
 
 FIELDS = frozenset(JobPosting.model_fields)
 ORIGINAL = "original_"
@@ -16,10 +17,10 @@ ORIGINAL = "original_"
 def make_posting(fields: Mapping[str, Any], found: FoundFields, *, fallback_id: str) -> JobPosting:
     """Return the posting of a message's fields. Raises InvalidMessage (`empty_title`, `invalid_field`).
 
-    A title must have been found.
+    A title must have been found. Title and body are plain text: entities decoded, tags and Markdown removed.
     """
     values, consumed = found.values, found.consumed
-    body = read_body(values.get("body"))
+    body = _read_body(values.get("body"))
     posting: dict[str, Any] = {
         "posting_id": _read_id(values, fallback_id),
         "title": _read_title(values["title"]),
@@ -45,9 +46,16 @@ def _read_title(value: Any) -> str:  # noqa: ANN401 - any JSON value
     title = read_title(value)
     if title is None:
         raise InvalidMessage("invalid_field", f"title: text is expected, not {_name_kind(value)}")
-    if not title:
-        raise InvalidMessage("empty_title", "the title is empty")
-    return title
+    if is_missing(title):
+        raise InvalidMessage(
+            "empty_title", f"the title is {title.strip()!r}, a word for nothing" if title.strip() else "the title is empty"
+        )
+    return plain_title(title) or title
+
+
+def _read_body(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    body = read_body(value)
+    return None if body is None else plain_body(body)
 
 
 def _read_id(values: Mapping[str, Any], fallback_id: str) -> str:

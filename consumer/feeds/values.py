@@ -1,30 +1,28 @@
 """Reads the value of one field: whether there is anything in it, and which text or identifier it stands for."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import jiter
 
 from consumer.feeds.json_values import is_nan
+from schemas.missing import is_missing as is_missing_text
 
-MISSING_WORDS = frozenset({"", "nan", "none", "n/a", "null", "-"})
-"""What programs write into a field that has no value, in lower case and without the spaces around it."""
 MAX_NESTING = 4
 """How deep in lists and objects the text of a field is looked for."""
 TEXT_NAMES = ("text", "value", "content", "plain", "html", "text_formatted")
 """Where an object that stands for a text has this text, best first."""
 ID_NAMES = ("$oid", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal", "$uuid", "$date", "value", "@value")
 """Where an object that stands for an identifier has it: MongoDB's extended JSON, schema.org's PropertyValue."""
-_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 _CODE, _CODE_CHARS = re.compile(r"ET[0-9A-F]{16}"), 18  # of a title in a taxonomy
-_LONGEST_WORD = 16
+MAX_ID_DIGITS = 40
+"""A number of more digits is no identifier that a data frame made of a whole one: it stays as it is written."""
 
 
 def is_missing(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     """Return whether a field holds nothing, or a word that programs write for nothing."""
-    if isinstance(value, str):
-        return value.strip().lower() in MISSING_WORDS if len(value) <= _LONGEST_WORD else value.isspace()
-    return value is None or is_nan(value)
+    return is_missing_text(value) if isinstance(value, str) else value is None or is_nan(value)
 
 
 def is_long_text(value: Any) -> bool:  # noqa: ANN401 - any JSON value
@@ -62,7 +60,8 @@ def read_title(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
 def read_id(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     """Return an identifier as text; None for what is none. No digit changes, but `3901987654.0` is `3901987654`.
 
-    Data frames make such numbers of whole ones. An object counts where it has one of ID_NAMES, a list where it has one item.
+    Data frames make such numbers of whole ones, and others write them as `3.901987654E9`. An object counts where it has one of
+    ID_NAMES, a list where it has one item.
     """
     if isinstance(value, str):
         return None if is_missing(value) else value
@@ -78,7 +77,11 @@ def read_id(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     if isinstance(value, bool) or not isinstance(value, int | float | jiter.LosslessFloat) or is_nan(value):
         return None
     digits = str(value)
-    return whole[1] if (whole := _WHOLE.fullmatch(digits)) is not None else digits
+    if isinstance(value, int):
+        return digits
+    number = Decimal(digits)
+    whole = number == number.to_integral_value() and number.adjusted() < MAX_ID_DIGITS
+    return f"{number:.0f}" if whole else digits
 
 
 def read_body(value: Any, *, nesting: int = MAX_NESTING) -> str | None:  # noqa: ANN401 - any JSON value
