@@ -108,7 +108,9 @@ def _repeat(
 
 def _read_title(title: str) -> str:
     text = _decode_title(title)
-    return text if text.isascii() and "$" not in text else _decode_title(drop_symbols(text))
+    if len(text) > MAX_TITLE_CHARS or (text.isascii() and "$" not in text):
+        return text
+    return _decode_title(drop_symbols(text))
 
 
 def _decode_title(title: str) -> str:

@@ -117,6 +117,14 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(starter_registry: Path,
     assert process.returncode == 1
 
 
+def test_columns_are_known_in_any_case_and_the_delimiter_is_found(cli: Cli, starter_registry: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sep=;\n Job_Title ; JOB_ID;pay\nRegistered Nurse, ICU;n-1;41,50\n")
+    done = cli("consumer", "score", "--registry", str(starter_registry), "--device", "cpu", "--input", str(tmp_path / "a.csv"))
+    (nurse,) = lines(done.stdout)
+    assert (nurse.posting.posting_id, nurse.posting.title) == ("n-1", "Registered Nurse, ICU")
+    assert json.loads(done.stdout)["posting"]["pay"] == "41,50"
+
+
 Score = Callable[..., tuple[int, str]]
 
 
