@@ -14,6 +14,7 @@ from consumer.model.serving_options import Precision, ServingOptions
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from deploy.feed import events
+from deploy.feed_shapes import flat_row
 
 
 def read_titles(file: Path) -> list[str]:
@@ -34,7 +35,9 @@ def choose_titles(file: Path | None, count: int) -> list[str]:
 
 
 def _made_up_titles(postings: int) -> list[str]:
-    values = (json.loads(event.value) for event in islice(events(broken_share=0.0), postings))
+    values = (
+        json.loads(event.value) for event in islice(events(shapes=[flat_row], broken_share=0.0, deleted_share=0.0), postings)
+    )
     return list(dict.fromkeys(value["TITLE_RAW"] for value in values))
 
 

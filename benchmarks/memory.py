@@ -19,6 +19,7 @@ from confluent_kafka import Producer
 
 from benchmarks.machine import print_result, real_kafka
 from deploy.feed import events
+from deploy.feed_shapes import flat_row
 from deploy.local_stack import (
     created_topics,
     embedded_broker,
@@ -59,7 +60,7 @@ def main() -> None:
 def read_messages(file: Path | None, count: int) -> list[bytes]:
     """Return `count` messages to send: the lines of a file, again and again, or the built-in postings."""
     if file is None:
-        return [event.value for event in islice(events(), count)]
+        return [event.value for event in islice(events(shapes=[flat_row], deleted_share=0.0), count)]
     lines = file.read_bytes().splitlines()
     return [lines[number % len(lines)] for number in range(count)]
 

@@ -11,13 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
 
 from consumer.kafka.client import IDEMPOTENT_PRODUCER, NO_NEW_TOPICS
 from deploy.demo_received import SHOWCASE, Received
-from deploy.feed import SENT_HEADER, Event, events
+from deploy.feed import SENT_HEADER, Event, Kind, events
+from deploy.feed_shapes import SHAPES
 from deploy.local_stack import (
     EMBEDDED_FETCH_WAIT_MS,
     created_topics,
@@ -76,9 +78,7 @@ class Stream:
 
     def __init__(self, servers: str, topics: dict[str, str], registry: Path, *, first_version: str) -> None:
         self.received = Received()
-        self.sent = 0
-        self.broken = 0
-        """Of the messages sent, those that belong into the dead letters."""
+        self.sent: Counter[Kind] = Counter()
         self.first_version = first_version
         self._registry = registry
         self._raw = topics["raw"]
@@ -102,26 +102,25 @@ class Stream:
     def run(self, consumer: subprocess.Popen[bytes], port: int) -> None:
         """Feed until the second version has enriched enough, and read until everything is out, or the time is up."""
         started = shown = time.monotonic()
-        self._send(Event(b"showcase", json.dumps({"ID": "showcase", "TITLE_RAW": SHOWCASE}).encode(), broken=False))
+        self._send(Event(b"showcase", json.dumps({"ID": "showcase", "TITLE_RAW": SHOWCASE}).encode(), "posting"))
         while time.monotonic() < started + TIME_LIMIT_S and consumer.poll() is None:
-            enough = self.sent >= AT_LEAST and self.received.enriched_by_others(self.first_version) >= AFTER_RELOAD
-            while not enough and self.sent < (time.monotonic() - started) * RATE:
+            enough = self.sent.total() >= AT_LEAST and self.received.enriched_by_others(self.first_version) >= AFTER_RELOAD
+            while not enough and self.sent.total() < (time.monotonic() - started) * RATE:
                 self._send(next(self._feed))
-            if self._trainer is None and self.sent >= AT_LEAST / 3:
+            if self._trainer is None and self.sent.total() >= AT_LEAST / 3:
                 self._train_second_version()
             self._producer.poll(0)
             self.received.read(self._reader)
             if time.monotonic() - shown >= 1:
                 shown = time.monotonic()
                 print_progress(self.received, port, shown - started)
-            if enough and self.received.total >= self.sent:
+            if enough and self.received.total >= self.sent.total():
                 break
         self._close()
 
     def _send(self, event: Event) -> None:
         produce(self._producer, self._raw, event)
-        self.sent += 1
-        self.broken += event.broken
+        self.sent[event.kind] += 1
 
     def _train_second_version(self) -> None:
         say("     ... training the second version while postings flow")
@@ -155,19 +154,21 @@ def print_progress(received: Received, port: int, seconds: float) -> None:
 
 def print_summary(stream: Stream) -> int:
     """Print the closing counts; return 0 if they add up and the consumer took up the second version, else 1."""
-    received, sent, broken = stream.received, stream.sent, stream.broken
+    received, sent = stream.received, stream.sent
     versions = ", ".join(f"{version}: {count:,}" for version, count in received.by_version.items())
     say("summary")
-    print(f"     postings sent              {sent:6,}")
+    print(f"     messages sent              {sent.total():6,}   in {len(SHAPES)} shapes: {', '.join(SHAPES)}")
     print(f"     enriched                   {received.enriched:6,}   by {versions}")
+    print(f"     deletes forwarded          {received.deleted:6,}   of {sent['delete']} sent")
     reasons = dict(received.by_reason)
-    print(f"     dead letters               {received.dead_letters:6,}   {reasons} of {broken} broken messages sent")
+    print(f"     dead letters               {received.dead_letters:6,}   {reasons} of {sent['broken']} broken messages sent")
     print(f"     decisions                  {dict(received.decisions)}")
-    adds_up = received.total == sent and received.dead_letters == broken and not received.twice
+    came_out = {"posting": received.enriched, "delete": received.deleted, "broken": received.dead_letters}
+    adds_up = came_out == sent and not received.twice
     reloaded = received.by_version[stream.first_version] > 0 and received.by_version[stream.second_version] > 0
     verdict = "adds up" if adds_up else "DOES NOT ADD UP"
     reload = "seen" if reloaded else "NOT SEEN"
-    print(f"     sent = enriched + dead letters: {verdict}; seen twice: {received.twice}; hot reload: {reload}")
+    print(f"     sent = enriched + deletes + dead letters: {verdict}; seen twice: {received.twice}; hot reload: {reload}")
     return 0 if adds_up and reloaded else 1
 
 

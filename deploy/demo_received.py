@@ -19,6 +19,7 @@ class Received:
     """Counts of the records so far, and a few of their titles with the answers."""
 
     enriched: int = 0
+    deleted: int = 0
     dead_letters: int = 0
     twice: int = 0
     ids: set[str] = field(default_factory=set)
@@ -30,8 +31,8 @@ class Received:
 
     @property
     def total(self) -> int:
-        """Enriched records and dead letters together."""
-        return self.enriched + self.dead_letters
+        """Enriched records, deletes and dead letters together."""
+        return self.enriched + self.deleted + self.dead_letters
 
     def read(self, reader: Consumer) -> None:
         """Count the records that wait in the output topics."""
@@ -48,6 +49,10 @@ class Received:
             self._add_id(":".join(_text(headers[f"dead-letter.{part}"]) for part in ("topic", "partition", "offset")))
             self.dead_letters += 1
             self.by_reason[_text(reason)] += 1
+            return
+        if message.value() is None:
+            self._add_id(_text(headers["occustream.event-id"]))
+            self.deleted += 1
             return
         enriched = json.loads(message.value() or b"")
         self._add_id(enriched["event_id"])

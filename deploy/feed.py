@@ -1,24 +1,28 @@
-"""A stream of postings for demonstrations: the built-in titles with places and shifts, and now and then a broken message.
+"""A stream of postings for demonstrations: the built-in titles with places and shifts, in five shapes of real feeds.
+
+Now and then a posting is deleted, or a message is broken.
 
 `python -m deploy.feed --rate 50` feeds OCCUSTREAM_INPUT_TOPIC on OCCUSTREAM_BOOTSTRAP_SERVERS until stopped.
 """
 
 import argparse
 import csv
-import json
 import os
 import random
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import count
+from typing import Literal
 
 from confluent_kafka import KafkaException, Producer
 
 from consumer.kafka.client import IDEMPOTENT_PRODUCER, NO_NEW_TOPICS
+from deploy.feed_shapes import SHAPES, Row, Shape, deleted_row, encode
 
 SENT_HEADER = "sent-ns"
 PLACES = ("Boise, ID", "Nampa, ID", "Austin, TX", "Columbus, OH", "Remote", "Tampa, FL", "Reno, NV", "Toledo, OH", "Fargo, ND")
@@ -32,33 +36,47 @@ BROKEN = (
 )
 
 
+Kind = Literal["posting", "delete", "broken"]
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A message to produce; `broken` ones belong into the dead letters."""
+    """A message to produce. Deletes are to be forwarded; what is broken belongs into the dead letters."""
 
     key: bytes
     value: bytes
-    broken: bool
+    kind: Kind
 
 
-def events(seed: int = 0, *, broken_share: float = 0.01) -> Iterator[Event]:
-    """Yield postings without end."""
+def events(
+    seed: int = 0,
+    *,
+    shapes: Sequence[Shape] = tuple(SHAPES.values()),
+    broken_share: float = 0.01,
+    deleted_share: float = 0.01,
+) -> Iterator[Event]:
+    """Yield postings without end, and deletes and broken messages among them."""
     rng = random.Random(seed)  # noqa: S311 - variety, not secrecy
     text = resources.files("trainer").joinpath("starter/postings.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
-    number = 0
-    while True:
-        number += 1
-        key = f"posting-{number}".encode()
-        if rng.random() < broken_share:
-            yield Event(key, rng.choice(BROKEN), broken=True)
-            continue
-        row = rng.choice(rows)
-        title = rng.choice(
-            (row["TITLE_RAW"], f"{row['TITLE_RAW']} - {rng.choice(PLACES)}", f"{row['TITLE_RAW']} ({rng.choice(SHIFTS)})")
-        )
-        posting = {"ID": key.decode(), "TITLE_RAW": title, "BODY": row["BODY"], "POSTED": row["POSTED"]}
-        yield Event(key, json.dumps(posting).encode(), broken=False)
+    for number in count(1):
+        key = f"posting-{number}"
+        chance = rng.random()
+        if chance < broken_share:
+            yield Event(key.encode(), rng.choice(BROKEN), "broken")
+        elif chance < broken_share + deleted_share:
+            gone = f"posting-{rng.randint(1, number)}"
+            yield Event(gone.encode(), encode(deleted_row(gone)), "delete")
+        else:
+            yield Event(key.encode(), encode(rng.choice(shapes)(_choose_posting(rng, rows, key))), "posting")
+
+
+def _choose_posting(rng: random.Random, rows: Sequence[Mapping[str, str]], posting_id: str) -> Row:
+    row = rng.choice(rows)
+    title = rng.choice(
+        (row["TITLE_RAW"], f"{row['TITLE_RAW']} - {rng.choice(PLACES)}", f"{row['TITLE_RAW']} ({rng.choice(SHIFTS)})")
+    )
+    return Row(posting_id, title, row["BODY"], row["POSTED"])
 
 
 def main() -> int:

@@ -13,6 +13,6 @@ def test_demo_counts_add_up_and_the_reload_is_seen() -> None:
     command = [sys.executable, "-m", "deploy.demo"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "sent = enriched + dead letters: adds up; seen twice: 0; hot reload: seen" in done.stdout
+    assert "sent = enriched + deletes + dead letters: adds up; seen twice: 0; hot reload: seen" in done.stdout
     assert "Part-time RN - Medical/Surgical Nampa (flexible schedule)\n       -> 29-1141.00  Registered Nurses" in done.stdout
     assert "/metrics" in done.stdout
