@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 
-from consumer.messages import Source, next_offsets
+from consumer.messages import Message, Source, next_offsets
 from schemas.events import EnrichedPosting
 from trainer.refresh.drift import DriftMonitor, Reference
 from trainer.refresh.metrics import Metrics
@@ -41,16 +41,21 @@ class EnrichedTopic:
         """Read some events and count them; return how many messages there were. Raises BrokerError."""
         messages = self._source.poll(MAX_COUNT, timeout_s)
         for message in messages:
-            try:
-                event = EnrichedPosting.model_validate(json.loads(message.value or b""))
-            except (ValueError, RecursionError):
-                self._metrics.enriched.labels("invalid").inc()
-            else:
-                self._metrics.enriched.labels("counted").inc()
-                self._count(event)
+            self._metrics.enriched.labels(self._look_at(message)).inc()
         if messages:
             self._source.commit(next_offsets(messages), wait=False)
         return len(messages)
+
+    def _look_at(self, message: Message) -> str:
+        """Count the event of a message; returns what the message was."""
+        if message.value is None:
+            return "delete"
+        try:
+            event = EnrichedPosting.model_validate(json.loads(message.value))
+        except (ValueError, RecursionError):
+            return "invalid"
+        self._count(event)
+        return "counted"
 
     def close(self) -> None:
         """Leave the group."""

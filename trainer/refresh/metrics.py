@@ -58,7 +58,7 @@ class Metrics:
             (self.refreshes, OUTCOMES),
             (self.triggers, TRIGGERS),
             (self.labelled, ("stored", "again", "invalid")),
-            (self.enriched, ("counted", "invalid")),
+            (self.enriched, ("counted", "delete", "invalid")),
         ):
             for value in values:
                 metric.labels(value)

@@ -19,17 +19,19 @@ def test_enriched_events_are_summed_up_and_shown(empty_folders: ServiceFolders) 
     for score in (0.5, 0.7):
         broker.append(TOPIC, event(score=score, decision="review").model_dump_json().encode())
     broker.append(TOPIC, b"no event")
+    broker.append(TOPIC, None, key=b"a posting that is gone")
     monitor = DriftMonitor(2, DriftLimits())
     reader = EnrichedTopic(MemorySource(broker, topic=TOPIC.topic, group_id=group), monitor, lambda: "v1", empty_folders.metrics)
     reader.start()
-    assert reader.read(0.1) == 3
+    assert reader.read(0.1) == 4
     assert (
         empty_folders.read_metric("unsure_ratio"),
         empty_folders.read_metric("similarity"),
         empty_folders.read_metric("drift_psi", by="group"),
     ) == (1.0, 0.6, 0.0)
     assert empty_folders.read_metric("enriched_total", outcome="invalid") == 1
-    assert broker.committed[group, TOPIC] == 3
+    assert empty_folders.read_metric("enriched_total", outcome="delete") == 1
+    assert broker.committed[group, TOPIC] == 4
 
 
 def test_no_window_is_shown_before_there_is_one_and_none_of_another_version() -> None:
