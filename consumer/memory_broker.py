@@ -73,6 +73,7 @@ class MemorySource:
     def __init__(self, broker: MemoryBroker, *, topic: str, group_id: str, fault: Fault = _no_fault) -> None:
         self._broker = broker
         self._topics = InputTopics.parse(topic)
+        self._follows_topics = False
         self._known_topics: set[str] = set()
         self._group_id = group_id
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
@@ -84,6 +85,7 @@ class MemorySource:
         self._on_revoke = on_revoke
         for topic in self._topics.names:
             self._broker.partitions(topic)
+        self._follows_topics = True
         self._follow_topics()
 
     @property
@@ -94,7 +96,8 @@ class MemorySource:
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
         self._fault("before:poll")
-        self._follow_topics()
+        if self._follows_topics:  # a member that is only assigned partitions has those alone
+            self._follow_topics()
         self._broker.wait(lambda: any(self.lag().values()), timeout_s)
         taken: list[Message] = []
         for partition, position in self._positions.items():

@@ -90,7 +90,7 @@ def test_everything_wrong_with_the_settings_is_one_line_and_status_2(
     assert all(part in our_line(stderr) for part in said)
 
 
-def test_a_registry_that_is_no_folder_is_a_problem_and_one_that_is_not_there_a_warning(check: Check, tmp_path: Path) -> None:
+def test_a_registry_that_is_no_folder_is_a_problem_a_missing_one_a_warning(check: Check, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     status, _stdout, stderr = check("--registry", str(tmp_path / "file"))
     assert (status, our_line(stderr)) == (1, f"occustream-consumer: registry {tmp_path / 'file'} is no folder")

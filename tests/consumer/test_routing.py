@@ -12,7 +12,7 @@ from tests.support.pipeline import make_pipeline
 
 
 @pytest.mark.parametrize("exactly_once", [False, True])
-def test_each_enriched_posting_goes_to_the_topic_of_its_decision_and_no_order_is_lost(exactly_once: bool) -> None:
+def test_each_posting_goes_to_the_topic_of_its_decision_and_no_order_is_lost(exactly_once: bool) -> None:
     broker = MemoryBroker({IN: 3, OUT: 3, DEAD: 3, "sure": 3, "unsure": 1})
     titles = ("Staff Nurse", "Line Cook", "Trucker", "zzz", "Nurse Nurse Cook", "Registered Nurses", "qq driver of trucks")
     for number in range(60):

@@ -103,7 +103,7 @@ def test_a_topic_of_a_list_that_is_not_there_is_a_broker_error(broker: Broker, o
         Reader(broker, f"{broker.create_topic()},{unique('no-such-topic')}", unique("group"), opened)
 
 
-def test_a_pattern_reads_the_topics_whose_whole_name_matches_and_takes_up_new_ones(matching_broker: Broker, opened: Open) -> None:
+def test_a_pattern_reads_topics_of_matching_names_and_takes_up_new_ones(matching_broker: Broker, opened: Open) -> None:
     broker, prefix = matching_broker, unique("feed")
     matched = [broker.create_topic(prefix=f"{prefix}.raw") for _ in range(2)]
     others = [broker.create_topic(prefix=f"{prefix}.old"), broker.create_topic(prefix=f"not.{prefix}.raw")]
@@ -130,7 +130,7 @@ def test_a_pattern_that_matches_nothing_yet_waits(broker: Broker, opened: Open) 
     assert reader.offsets == all_of([topic], 4)
 
 
-def test_a_matched_topic_that_is_deleted_is_forgotten_and_the_others_are_read_on(group_broker: Broker, opened: Open) -> None:
+def test_a_matched_topic_that_is_deleted_is_forgotten_and_others_are_read_on(group_broker: Broker, opened: Open) -> None:
     broker, prefix = group_broker, unique("feed")
     gone, kept = broker.create_topic(prefix=prefix), broker.create_topic(prefix=prefix)
     for topic in (gone, kept):

@@ -133,7 +133,7 @@ def test_a_range_is_read_of_all_topics(kafka: Kafka, by_pattern: bool) -> None:
 
 
 @pytest.mark.model
-def test_decisions_are_routed_as_cloud_events_in_the_transaction_of_their_batch(
+def test_decisions_are_routed_as_cloud_events_and_each_posting_comes_once(
     kafka_servers: str, starter_registry: Path, workers: Workers
 ) -> None:
     job = TopicsJob(kafka_servers)
@@ -167,7 +167,7 @@ def test_decisions_are_routed_as_cloud_events_in_the_transaction_of_their_batch(
 
 @pytest.mark.model
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
-def test_a_topic_that_is_deleted_under_a_consumer_ends_nothing_and_one_that_appears_is_read(
+def test_a_topic_deleted_under_a_consumer_ends_nothing_and_a_new_one_is_read(
     kafka_servers: str, starter_registry: Path, workers: Workers, delivery: str
 ) -> None:
     job = TopicsJob(kafka_servers)

@@ -102,7 +102,7 @@ def test_a_mistyped_topic_is_named_and_not_created(cluster: Cluster, run: Run, c
     assert repr(topics[wrong]) in said
 
 
-def test_a_mistyped_input_topic_is_not_created_by_the_source_that_run_reads(cluster: Cluster) -> None:
+def test_a_mistyped_input_topic_is_not_created_by_the_source_of_run(cluster: Cluster) -> None:
     topic, before = unique("typo"), cluster.topics()
     source = KafkaSource({"bootstrap.servers": cluster.servers, "group.id": unique("group")}, topic=topic)
     with pytest.raises(BrokerError, match=topic):
@@ -111,7 +111,7 @@ def test_a_mistyped_input_topic_is_not_created_by_the_source_that_run_reads(clus
     assert cluster.topics() == before
 
 
-def test_topics_are_created_on_request_and_those_that_are_there_are_left_alone(cluster: Cluster, run: Run) -> None:
+def test_topics_are_created_on_request_and_others_left_alone(cluster: Cluster, run: Run) -> None:
     topics = {"input_topic": cluster.create("in", 3, max_message_bytes="2000000"), "output_topic": unique("out")}
     topics["dead_letter_topic"] = unique("dead")
     before = cluster.topics()
