@@ -32,7 +32,7 @@ class JobPosting(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     posting_id: TextOrNumber = Field(description="The publisher's identifier; where absent, the message key, else the event id.")
-    title: str = Field(min_length=1, description="The title as posted.")
+    title: str = Field(min_length=1, description="The title in plain text: entities decoded, tags removed.")
     body: str | None = Field(None, description="The text of the posting as posted.")
     company: Any = Field(None, description="The employer: any JSON value, as it came.")
     location: Any = Field(None, description="The place: any JSON value, as it came.")

@@ -77,7 +77,7 @@ def read_id(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     if isinstance(value, bool) or not isinstance(value, int | float | jiter.LosslessFloat) or is_nan(value):
         return None
     digits = str(value)
-    if isinstance(value, int):
+    if "." not in digits:
         return digits
     number = Decimal(digits)
     whole = number == number.to_integral_value() and number.adjusted() < MAX_ID_DIGITS

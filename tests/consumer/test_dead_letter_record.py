@@ -66,14 +66,16 @@ def failing_scorer() -> Scorer:
     [
         (None, "decode", "InvalidMessage"),
         (b"\xff", "decode", "UnicodeDecodeError"),
-        (b"{", "decode", "JSONDecodeError"),
-        (b"{}", "decode", "ValidationError"),
+        (b"{", "decode", "ValueError"),
+        (b"{}", "decode", "InvalidMessage"),
         (posting_bytes("poison"), "score", "ArithmeticError"),
         (posting_bytes("Cook", body="x" * 900), "encode", "InvalidMessage"),
     ],
 )
 def test_a_letter_tells_where_it_failed_on_what_and_by_which_model(value: bytes | None, stage: str, error_class: str) -> None:
-    (outcome,) = enrich([make_message(value)], failing_scorer(), make_codec(max_message_bytes=1_000), Metrics())
+    (outcome,) = enrich(
+        [make_message(value)], failing_scorer(), make_codec(max_message_bytes=1_000, on_delete="dead-letter"), Metrics()
+    )
     letter = read(outcome.record)
     assert (letter.stage, letter.error_class, letter.model_version) == (stage, error_class, "v7")
 

@@ -60,7 +60,7 @@ def test_each_bad_row_is_reported_with_its_number_and_the_status_is_1(csv_run: R
 def test_quoted_newlines_and_extra_columns_pass_through(csv_run: Run) -> None:
     nurse, driver = (json.loads(line)["posting"] for line in csv_run.stdout.splitlines())
     assert (nurse["body"], nurse["pay rate"]) == ('line one\nline "two"', "41.50")
-    assert (driver["title"], driver["pay rate"]) == ("CDL-A Truck\nDriver", "30")
+    assert (driver["title"], driver["pay rate"]) == ("CDL-A Truck Driver", "30")
 
 
 def test_json_lines_go_from_standard_input_to_standard_output(cli: Cli, starter_registry: Path, csv_run: Run) -> None:

@@ -53,8 +53,9 @@ def test_nan_in_the_first_name_gives_way_to_the_next_one() -> None:
     assert posting == {"title": "Welder", "posting_id": "u-7", "company": "Fenn"}
 
 
-def test_a_title_that_only_looks_like_a_word_for_nothing_counts_if_there_is_no_other() -> None:
-    assert decode({"title": "None"})["title"] == "None"
+def test_a_title_that_is_a_word_for_nothing_is_empty() -> None:
+    with pytest.raises(InvalidMessage, match="empty_title: the title is 'None', a word for nothing"):
+        decode({"title": "None"})
 
 
 def test_a_title_as_posted_beats_the_code_of_a_taxonomy() -> None:

@@ -53,7 +53,7 @@ def test_what_is_found_in_each_message_is_shown_and_status_0_says_that_all_are_g
     posting = {"title": "Roofer", "description": "Slates. " * 50, "id": 7, "company": {"name": "Pennine"}, "date": "2026-10-01"}
     status, shown, _ = show("a.jsonl", lines(posting, {"title": "Glazier", "lang": "en", "city_name": "Bath"}))
     assert status == 0
-    assert "a.jsonl:0:1 posting title Roofer body 400 characters: Slates. Slates." in shown
+    assert "a.jsonl:0:1 posting title Roofer body 399 characters: Slates. Slates." in shown
     assert 'id 7 company {"name":"Pennine"} date 2026-10-01 a.jsonl:0:2' in shown
     assert "title Glazier body none id a.jsonl:0:2 (the message's key or place: it has none of its own)" in shown
     assert "location Bath language en" in shown
