@@ -1,5 +1,7 @@
 """Gives the codec messages that no publisher should send, and checks its laws for each of them.
 
+Every second message is the example of a profile with values replaced, read by a profile; the others are read without one.
+
 A broken law ends the run with the message that broke it, and status 1. The figures are the number of messages, the longest time
 that one of them took to decode, in milliseconds of processor time, and the same for messages of 1 MB of each shape in LARGE.
 
@@ -14,15 +16,23 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 from benchmarks.machine import current_commit
 from consumer.codec import Codec
 from consumer.errors import InvalidMessage
+from consumer.feeds.mapping import ByMapping
+from consumer.feeds.profiles import profile_names, read_profile
 from consumer.messages import Message
+from tests.support.feed_fuzzing import random_example
 from tests.support.fuzzing import check_codec_laws, random_message
 
-CODEC = Codec(output_topic="out", dead_letter_topic="dead", max_message_bytes=50_000, max_title_chars=1_000)
-LARGE_CODEC = Codec(output_topic="out", dead_letter_topic="dead", max_message_bytes=1_000_000, max_title_chars=1_000)
+make_codec = partial(Codec, output_topic="out", dead_letter_topic="dead", max_title_chars=1_000)
+CODEC = make_codec(max_message_bytes=50_000)
+LARGE_CODEC = make_codec(max_message_bytes=1_000_000)
+PROFILE_CODECS = {
+    name: make_codec(max_message_bytes=50_000, finder=ByMapping(read_profile(name).mapping)) for name in profile_names()
+}
 MEGABYTE = 999_000
 START = b'{"id": 7, "title": "Registered Nurse", "x": '
 LARGE: Mapping[str, bytes] = {
@@ -53,10 +63,11 @@ def main() -> int:
     options = parser.parse_args()
     started, outcomes, slowest_s = time.perf_counter(), Counter[str](), 0.0
     for number in range(options.count):
-        made = random_message(random.Random(f"{options.seed}:{number}"))  # noqa: S311 - each can be made again by its number
-        slowest_s = max(slowest_s, _time_decoding(CODEC, made))
+        rng = random.Random(f"{options.seed}:{number}")  # noqa: S311 - each can be made again by its number
+        codec, made = _choose(rng, mapped=number % 2 == 1)
+        slowest_s = max(slowest_s, _time_decoding(codec, made))
         try:
-            outcomes[check_codec_laws(CODEC, made)] += 1
+            outcomes[check_codec_laws(codec, made, mapped=codec is not CODEC)] += 1
         except Exception as error:  # noqa: BLE001 - any is a finding
             print(f"message {number} of seed {options.seed}: {type(error).__name__}: {error}\n{made}", file=sys.stderr)
             return 1
@@ -77,6 +88,13 @@ def main() -> int:
     }
     print(json.dumps(result))
     return 0
+
+
+def _choose(rng: random.Random, *, mapped: bool) -> tuple[Codec, Message]:
+    if not mapped:
+        return CODEC, random_message(rng)
+    name, value = random_example(rng)
+    return PROFILE_CODECS[name], Message("in", 0, 0, None, value)
 
 
 def _time_decoding(codec: Codec, message: Message) -> float:

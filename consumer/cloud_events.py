@@ -10,6 +10,13 @@ ENRICHED_TYPE = f"occustream.posting.enriched.v{SCHEMA_VERSION}"
 DELETED_TYPE = f"occustream.posting.deleted.v{SCHEMA_VERSION}"
 PREFIX = "ce_"
 CONTENT_TYPE = "content-type"
+CONTENT_TYPES = {
+    "json": "application/json",
+    "avro": "application/vnd.confluent.avro",
+    "protobuf": "application/vnd.confluent.protobuf",
+    "json-schema": "application/vnd.confluent.json",
+}
+"""The media type of a value in each output format. Behind a schema registry there is no plain JSON: the value is framed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from consumer.batcher import Batcher, BatchPolicy
-from consumer.cloud_events import CloudEvents
+from consumer.cloud_events import CONTENT_TYPES, CloudEvents
 from consumer.codec import Codec
 from consumer.delivery.at_least_once import AtLeastOnce
 from consumer.delivery.dead_letter_share import DeadLetterShare
@@ -124,9 +124,13 @@ def make_codec(
         finder=finder or settings.finder(),
         on_envelope=count,
         decision_topics=settings.decision_topics,
-        cloud_events=CloudEvents(settings.cloudevents_source) if settings.cloudevents else None,
+        cloud_events=_cloud_events(settings),
         **_serdes(settings),
     )
+
+
+def _cloud_events(settings: Settings) -> CloudEvents | None:
+    return CloudEvents(settings.cloudevents_source, CONTENT_TYPES[settings.output_format]) if settings.cloudevents else None
 
 
 def _serdes(settings: Settings) -> dict[str, Any]:

@@ -4,19 +4,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from consumer.feeds.names import NAMES
 from schemas.missing import is_missing
 from schemas.tables import column_key
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "posting_id": (
-        *("posting_id", "ID", "job_id", "job_posting_id", "posting_uuid", "uuid", "vacancy_id", "job_key", "MatchedObjectId"),
-        *("CASE_NUMBER", "CASE_NO", "LCA_CASE_NUMBER", "identifier", "_id"),
+        *NAMES["posting_id"],
+        *("CASE_NUMBER", "CASE_NO", "LCA_CASE_NUMBER"),
     ),
-    # A feed that has `title_raw` may have the code of a taxonomy under `title`.
-    "title": (
-        *("TITLE_RAW", "title", "job_title", "posting_title", "job_posting_title", "vacancy_title", "position_title"),
-        *("LCA_CASE_JOB_TITLE", "JOB_INFO_JOB_TITLE", "headline", "intitule", "titel", "titre", "title_name", "position"),
-    ),
+    "title": (*NAMES["title"], "LCA_CASE_JOB_TITLE", "JOB_INFO_JOB_TITLE"),
     "onet_code": (
         *("ONET", "onet_code", "O*NET-SOC Code", "onet_soc_code", "O*NET-SOC 2019 Code", "onet_soc_2019_code"),
         *("ONET_2019", "onet_soc", "O*NET Code", "SOC_CODE", "PWD_SOC_CODE", "PW_SOC_CODE", "LCA_CASE_SOC_CODE"),
@@ -26,17 +23,14 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("ONET_NAME", "onet_title", "O*NET-SOC Title", "onet_soc_title", "O*NET-SOC 2019 Title", "ONET_2019_NAME"),
         *("SOC_TITLE", "SOC_NAME", "PWD_SOC_TITLE", "PW_SOC_TITLE", "LCA_CASE_SOC_NAME"),
     ),
-    "body": (
-        *("BODY", "description_plain", "description_text", "description", "job_description", "posting_body"),
-        *("description_html", "content", "content_html"),
-    ),
-    "posted_at": (
-        *("POSTED", "posted_at", "date_posted", "posted_date", "published_at", "publication_date", "date_creation"),
-        *("RECEIVED_DATE", "CASE_SUBMITTED", "LCA_CASE_SUBMIT", "date"),
-    ),
+    "body": NAMES["body"],
+    "posted_at": (*NAMES["posted_at"], "RECEIVED_DATE", "CASE_SUBMITTED", "LCA_CASE_SUBMIT"),
     "source": ("SOURCE",),
 }
-"""Each field of `LabelledPosting` with its names. `schemas.tables.column_key` tells which spellings of a name are one."""
+"""Each field of `LabelledPosting` with its names: those that the consumer knows, and those of files of labelled postings.
+
+`schemas.tables.column_key` tells which spellings of a name are one.
+"""
 
 REQUIRED = {"title": COLUMNS["title"], "O*NET code": COLUMNS["onet_code"]}
 _PLACES = {column_key(name): (field, place) for field, names in COLUMNS.items() for place, name in reversed([*enumerate(names)])}
