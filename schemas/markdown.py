@@ -14,7 +14,7 @@ MAX_ROUNDS = 6
 _SPACES = "\t\x0b\x0c\x1c\x1d\x1e\x1f"
 _OTHER_SPACES = "\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 MARKS = "\\`*_~[]#|>"
-LINE_MARKS = "-+="
+LINE_MARKS = ("-", "+", "=")
 """Marks at the beginning of a line only."""
 _MARK = re.compile(r"[\\`*_~\[\]#|>]|\n[-+=]")
 _BULLETS = "*+\u2022\u25cf\u25aa\u25e6\u2043\u00b7-"

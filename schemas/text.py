@@ -84,7 +84,14 @@ def body_text(body: str) -> str:
 
     It takes milliseconds and never raises, whatever the body holds. A plain body has the same text as the body it was made of.
     """
-    start = plain_body(body)[:MAX_BODY_CHARS]
+    return model_body(plain_body(body))
+
+
+def model_body(plain: str) -> str:
+    """Return the text that the model reads of a body that is plain already: see `body_text`."""
+    start = plain[:MAX_BODY_CHARS]
+    if start.isascii():  # its only white space are single spaces and ends of lines; splitting it takes five times as long
+        return start.replace("\n\n", " ").replace("\n", " ").rstrip()
     whole = start.encode("utf-8", "ignore").decode()  # without lone surrogates, which a tokenizer refuses
     return " ".join(_compose(whole).split())[:MAX_BODY_CHARS].rstrip()  # NFKC may turn one character into eighteen
 
@@ -126,7 +133,7 @@ def _decode_title(title: str) -> str:
 def _decode_body(body: str) -> str:
     if body.isascii() and not any(sign in body for sign in _SIGNS):  # many bodies: the rules below would take ten times as long
         plain = squeeze_lines(body)
-        if not any(f"\n{mark}" in f"\n{plain}" for mark in LINE_MARKS):
+        if not plain.startswith(LINE_MARKS) and not ("\n" in plain and any(f"\n{mark}" in plain for mark in LINE_MARKS)):
             return plain
     return drop_markdown(squeeze_lines(decode_markup(body, between="\n")))
 

@@ -57,7 +57,8 @@ class ByNames:
         self.title_names = names["title"]
         self._field_of = {name: field for field, choices in names.items() for name in choices}
         self._known = frozenset(self._field_of)
-        self._by_key = {column_key(name): (rank, field) for rank, (name, field) in enumerate(self._field_of.items())}
+        ranked = enumerate(self._field_of.items())
+        self._by_key = {column_key(name): (rank, field) for rank, (name, field) in ranked if field in _LOOKED_FOR}
         self._ranked = lru_cache(MAX_RANKED)(self._rank)  # most messages of a feed have the same names
 
     def find(self, fields: dict[str, Any]) -> FoundFields:
@@ -83,7 +84,7 @@ class ByNames:
         return FoundFields(values, consumed)
 
     def _find_respelled(self, fields: dict[str, Any], values: dict[str, Any], consumed: set[str]) -> None:
-        """Add the fields whose names are written in another way."""
+        """Add title and body where their names are written in another way."""
         unknown = [(self._by_key.get(_name_key(name)), name) for name in fields if name not in self._known]
         for (_rank, field), name in sorted((place, name) for place, name in unknown if place is not None):
             if field not in values and _IS_GOOD[field](fields[name]):

@@ -19,7 +19,7 @@ from consumer.model.mixture import Mixture, Nearest, Parts, blend
 from consumer.model.queries import Queries, QueryEncoders, make_queries
 from schemas.artifact import Category, Manifest
 from schemas.events import Decision, ModelInfo
-from schemas.text import TEMPLATE_ID, body_text, clean_title, plain_text
+from schemas.text import TEMPLATE_ID, clean_title, model_body, plain_text
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Scorer:
     def _make_question(self, title: str, body: str | None) -> _Question:
         """Return what the model reads of a posting, so that all postings for which that is the same share an answer."""
         line = plain_text(title) if self.mixture.uses_line else clean_title(title)
-        return _Question(line, body_text(body) if body and self.mixture.uses_body else "")
+        return _Question(line, model_body(body) if body and self.mixture.uses_body else "")
 
     def _compute(self, questions: Sequence[_Question]) -> list[ScoredRow]:
         """Return the row of each question, computed in chunks. When the device's memory runs out, chunks become half as long."""
