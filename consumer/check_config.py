@@ -72,7 +72,7 @@ def _is_secret(name: str) -> bool:
 def _check_registry(folder: Path) -> Iterator[str]:
     """Yield what is wrong with the registry. A consumer only reads it."""
     if not folder.exists() and not folder.is_symlink():
-        yield f"registry {folder} is not there yet; run occustream-trainer train --registry {folder}"
+        yield _explain_missing_registry(folder)
         return
     if not folder.is_dir():
         yield Problem(f"registry {folder} is no folder")
@@ -88,6 +88,14 @@ def _check_registry(folder: Path) -> Iterator[str]:
             FolderRegistry(folder).load(version)
     except OccustreamError as error:
         yield Problem(str(error))
+
+
+def _explain_missing_registry(folder: Path) -> str:
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
+        return f"registry {folder} is not there yet; run occustream-trainer train --registry {folder}"
+    why = "cannot be written by this user" if above.is_dir() else "is no folder"
+    return Problem(f"registry {folder} is not there and cannot be made: {above} {why}; name another --registry")
 
 
 def _check_topics(settings: Settings) -> Iterator[str]:

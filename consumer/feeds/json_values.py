@@ -23,6 +23,8 @@ MAX_DEPTH = 100
 """How deep a posting's objects and lists may nest; the posting itself is the first level."""
 MAX_CONTAINERS = 100_000
 """How many objects and lists a message may have, so that no message of 1 MB takes long to read."""
+MAX_DECIMALS = 100_000
+"""How many numbers with a point or an exponent a message may have, for the same reason."""
 LARGE_BYTES = 100_000
 """From so many bytes on, garbage is not collected while a text is read."""
 _AT_ONCE = contextlib.nullcontext()
@@ -44,6 +46,8 @@ def parse_json(value: bytes) -> Any:  # noqa: ANN401 - any JSON value
     brackets = text.count(b"[") + text.count(b"{")
     if brackets > MAX_CONTAINERS and int((_steps(text) > 0).sum()) > MAX_CONTAINERS:
         raise InvalidMessage("not_json", f"more than {MAX_CONTAINERS:,} objects and lists")
+    if len(text) > 2 * MAX_DECIMALS and _count_decimals(text) > MAX_DECIMALS:
+        raise InvalidMessage("not_json", f"more than {MAX_DECIMALS:,} numbers with a point or an exponent")
     try:
         with _pause_garbage_collection() if len(text) > LARGE_BYTES else _AT_ONCE:
             parsed = jiter.from_json(
@@ -114,6 +118,14 @@ def _steps(text: bytes) -> npt.NDArray[np.int8]:
     steps = _STEP_OF[characters]
     steps[np.cumsum(characters == ord('"'), dtype=np.int32) & 1 == 1] = 0
     return steps
+
+
+def _count_decimals(text: bytes) -> int:
+    """Return how many points and exponents follow a digit."""
+    characters = np.frombuffer(text, np.uint8)
+    is_digit = (characters >= ord("0")) & (characters <= ord("9"))
+    is_mark = (characters == ord(".")) | (characters == ord("e")) | (characters == ord("E"))
+    return int((is_digit[:-1] & is_mark[1:]).sum())
 
 
 def _explain(text: bytes, error: ValueError) -> InvalidMessage:

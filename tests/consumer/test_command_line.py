@@ -98,6 +98,13 @@ def test_a_registry_that_is_no_folder_is_a_problem_a_missing_one_a_warning(check
     assert (status, f"warning: registry {tmp_path / 'none'} is not there yet" in stderr) == (0, True)
 
 
+def test_a_missing_registry_that_nobody_can_make_is_a_problem(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, _stdout, stderr = check("--registry", str(tmp_path / "file" / "registry"))
+    told = f"registry {tmp_path / 'file' / 'registry'} is not there and cannot be made: {tmp_path / 'file'} is no folder"
+    assert (status, told in our_line(stderr)) == (1, True)
+
+
 def test_a_registry_that_may_not_be_read_is_a_problem(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # to root, every folder is open
     status, _stdout, stderr = check("--registry", str(tmp_path))

@@ -1,10 +1,10 @@
 """Several trainers share a registry, and some are killed: the pointer stays valid and every version complete."""
 
-import os
+import multiprocessing
 import random
-import subprocess
-import sys
 from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,15 @@ from consumer.errors import ArtifactError, CurrentMoved, RegistryError
 from consumer.model.encoder_folder import weights_sha256
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.writers_lock import hold_lock
-from tests.support.paths import ROOT
 from tests.support.tiny_model import TENSORS, make_manifest, publish
 from tests.support.waiting import wait_until
 
 TURNS, TRAINERS = 12, 3
+WAIT_S = 120.0
 
 
-def train(root: Path, name: str, turns: int) -> None:
-    """Store, promote, roll back and prune versions, as a trainer's process does; prints each version that it has stored."""
+def train(root: Path, name: str, turns: int, at_work: Event) -> None:
+    """Store, promote, roll back and prune versions, as a trainer's process does; says so when the first is stored."""
     registry, rng = FolderRegistry(root), random.Random(name)
     for turn in range(turns):
         version = f"{name}-{turn}"
@@ -34,7 +34,7 @@ def train(root: Path, name: str, turns: int) -> None:
             unless("knows no earlier version", registry.roll_back)
         if rng.random() < 0.5:
             registry.prune(TRAINERS + 2)
-        print(version, flush=True)
+        at_work.set()
 
 
 def unless(message: str, act: Callable[[], object]) -> None:
@@ -46,10 +46,19 @@ def unless(message: str, act: Callable[[], object]) -> None:
             raise
 
 
-def trainer(root: Path, name: str, turns: int = TURNS) -> subprocess.Popen[bytes]:
-    code = f"import pathlib, tests.trainer.test_trainers_at_once as t; t.train(pathlib.Path({str(root)!r}), {name!r}, {turns})"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+def start_trainer(root: Path, name: str, turns: int = TURNS) -> tuple[ForkServerProcess, Event]:
+    """Start a trainer, forked from a process that has imported PyTorch; the event says that it is at work."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["faults.preload"])
+    at_work = context.Event()
+    process = context.Process(target=train, args=(root, name, turns, at_work))
+    process.start()
+    return process, at_work
+
+
+def wait(process: ForkServerProcess) -> int | None:
+    process.join(WAIT_S)
+    return process.exitcode
 
 
 def look(registry: FolderRegistry) -> str:
@@ -72,10 +81,10 @@ def leftovers(root: Path) -> list[str]:
 def test_trainers_at_once_leave_a_valid_pointer_at_every_look_and_whole_versions(tmp_path: Path) -> None:
     publish(tmp_path, "first")
     registry, seen = FolderRegistry(tmp_path), set()
-    trainers = [trainer(tmp_path, f"t{number}") for number in range(TRAINERS)]
-    while any(process.poll() is None for process in trainers):
+    trainers = [start_trainer(tmp_path, f"t{number}") for number in range(TRAINERS)]
+    while any(process.exitcode is None for process, _at_work in trainers):
         seen.add(look(registry))
-    assert [process.wait() for process in trainers] == [0] * TRAINERS
+    assert [wait(process) for process, _at_work in trainers] == [0] * TRAINERS
     assert len(seen) > 1, "the reader looked while they wrote"
     names = {path.name for path in (tmp_path / "versions").iterdir()}
     assert {registry.load(name).manifest.version for name in names} == names
@@ -86,15 +95,13 @@ def test_trainers_at_once_leave_a_valid_pointer_at_every_look_and_whole_versions
 def test_trainers_killed_at_any_moment_leave_nothing_half_and_nothing_behind(tmp_path: Path) -> None:
     publish(tmp_path, "first")
     registry, rng = FolderRegistry(tmp_path), random.Random(0)
-    trainers = [trainer(tmp_path, f"killed{number}", turns=100_000) for number in range(6)]
-    for process in trainers:
-        assert process.stdout
-        process.stdout.readline()  # it is at work
-    for process in trainers:
+    trainers = [start_trainer(tmp_path, f"killed{number}", turns=100_000) for number in range(6)]
+    assert all(at_work.wait(WAIT_S) for _process, at_work in trainers)
+    for process, _at_work in trainers:
         for _ in range(rng.randrange(20)):
             look(registry)
         process.kill()
-        process.wait()
+        wait(process)
     for path in (tmp_path / "versions").iterdir():
         assert registry.load(path.name).manifest.version == path.name
     publish(tmp_path, "last")
@@ -114,14 +121,14 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) ->
 def test_what_a_writer_at_work_has_begun_is_left_alone(tmp_path: Path) -> None:
     with hold_lock(tmp_path):
         (tmp_path / ".staging-x").mkdir()
-        waiting = trainer(tmp_path, "waiting", turns=1)
+        waiting, _at_work = start_trainer(tmp_path, "waiting", turns=1)
         wait_until(lambda: blocked(waiting.pid), "it waits for the lock")
         assert (tmp_path / ".staging-x").is_dir()
-    assert waiting.wait() == 0
+    assert wait(waiting) == 0
     assert not leftovers(tmp_path)
 
 
-def blocked(pid: int) -> bool:
+def blocked(pid: int | None) -> bool:
     """Return whether a process waits for a lock, which /proc/locks marks with an arrow."""
     return any("->" in line and f" {pid} " in line for line in Path("/proc/locks").read_text().splitlines())
 
