@@ -39,7 +39,7 @@ AFTER_RELOAD = 500
 """Postings that the second version enriches before the feed ends."""
 RATE = 150.0
 """Postings a second."""
-TIME_LIMIT_S = 170.0
+TIME_LIMIT_S = 400.0
 ON_TERMINAL = sys.stdout.isatty()
 
 

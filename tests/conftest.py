@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +26,10 @@ pytest_plugins = ["tests.support.brokers"]  # its fixtures
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
-WAITING = ("contract/", "kafka/")
-"""Tests that mostly wait for brokers."""
-TIMED = ("deploy/test_demo.py", "kafka/test_fault_suite_three_brokers.py", "kafka/test_fault_suite")
-"""Tests with timeouts that are short. They share the cores only with their like, when all else is done."""
+SLOWEST_FIRST = ("trainer/", "kafka/", "contract/", "test_attacks.py", "consumer/", "")
+"""Workers take whole files, in this order: what computes most must not be left to the end."""
+TIMED_LAST = ("kafka/test_fault_suite_three_brokers.py", "kafka/test_fault_suite", "deploy/test_demo.py")
+"""What mostly waits, for timeouts that are short. It shares the cores only with its like, when all else is done."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,22 +63,16 @@ def _end_sharing(folder: Path) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files that compute beside files that wait, so that the cores are never idle, and what depends on timeouts last.
-
-    Workers take whole files in this order. The tests of the trainer compute most, so they begin.
-    """
-    files = {path: list(tests) for path, tests in groupby(items, key=_path)}
-    timed = [path for start in TIMED for path in files if path.startswith(start)]
-    others = [path for path in files if path not in timed]
-    waiting = [path for path in others if path.startswith(WAITING)]
-    computing = sorted((path for path in others if path not in waiting), key=lambda path: not path.startswith("trainer/"))
-    mixed = [path for pair in zip_longest(computing, waiting) for path in pair if path]
-    items[:] = [item for path in dict.fromkeys([*mixed, *timed]) for item in files[path]]
-
-
-def _path(item: pytest.Item) -> str:
+    """Put the slowest files first, and what depends on timeouts last."""
     tests = ROOT / "tests"
-    return item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else item.path.as_posix()
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
+        starts = TIMED_LAST if path.startswith(TIMED_LAST) else SLOWEST_FIRST
+        rank = next(n for n, start in enumerate(starts) if path.startswith(start))
+        return rank + len(SLOWEST_FIRST) if starts is TIMED_LAST else rank
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
