@@ -90,12 +90,13 @@ def read_body(value: Any, *, nesting: int = MAX_NESTING) -> str | None:  # noqa:
     The texts of a list are joined, a line each. An object counts where one of TEXT_NAMES has a text.
     """
     if isinstance(value, str):
-        return None if is_missing(value) else value
+        return value if is_long_text(value) or not is_missing(value) else None
     if not nesting:
         return None
     if isinstance(value, list):
         return "\n".join(text for item in value if (text := read_body(item, nesting=nesting - 1)) is not None) or None
     if isinstance(value, dict):
-        inner = (read_body(value[name], nesting=nesting - 1) for name in TEXT_NAMES if name in value)
-        return next((text for text in inner if text is not None), None)
+        for name in TEXT_NAMES:
+            if name in value and (text := read_body(value[name], nesting=nesting - 1)) is not None:
+                return text
     return None
