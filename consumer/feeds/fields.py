@@ -1,5 +1,6 @@
 """Finds the fields of a posting in a message. By default they are found by their names; other finders keep the same protocol."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ MAX_KEYS = 4_096
 MAX_NAME_CHARS = 40
 """A longer name is no other spelling of one of ours."""
 _LOOKED_FOR = frozenset({"title", "body"})
+_UNDERSTOOD = frozenset({"title", "body", "posting_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class ByNames:
             value = fields[name]
             if value is None or field in values:
                 continue
-            if is_long_text(value) or is_good(value):
+            if is_good(value):
                 values[field] = value
                 consumed.add(name)
             elif _IS_SECOND_BEST[field](value):
@@ -92,8 +94,15 @@ class ByNames:
                 consumed.add(name)
 
     def _rank(self, names: frozenset[str]) -> tuple[tuple[str, str, Check], ...]:
-        """Return names with their fields and what makes a value of the field a good one, best name first."""
-        return tuple((name, field, _IS_GOOD[field]) for name, field in self._field_of.items() if name in names)
+        """Return names with their fields and what makes a value of the field a good one, best name first.
+
+        Of the fields that are only passed through, all but NaN is good where there is no other name to look at.
+        """
+        ranked = [(name, field) for name, field in self._field_of.items() if name in names]
+        count = Counter(field for _name, field in ranked)
+        return tuple(
+            (name, field, _IS_GOOD[field] if field in _UNDERSTOOD or count[field] > 1 else _is_any) for name, field in ranked
+        )
 
 
 @lru_cache(MAX_KEYS)
@@ -110,11 +119,23 @@ def _is_there(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     return not is_missing(value)
 
 
+def _is_any(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return type(value) is str or not is_nan(value)
+
+
+def _is_good_title(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return is_long_text(value) or is_title(value)
+
+
+def _is_good_body(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return is_long_text(value) or is_body(value)
+
+
 _IS_GOOD: Mapping[str, Check] = {
     **dict.fromkeys(NAMES, _is_there),
-    "title": is_title,
+    "title": _is_good_title,
     "posting_id": is_id,
-    "body": is_body,
+    "body": _is_good_body,
 }
 _IS_SECOND_BEST: Mapping[str, Check] = {
     **dict.fromkeys(NAMES, lambda value: not is_nan(value)),
