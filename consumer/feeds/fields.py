@@ -59,6 +59,7 @@ class ByNames:
         self.title_names = names["title"]
         self._field_of = {name: field for field, choices in names.items() for name in choices}
         self._known = frozenset(self._field_of)
+        self._looked_for = {field for field in _LOOKED_FOR if names[field]}
         ranked = enumerate(self._field_of.items())
         self._by_key = {column_key(name): (rank, field) for rank, (name, field) in ranked if field in _LOOKED_FOR}
         self._ranked = lru_cache(MAX_RANKED)(self._rank)  # most messages of a feed have the same names
@@ -77,7 +78,7 @@ class ByNames:
                 consumed.add(name)
             elif _IS_SECOND_BEST[field](value):
                 second_best.setdefault(field, name)
-        if not values.keys() >= _LOOKED_FOR:
+        if not values.keys() >= self._looked_for:
             self._find_respelled(fields, values, consumed)
         for field, name in second_best.items():
             if field not in values:
