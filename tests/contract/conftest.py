@@ -1,8 +1,22 @@
-"""The brokers that the contract suite runs on."""
+"""The brokers that the contract suite runs on, and the sources that a test opens."""
+
+from collections.abc import Iterator
 
 import pytest
 
+from consumer.messages import Source
 from tests.support.brokers import GROUP_PROTOCOLS, Broker, Kafka, Memory
+
+Open = list[Source]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Sources to be closed at the end, whatever happens."""
+    sources: Open = []
+    yield sources
+    for source in sources:
+        source.close()
 
 
 @pytest.fixture(params=["memory", "mock", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -2,25 +2,14 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 
 import pytest
 
 from consumer.errors import BrokerError
 from consumer.messages import Message, Source, TopicPartition
+from tests.contract.conftest import Open
 from tests.support.brokers import Broker, unique
 from tests.support.waiting import WAIT_S, wait_until
-
-Open = list[Source]
-
-
-@pytest.fixture
-def opened() -> Iterator[Open]:
-    """Sources to be closed at the end, whatever happens."""
-    sources: Open = []
-    yield sources
-    for source in sources:
-        source.close()
 
 
 class Revokes:

@@ -1,16 +1,16 @@
 """The laws of a `Source` that reads several topics, named or matched, the same in memory, on the mock cluster and on Kafka."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 
 from consumer.errors import BrokerError
-from consumer.messages import Message, Source, TopicPartition
+from consumer.messages import Message, TopicPartition
+from tests.contract.conftest import Open
 from tests.support.brokers import GROUP_PROTOCOLS, Broker, Kafka, Memory, unique
 from tests.support.waiting import wait_until
 
-Open = list[Source]
 APPEARS_S = 40.0
 """A broker that matches patterns itself does so ten seconds after the last time, at the earliest."""
 
@@ -26,15 +26,6 @@ def matching_broker(request: pytest.FixtureRequest) -> Broker:
             return found
         case _:
             return Kafka(request.getfixturevalue("kafka_servers"), **GROUP_PROTOCOLS[request.param.removeprefix("kafka-")])
-
-
-@pytest.fixture
-def opened() -> Iterator[Open]:
-    """Sources to be closed at the end, whatever happens."""
-    sources: Open = []
-    yield sources
-    for source in sources:
-        source.close()
 
 
 class Reader:

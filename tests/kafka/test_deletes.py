@@ -9,8 +9,6 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from consumer.codec import Codec
 from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.kafka.range_source import open_range
-from consumer.kafka.sink import KafkaSink
-from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message, Source
 from consumer.metrics import Metrics
 from consumer.times import Period
@@ -50,13 +48,7 @@ class Deletes:
 
     def run(self, source: Source, delivery: str) -> tuple[Metrics, DeadLetterShare]:
         """Enrich until everything is read, with a limit of bad messages that a tenth of the deletes would exceed."""
-        sink: KafkaSink | KafkaTransactions
-        if delivery == "exactly-once":
-            given = {"bootstrap.servers": self.kafka.servers}
-            sink = KafkaTransactions(given, topics=[self.out, self.dead], transactional_id=unique("id"))
-            sink.start()
-        else:
-            sink = self.kafka.sink(self.out, self.dead)
+        sink = self.kafka.sink_of(delivery, self.out, self.dead)
         metrics, share, until = Metrics(), DeadLetterShare(limit=0.05, window=100), time.monotonic() + WAIT_S
         codec = Codec(output_topic=self.out, dead_letter_topic=self.dead, max_message_bytes=20_000, max_title_chars=1_000)
 

@@ -14,8 +14,6 @@ from consumer.codec import Codec
 from consumer.errors import BrokerError
 from consumer.kafka.client import partition_count
 from consumer.kafka.range_source import RangeSource, open_range
-from consumer.kafka.sink import KafkaSink
-from consumer.kafka.transactions import KafkaTransactions
 from consumer.messages import Message
 from consumer.metrics import Metrics
 from consumer.times import Period
@@ -60,13 +58,7 @@ class Replay:
 
     def run(self, source: RangeSource, delivery: str = "at-least-once", *, stop_after: int = 10**9) -> None:
         """Enrich until the range is through, or so many messages have been read."""
-        sink: KafkaSink | KafkaTransactions
-        if delivery == "exactly-once":
-            given = {"bootstrap.servers": self.kafka.servers}
-            sink = KafkaTransactions(given, topics=[self.out, self.dead], transactional_id=unique("id"))
-            sink.start()
-        else:
-            sink = self.kafka.sink(self.out, self.dead)
+        sink = self.kafka.sink_of(delivery, self.out, self.dead)
         metrics, until = Metrics(), time.monotonic() + WAIT_S
 
         def stop() -> bool:

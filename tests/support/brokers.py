@@ -17,6 +17,7 @@ from consumer.kafka.client import IDEMPOTENT_PRODUCER
 from consumer.kafka.group_properties import CLASSIC_GROUP_PROPERTIES
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
+from consumer.kafka.transactions import KafkaTransactions
 from consumer.memory_broker import MemoryBroker, MemorySink, MemorySource
 from consumer.messages import Message, OnRevoke, Sink, Source, TopicPartition
 from deploy.kafka.broker import LocalKafka
@@ -194,6 +195,14 @@ class Kafka:
 
     def sink(self, *topics: str, **properties: Any) -> KafkaSink:
         sink = KafkaSink({"bootstrap.servers": self.servers, **properties}, topics=topics)
+        sink.start()
+        return sink
+
+    def sink_of(self, delivery: str, *topics: str) -> KafkaSink | KafkaTransactions:
+        """Return a sink that is started, as the delivery mode needs it; transactions get an id of their own."""
+        if delivery != "exactly-once":
+            return self.sink(*topics)
+        sink = KafkaTransactions({"bootstrap.servers": self.servers}, topics=topics, transactional_id=unique("id"))
         sink.start()
         return sink
 
