@@ -14,13 +14,10 @@ from consumer.feeds.envelopes import find_binary_delete, find_removed, unwrap
 from consumer.feeds.fields import ByNames, FieldFinder
 from consumer.feeds.kinds import ENVELOPES, Delete, Envelope, OnDelete
 from consumer.feeds.posting import make_posting
-from consumer.feeds.reading import Read, read_json
+from consumer.feeds.reading import SCHEMA_HEADER, Read, read_json
 from consumer.messages import Headers, Message, Record
 from schemas.events import Decision, EnrichedPosting, JobPosting
 from schemas.text import plain_text
-
-SCHEMA_HEADER = "__value_schema_id"
-"""Names the schema of a value. Readers believe it before the value itself, so an input's must not stand on the output."""
 
 
 class Codec:
@@ -120,6 +117,7 @@ class Codec:
 
     def _passed_headers(self, message: Message) -> Headers:
         headers = other_headers(message.headers) if self._cloud_events else message.headers
+        # A reader of the output would believe the header of the input.
         return tuple(header for header in headers if header[0] != SCHEMA_HEADER)
 
     def _make_posting(self, message: Message, fields: Any) -> JobPosting | Delete:  # noqa: ANN401 - any JSON value
