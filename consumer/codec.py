@@ -10,7 +10,7 @@ from consumer.cloud_events import CloudEvents, other_headers
 from consumer.dead_letter_record import Stage, make_dead_letter
 from consumer.errors import InvalidMessage
 from consumer.event_json import Write, write_json_event
-from consumer.feeds.envelopes import find_binary_delete, find_removed, unwrap
+from consumer.feeds.envelopes import find_binary_delete, find_removed, find_wrapped, unwrap
 from consumer.feeds.fields import ByNames, FieldFinder
 from consumer.feeds.kinds import ENVELOPES, Delete, Envelope, OnDelete
 from consumer.feeds.posting import make_posting
@@ -18,6 +18,9 @@ from consumer.feeds.reading import SCHEMA_HEADER, Read, read_json
 from consumer.messages import Headers, Message, Record
 from schemas.events import Decision, EnrichedPosting, JobPosting
 from schemas.text import plain_text
+
+MAX_NAMES_TOLD = 20
+"""So many names are told where none is found."""
 
 
 class Codec:
@@ -124,6 +127,9 @@ class Codec:
         if not isinstance(fields, dict):
             raise _explain_no_object(fields)
         found = self._finder.find(fields)
+        if "title" not in found.values and "wrapper" in self._envelopes and (inner := find_wrapped(fields)) is not None:
+            self._on_envelope("wrapper")
+            fields, found = inner, self._finder.find(inner)
         title = found.values.get("title")
         if not title:
             if "removed" in self._envelopes and (gone := find_removed(fields)) is not None:
@@ -150,11 +156,24 @@ class Codec:
 
 
 def _explain_no_title(fields: Mapping[str, Any], title_names: tuple[str, ...]) -> InvalidMessage:
-    lists = (name for name, held in fields.items() if isinstance(held, list) and held and isinstance(held[0], dict))
-    batch = next(
-        (f"; if {name!r} is a batch of postings, let the producer send each as a message of its own" for name in lists), ""
-    )
-    return InvalidMessage("no_title", f"none of the fields {', '.join(title_names)} is there{batch}")
+    told, others = title_names[:MAX_NAMES_TOLD], len(title_names) - MAX_NAMES_TOLD
+    names = ", ".join(told) + (f" and {others} others" if others > 0 else "")
+    return InvalidMessage("no_title", f"none of the fields {names} is there{_hint(fields, title_names)}")
+
+
+def _hint(fields: Mapping[str, Any], title_names: tuple[str, ...]) -> str:
+    """Return where the posting may be instead: in an object, or in a list of several."""
+    for name, held in fields.items():
+        titles = (
+            [each for each in title_names if each.isidentifier() and isinstance(held.get(each), str)]
+            if isinstance(held, dict)
+            else []
+        )
+        if titles and name.isidentifier() and name.isascii():
+            return f"; if {name!r} is the posting, set a mapping: --mapping title={name}.{titles[0]}"
+        if isinstance(held, list) and held and isinstance(held[0], dict):
+            return f"; if {name!r} is a batch of postings, let the producer send each as a message of its own"
+    return ""
 
 
 def _explain_no_object(value: object) -> InvalidMessage:

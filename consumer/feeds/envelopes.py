@@ -23,7 +23,10 @@ _DEBEZIUM_FIELDS = frozenset({"before", "after", "op", "source", "ts_ms", "ts_us
 _MONGODB_CHANGES = frozenset({"insert", "update", "replace"})
 _MONGODB_DELETES = frozenset({"delete", "drop", "dropDatabase"})
 _VERSION = re.compile(r"[._/-]v?[0-9]+(?:\.[0-9]+)*$")
-_DELETE_WORD = re.compile(r"(?:^|[^A-Za-z])(?:deleted|removed|delete|remove)$|(?:Deleted|Removed|Delete|Remove)$")
+_DELETE_WORD = re.compile(
+    r"(?:(?:^|[^A-Za-z])(?:deleted|removed|delete|remove)|(?:Deleted|Removed|Delete|Remove))(?:[._-]?[Ee]vent)?$"
+)
+_TRUE = (True, "true", "True")
 
 Opener = Callable[[dict[str, Any]], "Opened | None"]
 
@@ -43,10 +46,12 @@ class Unwrapped(NamedTuple):
 
 
 def unwrap(value: Any, known: frozenset[Envelope]) -> Unwrapped:  # noqa: ANN401 - any JSON value
-    """Return what lies in the envelopes of a value, of the `known` kinds only.
+    """Return what lies in the envelopes of a value, of the `known` kinds only. JSON in a string is read once more.
 
     Raises InvalidMessage where an envelope holds no posting and is no delete.
     """
+    if isinstance(value, str):
+        value = _parse_text(value)
     if not isinstance(value, dict) or value.keys().isdisjoint(_FIRST_SIGNS):
         return Unwrapped(value)
     names: tuple[Envelope, ...] = ()
@@ -69,11 +74,22 @@ def find_binary_delete(headers: Iterable[tuple[str, bytes | None]]) -> Delete | 
 
 def find_removed(fields: Mapping[str, Any]) -> Delete | None:
     """Return the delete that an advertisement without a title is, if it is marked as removed."""
-    return Delete("removed", "an advertisement that was removed") if fields.get("removed") in (True, "true") else None
+    return Delete("removed", "an advertisement that was removed") if fields.get("removed") in _TRUE else None
+
+
+def find_wrapped(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the object that is the only field of a message, as in `{"job": {...}}`; None where there are others."""
+    inner = fields
+    for _ in range(MAX_ENVELOPES):
+        only = next(iter(inner.values())) if len(inner) == 1 else None
+        if not isinstance(only, dict):
+            break
+        inner = only
+    return None if inner is fields else inner
 
 
 def _open_debezium(value: dict[str, Any]) -> Opened | None:
-    if value.get("__op") == "d" or value.get("__deleted") in ("true", True):  # ExtractNewRecordState has flattened it
+    if value.get("__op") == "d" or value.get("__deleted") in _TRUE:  # ExtractNewRecordState has flattened it
         return Opened(Delete("debezium", "a Debezium change that deletes a row"))
     if not _is_debezium(value):
         return None
@@ -111,11 +127,25 @@ def _open_cloudevents(value: dict[str, Any]) -> Opened | None:
         return None
     if (gone := _delete_by_type(value["type"])) is not None:
         return Opened(gone)
-    if isinstance(encoded := value.get("data_base64"), str):
-        return Opened(_decode_base64(encoded))
-    if value.get("data") is None:
+    return Opened(_add_debezium_op(_read_data(value), value.get("iodebeziumop")))
+
+
+def _read_data(value: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    data = value.get("data")
+    is_encoded = value.get("datacontentencoding") == "base64"  # version 0.3
+    if isinstance(encoded := data if is_encoded else value.get("data_base64"), str):
+        return _decode_base64(encoded)
+    if data is None:
         raise InvalidMessage("no_title", f"the CloudEvents event of type {value['type'][:100]!r} has no data")
-    return Opened(_parse_text(value["data"]))
+    return _parse_text(data)
+
+
+def _add_debezium_op(data: Any, op: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the data of an event. Debezium has the letter of the change beside the data, which is then a whole change."""
+    if not isinstance(op, str) or not isinstance(data, dict):
+        return data
+    change = data["payload"] if data.keys() == {"schema", "payload"} else data
+    return {**change, "op": op} if isinstance(change, dict) and ("before" in change or "after" in change) else data
 
 
 def _delete_by_type(event_type: str) -> Delete | None:

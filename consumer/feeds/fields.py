@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from consumer.feeds.json_values import is_nan
 from consumer.feeds.names import NAMES
-from consumer.feeds.values import is_body, is_id, is_long_text, is_missing, is_title
+from consumer.feeds.values import is_body, is_id, is_id_told, is_long_text, is_missing, is_title
 from schemas.tables import column_key
 
 Check = Callable[[Any], bool]
@@ -18,7 +18,6 @@ MAX_KEYS = 4_096
 """How many names are kept with the keys under which their spellings meet."""
 MAX_NAME_CHARS = 40
 """A longer name is no other spelling of one of ours."""
-_LOOKED_FOR = frozenset({"title", "body"})
 _UNDERSTOOD = frozenset({"title", "body", "posting_id"})
 
 
@@ -52,16 +51,17 @@ class ByNames:
 
     Where a name holds nothing, or no readable title, body or identifier, the next one counts. If no name has a better one, an
     unreadable title or identifier counts, so that the posting can be refused for it. An unreadable body is left where it is.
-    Where title or body are missing, names in another case and with other signs between their words count, too: `Job-Title`.
+    Where title, body or identifier are missing, names in another case and with other signs between their words count, too:
+    `Job-Title`.
     """
 
     def __init__(self, names: Mapping[str, tuple[str, ...]] = NAMES) -> None:
         self.title_names = names["title"]
         self._field_of = {name: field for field, choices in names.items() for name in choices}
         self._known = frozenset(self._field_of)
-        self._looked_for = {field for field in _LOOKED_FOR if names[field]}
-        ranked = enumerate(self._field_of.items())
-        self._by_key = {column_key(name): (rank, field) for rank, (name, field) in ranked if field in _LOOKED_FOR}
+        self._looked_for = {field for field in _UNDERSTOOD if names[field]}
+        ranked = reversed(list(enumerate(self._field_of.items())))  # of two spellings of one name, the better one's rank counts
+        self._by_key = {column_key(name): (rank, field) for rank, (name, field) in ranked if field in _UNDERSTOOD}
         self._ranked = lru_cache(MAX_RANKED)(self._rank)  # most messages of a feed have the same names
 
     def find(self, fields: dict[str, Any]) -> FoundFields:
@@ -87,7 +87,7 @@ class ByNames:
         return FoundFields(values, consumed)
 
     def _find_respelled(self, fields: dict[str, Any], values: dict[str, Any], consumed: set[str]) -> None:
-        """Add title and body where their names are written in another way."""
+        """Add title, body and identifier where their names are written in another way."""
         unknown = [(self._by_key.get(_name_key(name)), name) for name in fields if name not in self._known]
         for (_rank, field), name in sorted((place, name) for place, name in unknown if place is not None):
             if field not in values and _IS_GOOD[field](fields[name]):
@@ -140,6 +140,6 @@ _IS_GOOD: Mapping[str, Check] = {
 }
 _IS_SECOND_BEST: Mapping[str, Check] = {
     **dict.fromkeys(NAMES, lambda value: not is_nan(value)),
-    "posting_id": _is_there,
+    "posting_id": is_id_told,
     "body": lambda _value: False,
 }

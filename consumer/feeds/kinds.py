@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Envelope = Literal["debezium", "connect", "cloudevents", "mongodb", "removed"]
-"""An envelope around a posting; `removed` is the mark of an advertisement that was taken down."""
+Envelope = Literal["debezium", "connect", "cloudevents", "mongodb", "wrapper", "removed"]
+"""An envelope around a posting. `wrapper`: an object is all there is. `removed`: the mark of an advertisement that was taken down."""
 ENVELOPES: tuple[Envelope, ...] = get_args(Envelope)
 
 DeleteKind = Literal["tombstone", "debezium", "connect", "cloudevents", "mongodb", "removed"]

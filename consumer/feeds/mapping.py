@@ -13,7 +13,7 @@ from consumer.feeds.expression import compile_expression, single_name
 from consumer.feeds.fields import ByNames, FoundFields
 from consumer.feeds.interpreter import MAX_STEPS, Steps, TooManySteps
 from consumer.feeds.names import NAMES
-from consumer.feeds.values import is_long_text, is_missing, is_title, read_body, read_id
+from consumer.feeds.values import is_id_told, is_long_text, is_missing, is_title, read_body, read_id, read_title
 
 FieldName = Literal["posting_id", "title", "body", "company", "location", "posted_at", "language"]
 FIELD_NAMES: tuple[FieldName, ...] = get_args(FieldName)
@@ -99,20 +99,21 @@ def _find_first(fields: dict[str, Any], field: str, choices: Sequence[Choice], *
             steps.take_for(value)
         if (read := READ[field](value)) is not None:
             return read, name
-        if second_best[0] is None and field in REFUSED and _is_told(value):
+        if second_best[0] is None and field in REFUSED and REFUSED[field](value):
             second_best = (value, name)
     return second_best
 
 
-def _read_title(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+def _read_title(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return a title; the titles of a list are one. None for what is none."""
     if isinstance(value, list):
-        value = " ".join(part for part in _flatten(value) if isinstance(part, str) and not is_missing(part))
+        parts = map(read_title, _flatten(value))
+        value = " ".join(part for part in parts if part is not None and not is_missing(part))
     return value if is_title(value) else None
 
 
-def _is_told(value: Any) -> bool:  # noqa: ANN401 - any JSON value
-    """Return whether a value that is no title or identifier is worth a word: an empty text is, a word for nothing is not."""
+def _is_title_told(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a value that is no title is worth a word: an empty text is, a word for nothing is not."""
     return _read_other(value) is not None or value == ""
 
 
@@ -142,5 +143,5 @@ READ: Mapping[str, Callable[[Any], Any]] = {
     "posting_id": read_id,
 }
 """How the value of each field is read: None where it cannot be that field."""
-REFUSED = ("title", "posting_id")
-"""The fields for which a posting is refused where they are there and cannot be read."""
+REFUSED: Mapping[str, Callable[[Any], bool]] = {"title": _is_title_told, "posting_id": is_id_told}
+"""The fields for which a posting is refused where they are there and cannot be read, and what tells that they are there."""

@@ -17,13 +17,18 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("title_raw", "TITLE_RAW", "title", "TITLE", "Title", "job_title", "jobTitle", "JOB_TITLE", "JobTitle", "Job Title"),
             *("jobtitle", "posting_title", "postingTitle", "jobPostingTitle", "job_posting_title", "vacancy_title"),
             *("vacancyTitle", "PositionTitle", "positionTitle", "position_title", "headline", "intitule", "intitulé"),
-            *("titel", "titre", "title_name", "TITLE_NAME", "position"),
+            *("titel", "titre", "titulo", "título", "titolo", "tittel", "stellenbezeichnung", "stellentitel", "jobtitel"),
+            *("functietitel", "stillingstittel", "title_name", "TITLE_NAME", "positionName", "position_name", "vacancyName"),
+            *("vacancy_name", "roleTitle", "role_title", "position", "stanowisko", "puesto"),
         ),
         "body": (
             *("body", "BODY", "Body", "descriptionPlain", "description_plain", "descriptionText", "description_text"),
             *("description", "DESCRIPTION", "Description", "job_description", "jobDescription", "JOB_DESCRIPTION"),
             *("JobDescription", "Job Description", "jobdescription", "posting_body", "descriptionHtml", "description_html"),
-            *("content", "contentHtml", "content_html"),
+            *("fullDescription", "full_description", "positionDescription", "position_description", "roleDescription"),
+            *("role_description", "vacancyDescription", "vacancy_description", "beschreibung", "stellenbeschreibung"),
+            *("omschrijving", "functieomschrijving", "descripcion", "descripción", "descricao", "descrição", "descrizione"),
+            *("descriptif", "beskrivning", "beskrivelse", "content", "contentHtml", "content_html"),
         ),
         # A feed that has `company_name` may have the number of a company under `company`.
         "company": (

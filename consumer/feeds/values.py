@@ -1,8 +1,12 @@
 """Reads the value of one field: whether there is anything in it, and which text or identifier it stands for."""
 
+import base64
+import contextlib
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import jiter
 
@@ -11,10 +15,16 @@ from schemas.missing import is_missing as is_missing_text
 
 MAX_NESTING = 4
 """How deep in lists and objects the text of a field is looked for."""
-TEXT_NAMES = ("text", "value", "content", "plain", "html", "text_formatted")
+MARKED_NAMES = ("@value", "#text", "#cdata-section", "_text", "_cdata", "__text", "__cdata", "$t")
+"""Where JSON-LD and converters of XML have the text of what has a language, attributes or a CDATA section."""
+TEXT_NAMES = ("text", "value", "content", "plain", "html", "text_formatted", *MARKED_NAMES)
 """Where an object that stands for a text has this text, best first."""
-ID_NAMES = ("$oid", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal", "$uuid", "$date", "value", "@value")
+ID_NAMES = (
+    *("$oid", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal", "$uuid", "$binary", "$date", "value"),
+    *MARKED_NAMES,
+)
 """Where an object that stands for an identifier has it: MongoDB's extended JSON, schema.org's PropertyValue."""
+_UUID_KIND = "04"  # of MongoDB's binary values
 _CODE, _CODE_CHARS = re.compile(r"ET[0-9A-F]{16}"), 18  # of a title in a taxonomy
 MAX_ID_DIGITS = 40
 """A number of more digits is no identifier that a data frame made of a whole one: it stays as it is written."""
@@ -51,9 +61,11 @@ def is_body(value: Any, *, nesting: int = MAX_NESTING) -> bool:  # noqa: ANN401 
 
 
 def read_title(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
-    """Return the text of a title: a string, or the one string of a list; None for anything else."""
+    """Return the text of a title: a string, the one of a list, or one under MARKED_NAMES; None for anything else."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
+    if isinstance(value, dict):
+        value = next((value[name] for name in MARKED_NAMES if name in value), None)
     return value if isinstance(value, str) else None
 
 
@@ -63,15 +75,8 @@ def read_id(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     Data frames make such numbers of whole ones, and others write them as `3.901987654E9`. An object counts where it has one of
     ID_NAMES, a list where it has one item.
     """
-    if isinstance(value, str):
-        return None if is_missing(value) else value
-    for _ in range(MAX_NESTING):
-        if isinstance(value, dict):
-            value = next((value[name] for name in ID_NAMES if name in value), None)
-        elif isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        else:
-            break
+    if not isinstance(value, str):
+        value = _unpack_id(value)
     if isinstance(value, str):
         return None if is_missing(value) else value
     if isinstance(value, bool) or not isinstance(value, int | float | jiter.LosslessFloat) or is_nan(value):
@@ -82,6 +87,34 @@ def read_id(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     number = Decimal(digits)
     whole = number == number.to_integral_value() and number.adjusted() < MAX_ID_DIGITS
     return f"{number:.0f}" if whole else digits
+
+
+def is_id_told(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a value that is no identifier is worth a word: something is in it."""
+    inner = _unpack_id(value)
+    return not (is_missing(inner) or inner in ([], {}))
+
+
+def _unpack_id(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return what lies in the lists of one and the objects around an identifier, as far as they can be read."""
+    for _ in range(MAX_NESTING):
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        elif isinstance(value, dict) and (name := next((name for name in ID_NAMES if name in value), None)) is not None:
+            value = _read_binary(value) if name == "$binary" else value[name]
+        else:
+            break
+    return value
+
+
+def _read_binary(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a binary value of MongoDB's extended JSON as text: a UUID as such, others in Base64 as they came."""
+    held = value["$binary"]
+    encoded, kind = (held.get("base64"), held.get("subType")) if isinstance(held, dict) else (held, value.get("$type"))
+    if isinstance(encoded, str) and kind == _UUID_KIND:
+        with contextlib.suppress(ValueError):
+            return str(UUID(bytes=base64.b64decode(encoded)))
+    return encoded
 
 
 def read_body(value: Any, *, nesting: int = MAX_NESTING) -> str | None:  # noqa: ANN401 - any JSON value

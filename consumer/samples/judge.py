@@ -41,10 +41,10 @@ class Fit:
 
     good: int
     """Messages that are postings or deletes."""
-    found: int
-    """Titles, bodies and identifiers found."""
     signs: int
     """Messages that look like the feed of the profile."""
+    found: int
+    """Titles, bodies and identifiers found."""
 
 
 def judge(messages: Iterable[Message], make_codec: MakeCodec, finder: FieldFinder) -> list[Judgement]:
@@ -67,8 +67,8 @@ def measure_fit(judgements: Sequence[Judgement], sign: str | None) -> Fit:
     """Return how well the finder behind these judgements fits their messages; `sign` is that of its profile."""
     return Fit(
         good=sum(each.outcome != "dead letter" for each in judgements),
-        found=sum(len(each.found.intersection(SCORED)) for each in judgements if each.posting is not None),
         signs=0 if sign is None else sum(_has_sign(sign, each.fields) for each in judgements),
+        found=sum(len(each.found.intersection(SCORED)) for each in judgements if each.posting is not None),
     )
 
 

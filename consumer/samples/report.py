@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.feeds.json_values import write_json
-from consumer.samples.judge import Fit, Judgement, Outcome
+from consumer.samples.judge import SCORED, Fit, Judgement, Outcome
 
 MAX_SHOWN = 20
 """So many messages are shown; of more, dead letters come first."""
@@ -40,11 +40,14 @@ def advise(present: Fit, best: tuple[str, Fit], profile: str | None, *, count: i
     name, fit = best
     if name == profile:
         return f"The profile in use, {name}, fits best: {_describe_fit(fit, count)}."
-    if fit > present and (fit.signs or (fit.good, fit.found) > (present.good, present.found)):
+    fits = fit.signs or fit.found == count * len(SCORED)  # else it found by chance what has the same name
+    if fits and fit > present and fit.found >= present.found:
         return (
             f"Profile {name} fits best: {_describe_fit(fit, count)}. "
             f'Set --profile {name}, OCCUSTREAM_PROFILE={name}, or profile = "{name}".'
         )
+    if fit > present:
+        return f"No profile is of such a feed; a mapping may help (docs/profiles.md). Now {_describe_fit(present, count)}."
     return f"No profile finds more than the present settings: {_describe_fit(present, count)}."
 
 

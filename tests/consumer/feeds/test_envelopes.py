@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from consumer.errors import InvalidMessage
-from consumer.feeds.kinds import Delete, Envelope
+from consumer.feeds.kinds import ENVELOPES, Delete, Envelope
 from consumer.messages import Headers
 from schemas.events import JobPosting
 from tests.support.messages import make_codec, make_message
@@ -49,6 +49,24 @@ ENVELOPED: dict[str, tuple[Any, tuple[Envelope, ...]]] = {
     "cloudevents": (cloudevent(data=ROW), ("cloudevents",)),
     "cloudevents, data as text": (cloudevent(data=json.dumps(ROW)), ("cloudevents",)),
     "cloudevents, base64": (cloudevent(data_base64=base64.b64encode(json.dumps(ROW).encode()).decode()), ("cloudevents",)),
+    "cloudevents 0.3, base64": (
+        cloudevent(specversion="0.3", datacontentencoding="base64", data=base64.b64encode(json.dumps(ROW).encode()).decode()),
+        ("cloudevents",),
+    ),
+    "debezium's cloudevents": (
+        cloudevent(iodebeziumop="u", data={"before": {"title": "Old"}, "after": ROW}),
+        ("cloudevents", "debezium"),
+    ),
+    "debezium's cloudevents, with schema": (
+        cloudevent(iodebeziumop="c", data=connect({"before": None, "after": ROW})),
+        ("cloudevents", "debezium"),
+    ),
+    "wrapper": ({"job": ROW}, ("wrapper",)),
+    "wrapper in wrapper": ({"data": {"jobPosting": ROW}}, ("wrapper",)),
+    "wrapper in cloudevents": (cloudevent(data={"posting": ROW}), ("cloudevents", "wrapper")),
+    "payload alone": ({"payload": ROW}, ("wrapper",)),
+    "a posting as text": (json.dumps(ROW), ()),
+    "debezium as text": (json.dumps(debezium(after=ROW)), ("debezium",)),
     "debezium in cloudevents": (cloudevent(data=debezium(after=ROW)), ("cloudevents", "debezium")),
     "debezium in connect in cloudevents": (
         cloudevent(data=connect(debezium(after=ROW))),
@@ -103,8 +121,13 @@ DELETES: dict[str, tuple[Any, str]] = {
     "mongodb": (mongodb("delete", documentKey={"_id": {"$oid": "65f0"}}), "mongodb"),
     "mongodb, drop": (mongodb("drop"), "mongodb"),
     "cloudevents": (cloudevent(type="org.example.posting.deleted.v2", data=ROW), "cloudevents"),
+    "cloudevents, of debezium": (cloudevent(iodebeziumop="d", data={"before": ROW, "after": None}), "debezium"),
+    "cloudevents, an event": (cloudevent(type="PostingDeletedEvent"), "cloudevents"),
+    "cloudevents, an event with a version": (cloudevent(type="posting.removed-event.v1"), "cloudevents"),
     "cloudevents, no data": (cloudevent(type="PostingRemoved"), "cloudevents"),
     "removed": ({"id": "9", "removed": True, "removed_date": "2026-11-21"}, "removed"),
+    "removed, wrapped": ({"data": {"id": "9", "removed": True}}, "removed"),
+    "removed, as Python writes it": ({"id": "9", "removed": "True"}, "removed"),
     "removed, as text": ({"id": "9", "removed": "true", "headline": None}, "removed"),
 }
 
@@ -139,6 +162,7 @@ def test_headers_of_a_binary_event_can_say_that_it_is_a_delete() -> None:
         {"removed": False},
         {"__deleted": "false", "__op": "u"},
         {"fullDocument": {"title": "Chef"}},
+        {"job": {"title": "Chef"}},
     ],
 )
 def test_a_posting_that_only_looks_a_bit_like_an_envelope_stays_a_posting(fields: dict[str, Any]) -> None:
@@ -155,12 +179,13 @@ def test_a_posting_that_only_looks_a_bit_like_an_envelope_stays_a_posting(fields
         (cloudevent(data=ROW), "cloudevents"),
         (mongodb("insert", documentKey={"_id": 1}, fullDocument=ROW), "mongodb"),
         ({"id": 9, "removed": True}, "removed"),
+        ({"job": ROW}, "wrapper"),
     ],
 )
 def test_an_envelope_can_be_switched_off(value: Any, envelope: Envelope) -> None:
     decode(value, envelopes=frozenset({envelope}))
     with pytest.raises(InvalidMessage, match="no_title"):
-        decode(value, envelopes=frozenset({"debezium", "connect", "cloudevents", "mongodb", "removed"}) - {envelope})
+        decode(value, envelopes=frozenset(ENVELOPES) - {envelope})
 
 
 @pytest.mark.parametrize(
@@ -178,10 +203,40 @@ def test_an_envelope_without_a_posting_says_so(value: Any, text: str) -> None:
     assert text in refused.value.detail
 
 
+def test_text_that_is_no_json_object_is_no_posting_in_a_string() -> None:
+    for value in ("Barista", '"{}"', "5", ""):
+        with pytest.raises(InvalidMessage, match="not_an_object"):
+            decode(value)
+    with pytest.raises(InvalidMessage, match="not_json"):
+        decode("{Barista")
+
+
+@pytest.mark.parametrize("event_type", ["posting.prevented", "DeletedEvents", "undeleted", "posting.deleted.seen"])
+def test_an_event_whose_type_only_has_the_letters_of_a_delete_is_none(event_type: str) -> None:
+    assert isinstance(decode(cloudevent(type=event_type, data=ROW)), JobPosting)
+
+
 @pytest.mark.parametrize("data", ["%%%", "AAA", base64.b64encode(b"\xff").decode()])
 def test_base64_that_holds_no_json_is_refused(data: str) -> None:
     with pytest.raises(InvalidMessage):
         decode(cloudevent(data_base64=data))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"event": "created", "job": ROW}, "if 'job' is the posting, set a mapping: --mapping title=job.title"),
+        ({"page": 1, "hits": [ROW, ROW]}, "if 'hits' is a batch of postings, let the producer send each"),
+        ({"data": {"page": 1, "hits": [ROW]}}, "if 'hits' is a batch of postings"),
+        ({"data": [ROW]}, "if 'data' is a batch of postings"),
+        ({"a b": ROW, "n": 1}, "others is there"),
+        ({"event": "created", "job": {"code": 7}}, "others is there"),
+    ],
+)
+def test_a_posting_that_may_lie_elsewhere_is_pointed_at(value: Any, text: str) -> None:
+    with pytest.raises(InvalidMessage, match="no_title") as refused:
+        decode(value)
+    assert text in refused.value.detail[:1_000]
 
 
 def test_envelopes_are_taken_off_to_a_bounded_depth() -> None:

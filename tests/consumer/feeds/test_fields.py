@@ -58,6 +58,28 @@ def test_a_title_that_is_a_word_for_nothing_is_empty() -> None:
         decode({"title": "None"})
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Id": 7, "Title": "Cook", "Description": "Grills."},
+        {"Job ID": "7", "Job Title": "Cook", "Job Description": "Grills."},
+        {"job-id": "7", "job-title": "Cook", "job-description": "Grills."},
+        {"JobID": 7, "JobTitle": "Cook", "JobDescription": "Grills."},
+        {"JobID": 8, "Id": 7, "jobTitle": "Cook", "Full Description": "Grills."},
+        {"UUID": "7", "Stellenbezeichnung": "Cook", "Stellenbeschreibung": "Grills."},
+        {"_id": 7, "Título": "Cook", "Descripción": "Grills."},
+    ],
+)
+def test_names_in_another_spelling_count_where_nothing_else_does(fields: dict[str, Any]) -> None:
+    posting = decode(fields)
+    assert (posting["posting_id"], posting["title"], posting["body"]) == ("7", "Cook", "Grills.")
+
+
+def test_a_name_of_ours_beats_its_other_spellings() -> None:
+    posting = decode({"Id": 8, "_id": 7, "title": "Cook", "Job-Title": "Chef", "Description": "Grills."})
+    assert (posting["posting_id"], posting["title"], posting["Id"]) == ("7", "Cook", 8)
+
+
 def test_a_title_as_posted_beats_the_code_of_a_taxonomy() -> None:
     code = "ET0123456789ABCDEF"
     assert decode({"title": code, "title_raw": "Lift Mechanic"}) == {
@@ -92,6 +114,13 @@ def test_a_field_that_was_not_chosen_meets_no_other_field() -> None:
         ('{"$date": {"$numberLong": "17"}}', "17"),
         ('{"@type": "PropertyValue", "name": "Oak Diner", "value": 5.0}', "5"),
         ("[41]", "41"),
+        ('{"_attributes": {"source": "ats"}, "_text": "k-1"}', "k-1"),
+        ('[{"$t": 12}]', "12"),
+        ('{"$uuid": "3b241101-e2bb-4255-8caf-4136c566a962"}', "3b241101-e2bb-4255-8caf-4136c566a962"),
+        ('{"$binary": {"base64": "OyQRAeK7QlWMr0E2xWapYg==", "subType": "04"}}', "3b241101-e2bb-4255-8caf-4136c566a962"),
+        ('{"$binary": "OyQRAeK7QlWMr0E2xWapYg==", "$type": "04"}', "3b241101-e2bb-4255-8caf-4136c566a962"),
+        ('{"$binary": {"base64": "AQID", "subType": "00"}}', "AQID"),
+        ('{"$binary": {"base64": "AQID", "subType": "04"}}', "AQID"),
         ("NaN", "the-key"),
         ('"n/a"', "the-key"),
     ],
@@ -101,12 +130,29 @@ def test_an_identifier_keeps_its_digits(given_id: str, posting_id: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "nothing",
+    [None, "", " ", {}, [], [None], [{}], {"value": None}, {"name": "Oak Diner", "value": ""}, {"value": {"@value": "nan"}}],
+)
+def test_an_identifier_in_which_nothing_is_does_not_cost_the_posting(nothing: Any) -> None:
+    assert decode({"title": "Cook", "identifier": nothing})["posting_id"] == "the-key"
+    assert decode({"title": "Cook", "identifier": nothing, "_id": "k-1"})["posting_id"] == "k-1"
+
+
+@pytest.mark.parametrize("something", [True, {"board": "north"}, ["a", "b"], [{"value": [1, 2]}]])
+def test_an_identifier_that_cannot_be_read_is_refused(something: Any) -> None:
+    with pytest.raises(InvalidMessage, match="invalid_field: posting_id: text or a number is expected"):
+        decode({"title": "Cook", "identifier": something})
+
+
+@pytest.mark.parametrize(
     ("given_body", "body"),
     [
         ("Grills.", "Grills."),
         (["Grills.", {"text": "Cleans."}, None, 7, ["Serves."]], "Grills.\nCleans.\nServes."),
         ({"text": "Grills.", "html": "<p>Grills.</p>"}, "Grills."),
         ({"rendered": {"value": "Grills."}, "value": "Cleans."}, "Cleans."),
+        ({"@language": "en", "@value": "<p>Grills.</p>"}, "Grills."),
+        ([{"#text": "Grills."}, {"__cdata": "<p>Cleans.</p>"}], "Grills.\n\nCleans."),
     ],
 )
 def test_the_text_of_a_body_is_found_in_lists_and_objects(given_body: Any, body: str) -> None:
@@ -131,8 +177,12 @@ def test_a_title_that_is_no_text_is_refused_by_name(title: Any, kind: str) -> No
     assert decode({"title": title, "headline": "Cook"})["title"] == "Cook"
 
 
-def test_the_one_title_of_a_list_is_the_title() -> None:
-    assert decode({"title": ["Cook"]})["title"] == "Cook"
+@pytest.mark.parametrize(
+    "title",
+    [["Cook"], {"@language": "en", "@value": "Cook"}, [{"@value": "Cook"}], {"_cdata": "Cook"}, {"@lang": "en", "#text": "Cook"}],
+)
+def test_the_one_title_of_a_list_or_of_marked_text_is_the_title(title: Any) -> None:
+    assert decode({"title": title})["title"] == "Cook"
 
 
 @given(

@@ -85,6 +85,17 @@ def test_a_title_that_is_no_text_is_told_as_such() -> None:
         decode({"title": ["role"]}, b'{"role": {"code": 5}}')
 
 
+@pytest.mark.parametrize("nothing", ["null", '""', '" "', "{}", "[]", "[null]", "NaN", '{"value": ""}'])
+def test_a_mapped_identifier_in_which_nothing_is_does_not_cost_the_posting(nothing: str) -> None:
+    message = f'{{"title": "Roofer", "ref": {nothing}, "other": "r-2"}}'.encode()
+    assert decode({"posting_id": ["ref", "other"]}, message).posting_id == "r-2"
+    assert decode({"posting_id": ["ref"]}, message).posting_id not in ("", "r-2")
+
+
+def test_the_titles_of_a_list_may_be_marked_with_their_language() -> None:
+    assert decode({"title": ["t"]}, b'{"t": [{"@value": "Dachdecker"}, {"#text": "Roofer"}]}').title == "Dachdecker Roofer"
+
+
 def test_where_no_title_is_found_the_expressions_are_named() -> None:
     with pytest.raises(InvalidMessage, match=r"no_title: .*role\.name, \[a, b\]"):
         decode({"title": ["role.name", "[a, b]"]}, b'{"title": "Roofer"}')

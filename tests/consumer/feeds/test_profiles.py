@@ -92,6 +92,21 @@ VARIANTS: dict[str, tuple[str, Any, tuple[str, str | None, str]]] = {
         ("Glazier", "Cuts glass.", "G-1"),
     ),
     "an organisation as text": ("schema.org", {**POSTING, "hiringOrganization": "Pane Ltd"}, ("Glazier", "Cuts glass.", "G-1")),
+    "a @type in full": (
+        "schema.org",
+        {"@graph": [{"@type": "WebSite"}, {**POSTING, "@type": "https://schema.org/JobPosting"}]},
+        ("Glazier", "Cuts glass.", "G-1"),
+    ),
+    "a title with its language": (
+        "schema.org",
+        {**POSTING, "title": [{"@language": "en", "@value": "Glazier"}], "description": {"@value": "Cuts glass."}},
+        ("Glazier", "Cuts glass.", "G-1"),
+    ),
+    "an empty identifier": (
+        "schema.org",
+        {**POSTING, "identifier": {"@type": "PropertyValue", "name": "Pane", "value": ""}, "url": "https://jobs.example/g"},
+        ("Glazier", "Cuts glass.", "https://jobs.example/g"),
+    ),
     "several identifiers": (
         "schema.org",
         {**POSTING, "identifier": [{"value": "G-2"}, {"value": "G-3"}]},
@@ -101,6 +116,21 @@ VARIANTS: dict[str, tuple[str, Any, tuple[str, str | None, str]]] = {
         "workday",
         {"title": "Cook", "externalPath": "/job/Cook_R-9", "locationsText": "Reno", "bulletFields": ["R-9"]},
         ("Cook", None, "R-9"),
+    ),
+    "several bullets": (
+        "workday",
+        {"title": "Cook", "externalPath": "/job/Cook_JR9", "bulletFields": ["Reno", "Posted 30 Days Ago", "JR9"]},
+        ("Cook", None, "JR9"),
+    ),
+    "a bullet that is no requisition": (
+        "workday",
+        {"title": "Cook", "externalPath": "/job/Cook_A", "bulletFields": ["Reno"]},
+        ("Cook", None, "/job/Cook_A"),
+    ),
+    "wrapped": (
+        "lever",
+        {"data": {"id": "l-3", "text": "Picker", "content": {"description": "Pick.", "lists": [], "closing": ""}}},
+        ("Picker", "Pick.", "l-3"),
     ),
     "no plain text": (
         "lever",
@@ -124,6 +154,16 @@ VARIANTS: dict[str, tuple[str, Any, tuple[str, str | None, str]]] = {
             "UserArea": {"Details": {"JobSummary": "Guards.", "MajorDuties": "Walks."}},
         },
         ("Guard", "Guards.\nWalks.", "X-1"),
+    ),
+    "the text of an announcement": (
+        "usajobs",
+        {"usajobsControlNumber": 77, "positionTitle": "Guard", "summary": "Guards.", "duties": "<p>Walks.</p>"},
+        ("Guard", "Guards.\n\nWalks.", "77"),
+    ),
+    "parts of a description": (
+        "jobtech",
+        {"id": "8", "headline": "Kock", "description": {"text": None, "needs": "Laga.", "conditions": "Heltid."}},
+        ("Kock", "Laga.\nHeltid.", "8"),
     ),
     "no text of the description": (
         "jobtech",
@@ -150,6 +190,29 @@ VARIANTS: dict[str, tuple[str, Any, tuple[str, str | None, str]]] = {
         {"position": {"id": "6", "name": "Koch", "jobDescriptions": {"jobDescription": [{"value": {"#text": "Kochen."}}]}}},
         ("Koch", "Kochen.", "6"),
     ),
+    "lists of one": (
+        "personio",
+        {
+            "id": ["7"],
+            "name": ["Koch"],
+            "jobDescriptions": [{"jobDescription": [{"name": ["Was"], "value": ["<p>Kochen.</p>"]}]}],
+        },
+        ("Koch", "Kochen.", "7"),
+    ),
+    "text and character data": (
+        "personio",
+        {
+            "id": {"_text": "8"},
+            "name": {"_cdata": "Koch"},
+            "jobDescriptions": {"jobDescription": {"name": {"_text": "Was"}, "value": {"_cdata": "<p>Kochen.</p>"}}},
+        },
+        ("Koch", "Kochen.", "8"),
+    ),
+    "a job of an XML feed": (
+        "indeed",
+        {"title": "Cook", "referencenumber": "r-1", "description": "<p>Cook.</p>", "url": "https://jobs.example/r-1"},
+        ("Cook", "Cook.", "r-1"),
+    ),
     "key and employer": (
         "indeed",
         {"key": "k1", "title": "Cook", "description": {"html": "<p>Cook.</p>"}, "employer": {"name": "Diner"}},
@@ -161,6 +224,16 @@ VARIANTS: dict[str, tuple[str, Any, tuple[str, str | None, str]]] = {
         ("Cook", None, "in-1"),
     ),
     "a whole number with a point": ("linkedin-kaggle", {"job_id": 3901987654.0, "title": "Cook"}, ("Cook", None, "3901987654")),
+    "a whole number with a point, as text": (
+        "linkedin-kaggle",
+        {"job_id": "3901987654.0", "title": "Cook", "description": "nan"},
+        ("Cook", None, "3901987654"),
+    ),
+    "an empty identifier of a result": (
+        "adzuna",
+        {"id": "", "title": "Cook", "redirect_url": "u"},
+        ("Cook", None, "postings.raw:0:0"),
+    ),
     "sections that are missing": (
         "smartrecruiters",
         {"id": "s1", "name": "Cook", "jobAd": {"sections": {"jobDescription": {"text": "Cook."}, "qualifications": None}}},

@@ -79,6 +79,24 @@ def test_a_mapping_that_finds_all_is_not_argued_with(show: Show) -> None:
     assert (status, "No profile finds more than the present settings: 1 of 1 message" in shown) == (0, True)
 
 
+@pytest.mark.parametrize("nonsense", [{"name": "x"}, {"title": ["a", "b"]}, {"name": "x", "id": 1, "office": "y"}])
+def test_no_profile_is_named_for_what_it_finds_by_chance(nonsense: dict[str, Any], show: Show) -> None:
+    status, shown, _ = show("a.json", lines(nonsense))
+    assert (status, "No profile is of such a feed; a mapping may help (docs/profiles.md). Now 0 of 1" in shown) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ({"title": "Baker", "referencenumber": "b-1", "url": "u", "description": "Bakes."}, "indeed"),
+        ({"job": {"title": "Baker", "id": 1, "internal_job_id": 2, "absolute_url": "u", "content": "Bakes."}}, "greenhouse"),
+        ({"id": 1, "text": "Baker", "descriptionPlain": "Bakes."}, "lever"),
+    ],
+)
+def test_a_profile_is_named_by_the_sign_of_its_feed_or_by_all_that_it_finds(message: Any, name: str, show: Show) -> None:
+    assert f"Profile {name} fits best" in show("a.json", lines(message))[1]
+
+
 def mapping_flags(*given: str) -> list[str]:
     return [part for each in given for part in ("--mapping", each)]
 
