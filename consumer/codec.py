@@ -180,8 +180,8 @@ def _explain_no_object(value: object) -> InvalidMessage:
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         return InvalidMessage(
             "not_an_object",
-            f"a batch of {len(value):,} postings in one message, which this consumer does not split; "
-            "let the producer send each posting as a message of its own",
+            f"a batch of {len(value):,} posting{'' if len(value) == 1 else 's'} in one message, "
+            "which this consumer does not split; let the producer send each posting as a message of its own",
         )
     return InvalidMessage("not_an_object", f"a JSON object is expected, not {type(value).__name__}")
 

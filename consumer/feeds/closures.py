@@ -4,6 +4,7 @@ Paths, lists, projections, alternatives: what mappings are made of. Everything e
 to the interpreter. Both give the same; a test compares them.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -130,6 +131,19 @@ def _to_array(_node: Node, argument: Evaluate) -> Evaluate:
     return to_array
 
 
+def _to_number(_node: Node, argument: Evaluate) -> Evaluate:
+    def to_number(value: Any, steps: Steps) -> Any:  # noqa: ANN401
+        found = argument(value, steps)
+        if not isinstance(found, str):
+            return None if isinstance(found, list | dict | bool) else found
+        for read in (int, float):
+            with contextlib.suppress(ValueError):
+                return read(found)
+        return None
+
+    return to_number
+
+
 def is_false(value: Any) -> bool:  # noqa: ANN401
     """Return whether JMESPath takes a value for false: nothing, false, and what is empty."""
     return value is None or value is False or (isinstance(value, str | list | dict) and not value)
@@ -148,4 +162,4 @@ _MAKERS: Mapping[str, Callable[..., Evaluate]] = {
     "identity": _itself,
     "current": _itself,
 }
-_FUNCTIONS: Mapping[str, Callable[..., Evaluate]] = {"to_array": _to_array}
+_FUNCTIONS: Mapping[str, Callable[..., Evaluate]] = {"to_array": _to_array, "to_number": _to_number}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Envelope = Literal["debezium", "connect", "cloudevents", "mongodb", "wrapper", "removed"]
-"""An envelope around a posting. `wrapper`: an object is all there is. `removed`: the mark of an advertisement that was taken down."""
+"""An envelope around a posting. `wrapper` is an object with nothing beside it, `removed` marks an advertisement as taken down."""
 ENVELOPES: tuple[Envelope, ...] = get_args(Envelope)
 
 DeleteKind = Literal["tombstone", "debezium", "connect", "cloudevents", "mongodb", "removed"]

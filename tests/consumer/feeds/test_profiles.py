@@ -255,6 +255,11 @@ def test_a_list_of_postings_in_one_message_is_no_posting(name: str) -> None:
         decode(name, json.dumps({"jobs": [parse_json(b'{"title": "A"}'), {"title": "B"}]}).encode())
 
 
+def test_several_postings_of_a_graph_are_a_batch() -> None:
+    with pytest.raises(InvalidMessage, match=r"no_title: .*if '@graph' is a batch of postings, let the producer send each as a"):
+        decode("schema.org", json.dumps({"@graph": [POSTING, {"@type": "Organization"}, POSTING]}).encode())
+
+
 SHARED: dict[str, tuple[str, tuple[str, str, str]]] = {
     "01-schema-org-jsonld": ("schema.org", ("Hydraulics Mechanic (Field Service)", "About the role\n\nRebuild", "TLW-20418")),
     "03-greenhouse": ("greenhouse", ("Billing Specialist II", "Post customer payments", "6120443")),
