@@ -101,7 +101,7 @@ def _unpack_id(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         elif isinstance(value, dict) and (name := next((name for name in ID_NAMES if name in value), None)) is not None:
-            value = _read_binary(value) if name == "$binary" else value[name]
+            value = _read_binary(value) if name == "$binary" else _read_decimal(value) or value[name]
         else:
             break
     return value
@@ -115,6 +115,16 @@ def _read_binary(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON va
         with contextlib.suppress(ValueError):
             return str(UUID(bytes=base64.b64decode(encoded)))
     return encoded
+
+
+def _read_decimal(value: Mapping[str, Any]) -> str | None:
+    """Return the digits of a whole number as Debezium writes those without a fixed scale; None for anything else."""
+    encoded = value.get("value")
+    if value.keys() != {"scale", "value"} or value["scale"] != 0 or not isinstance(encoded, str) or len(encoded) > MAX_ID_DIGITS:
+        return None
+    with contextlib.suppress(ValueError):
+        return str(int.from_bytes(base64.b64decode(encoded, validate=True), signed=True))
+    return None
 
 
 def read_body(value: Any, *, nesting: int = MAX_NESTING) -> str | None:  # noqa: ANN401 - any JSON value

@@ -137,6 +137,18 @@ VARIANTS: dict[str, tuple[str, Any, tuple[str, str | None, str]]] = {
         {"id": "l-1", "text": "Picker", "description": "<p>Pick.</p>", "lists": [], "additional": ""},
         ("Picker", "Pick.", "l-1"),
     ),
+    "an opening instead of a description": (
+        "lever",
+        {
+            "id": "l-4",
+            "text": "Picker",
+            "opening": "<p>Pick.</p>",
+            "descriptionBodyPlain": "Nights.",
+            "lists": [],
+            "additional": "Bye.",
+        },
+        ("Picker", "Pick.\n\nNights.\nBye.", "l-4"),
+    ),
     "content of the full API": (
         "lever",
         {
