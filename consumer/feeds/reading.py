@@ -27,7 +27,8 @@ def read_json(message: Message) -> Any:  # noqa: ANN401 - any JSON value
         if error.reason == "invalid_text" or (schema := _describe_framing(value, message.headers)) is None:
             raise
         text = f"framed by a schema registry ({schema}; set --input-format to the format that producers write"
-        raise InvalidMessage("schema_framing", text) from None
+        looks_so = value.lstrip()[:1] == b"{"
+        raise InvalidMessage("schema_framing", f"{text}; as JSON: {error.detail}" if looks_so else text) from None
 
 
 def _describe_framing(value: bytes, headers: Headers) -> str | None:

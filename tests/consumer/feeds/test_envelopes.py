@@ -266,6 +266,11 @@ FRAMED: dict[str, tuple[bytes, bytes, str]] = {
     "id": (b"\x02a\x02b", b"\0" + (4711).to_bytes(4), "schema id 4711"),
     "a value that begins with 0": (b"\0\x02a\x02b\0", b"\0" + (4711).to_bytes(4), "schema id 4711"),
     "no UTF-8": (b"\xff\xfe\x02", b"\0" + (4711).to_bytes(4), "schema id 4711"),
+    "broken JSON": (
+        b'{"title": "Cook", "title": "Chef"}',
+        b"\0" + (4711).to_bytes(4),
+        "schema id 4711; set --input-format to the format that producers write; as JSON: the key 'title' appears twice",
+    ),
     "neither": (b"\x02a\x02b", b"42", "which names no schema: 34 32"),
     "nothing": (b"\x02a\x02b", b"", "which names no schema: it is empty"),
 }
@@ -276,7 +281,8 @@ def test_a_message_framed_in_a_header_is_refused_naming_the_schema(kind: str) ->
     value, header, named = FRAMED[kind]
     with pytest.raises(InvalidMessage, match="schema_framing") as refused:
         make_codec().decode(make_message(value, headers=(("trace", b"1"), ("__value_schema_id", header))))
-    assert f"(header __value_schema_id), {named}; set --input-format" in refused.value.detail
+    assert f"(header __value_schema_id), {named}" in refused.value.detail
+    assert "; set --input-format to the format that producers write" in refused.value.detail
 
 
 def test_plain_json_whose_schema_is_in_a_header_is_a_posting() -> None:
