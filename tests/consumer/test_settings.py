@@ -157,7 +157,7 @@ def test_envelopes_are_chosen_by_name_in_every_layer(given: str, known: set[str]
 
 @pytest.mark.parametrize("given", ["", "debezum", "none,connect", "all"])
 def test_envelopes_that_nobody_knows_are_refused(given: str) -> None:
-    assert "none, or some of debezium,connect,cloudevents,mongodb,removed are expected" in complaint(envelopes=given)
+    assert "none, or some of debezium,connect,cloudevents,mongodb,wrapper,removed are expected" in complaint(envelopes=given)
 
 
 def test_the_prior_adjustment_reaches_the_model() -> None:
