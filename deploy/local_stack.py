@@ -30,8 +30,9 @@ def train(registry: Path, *, seed: int) -> str:
 
 
 def trainer_command(registry: Path, seed: int) -> list[str]:
-    """Return the command that trains on the built-in titles."""
-    return [sys.executable, "-m", "trainer", "train", "--postings", "starter", "--registry", str(registry), "--seed", str(seed)]
+    """Return the command that trains on the built-in titles. Their embeddings are kept beside the registry for the next time."""
+    options = ["--registry", str(registry), "--cache", str(registry.parent / "embeddings"), "--seed", str(seed)]
+    return [sys.executable, "-m", "trainer", "train", "--postings", "starter", *options]
 
 
 @contextlib.contextmanager

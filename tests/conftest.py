@@ -26,8 +26,11 @@ pytest_plugins = ["tests.support.brokers"]  # its fixtures
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
-SLOWEST_FIRST = ("trainer/", "kafka/", "contract/", "test_attacks.py", "consumer/", "")
-"""Workers take whole files, in this order: what computes most must not be left to the end."""
+SLOWEST_FIRST = ("trainer/test_export_vectors.py", "trainer/", "kafka/", "contract/", "test_attacks.py", "consumer/", "")
+"""Workers take whole files, in this order: what computes most must not be left to the end.
+
+The first file trains the model that others wait for.
+"""
 TIMED_LAST = ("kafka/test_fault_suite_three_brokers.py", "kafka/test_fault_suite", "deploy/test_demo.py")
 """What mostly waits, for timeouts that are short. It shares the cores only with its like, when all else is done."""
 

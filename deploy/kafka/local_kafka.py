@@ -37,14 +37,14 @@ def _start(data_dir: Path, port: int | None, *, partitions_default: int) -> int:
 def _stop(data_dir: Path) -> int:
     kafka = LocalKafka(data_dir)
     pid = kafka.pid
-    print(f"Kafka stopped (pid {pid})" if kafka.stop() else f"No Kafka runs over {kafka.data_dir}")
+    print(f"Kafka stopped (pid {pid})" if kafka.stop() else f"No Kafka runs over {kafka.directory}")
     return 0
 
 
 def _status(data_dir: Path) -> int:
     kafka = LocalKafka(data_dir)
     if kafka.pid is None:
-        print(f"No Kafka runs over {kafka.data_dir}")
+        print(f"No Kafka runs over {kafka.directory}")
         return 1
     healthy = kafka.answers()
     print(f"Kafka runs (pid {kafka.pid})" if healthy else f"Kafka runs (pid {kafka.pid}) but does not answer")
