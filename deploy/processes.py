@@ -37,8 +37,8 @@ def running_process(
     try:
         for number, handler in usual.items():
             signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        for late in came:
+            signal.raise_signal(late)
         yield process
     finally:
         process.terminate()
