@@ -130,7 +130,7 @@ def connect(properties: Mapping[str, Any], *, wait_s: float) -> SchemaRegistry:
 
 
 def _expect_registry(request: Callable[[], Answer]) -> Answer:
-    """Return the answer to a request. Raises SchemaRegistryError for an answer that the client cannot read: no registry gave it."""
+    """Return the answer to a request. Raises SchemaRegistryError for one that the client cannot read: no registry gave it."""
     try:
         return request()
     except (ValueError, TypeError, AttributeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""The rows of an XLSX workbook: those of its first sheet that has the columns of labelled postings."""
+"""The rows of an XLSX workbook: those of its first sheet that has the columns of labelled postings, and how many others have."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,8 @@ MAX_UNPACKED_BYTES = 2_000_000_000
 MAX_COLUMNS = 1_000
 MAX_HEADER_ROW = 20
 """The header is looked for in the first rows that hold anything: titles and notes may stand above it."""
+OTHER_SHEET = "a place on another sheet than the first with a title and a code"
+"""The only column of a row that is not read, because it is on another sheet."""
 Cell = Any
 """What a cell holds: text, a number, a time, a truth value, or nothing."""
 
@@ -58,16 +60,24 @@ def _check_size(path: Path) -> None:
 
 
 def _read_sheets(sheets: Sequence[Any], path: Path) -> Iterator[tuple[int, dict[str, Cell]]]:
-    """Yield the rows of the first sheet that has the columns. If none has, the error is about the first that holds anything."""
+    """Yield the rows of the first sheet that has the columns. Rows of others that have them hold OTHER_SHEET alone.
+
+    If no sheet has them, the error is about the first that holds anything.
+    """
     headers: list[list[str]] = []
+    is_read = False
     for sheet in sheets:
         sheet.reset_dimensions()  # other programs write wrong ones
         found, seen = _find_header(sheet)
-        if found:
+        if found and is_read:
+            yield from ((number, {OTHER_SHEET: sheet.title}) for number, _row in _read_rows(sheet, *found))
+        elif found:
             check_columns(found[1], str(path), REQUIRED)
             yield from _read_rows(sheet, *found)
-            return
+            is_read = True
         headers += seen
+    if is_read:
+        return
     if not headers:
         raise TableError(f"{path} is empty")
     check_columns(headers[0], str(path), REQUIRED)
