@@ -40,12 +40,13 @@ def advise(present: Fit, best: tuple[str, Fit], profile: str | None, *, count: i
     name, fit = best
     if name == profile:
         return f"The profile in use, {name}, fits best: {_describe_fit(fit, count)}."
-    if fit > present and (fit.signs or (fit.good, fit.found) > (present.good, present.found)):
+    if fit > present and (fit.signs or (2 * fit.good > count and (fit.good, fit.found) > (present.good, present.found))):
         return (
             f"Profile {name} fits best: {_describe_fit(fit, count)}. "
             f'Set --profile {name}, OCCUSTREAM_PROFILE={name}, or profile = "{name}".'
         )
-    return f"No profile finds more than the present settings: {_describe_fit(present, count)}."
+    way_out = "" if present.good == count else " A mapping names other places of fields, as in --mapping title=job.name."
+    return f"No profile finds more than the present settings: {_describe_fit(present, count)}.{way_out}"
 
 
 def make_console() -> Console:
