@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from consumer.errors import BrokerError, OccustreamError
-from consumer.formats.choose import make_formats
+from consumer.formats.choose import check_registry, make_formats
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.topic_admin import SIZE_LIMIT, TopicAdmin
@@ -33,7 +33,7 @@ def check(settings: Settings, *, offline: bool) -> int:
     print(json.dumps(_masked(settings), indent=1))
     findings = [*unknown_variables(Settings), *_check_registry(settings.registry)]
     if not offline:
-        findings += _check_topics(settings)
+        findings += [*_check_topics(settings), *_check_schema_registry(settings)]
     for finding in findings:
         print(f"{'occustream-consumer' if isinstance(finding, Problem) else 'warning'}: {finding}", file=sys.stderr)
     return int(any(isinstance(finding, Problem) for finding in findings))
@@ -105,10 +105,20 @@ def _check_topics(settings: Settings) -> Iterator[str]:
         there = admin.partition_counts()
         inputs = [topic for topic in there if settings.input_topics.matches(topic)]
         yield from _check_missing(settings, there.keys())
-        if settings.dead_letter_topic in there:
+        if inputs and settings.dead_letter_topic in there:
             yield from _check_size_limits(settings, admin.size_limits([*inputs, settings.dead_letter_topic]))
     except BrokerError as error:
         yield Problem(f"{error}; --offline checks without a broker")
+
+
+def _check_schema_registry(settings: Settings) -> Iterator[str]:
+    """Yield why no value could be read or written in the formats of the settings."""
+    if not settings.uses_schema_registry:
+        return
+    try:
+        check_registry(settings)
+    except OccustreamError as error:
+        yield Problem(f"{error}; --offline checks without a schema registry")
 
 
 def _check_missing(settings: Settings, there: Collection[str]) -> Iterator[str]:
@@ -118,7 +128,7 @@ def _check_missing(settings: Settings, there: Collection[str]) -> Iterator[str]:
                 f"topic {topic!r} is not there, or not ours to see; create it ('occustream-consumer topics create'), "
                 "or name another one in the settings"
             )
-    if not any(map(settings.input_topics.matches, there)):
+    if settings.input_topics.pattern and not any(map(settings.input_topics.matches, there)):
         yield f"no topic matches {settings.input_topic} yet"
 
 

@@ -89,6 +89,8 @@ def _check_pattern(text: str) -> str:
             f"{unlike[0]!r} is not read alike by Kafka's clients and brokers; use only . [...] ( | ) * + ? {{n,m}}, "
             "[0-9] for a digit, and [.] for a dot"
         )
+    if "," in re.sub(r"\{\d*,\d*\}", "", text):
+        raise ValueError(f"a comma is in no name of a topic, and {text!r} is one pattern; write several as one, as in ^(a|b.*)")
     body = text[1:].removesuffix("$")
     if not body:
         raise ValueError(f"{text!r} matches no topic")

@@ -16,6 +16,14 @@ from consumer.messages import Message
 from schemas.tables import TableError, read_csv_rows
 
 Format = Literal["csv", "tsv", "jsonl"]
+FOREIGN: dict[bytes, str] = {
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+    b"PK\x03\x04": "an archive or a workbook; unpack it, or save it as CSV in UTF-8",
+    b"PAR1\x15": "Parquet; save it as CSV or JSON lines",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+}
+"""How files begin that hold no text in UTF-8, and what they are."""
 ENDINGS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -29,7 +37,7 @@ def open_rows(
     """
     name = path.name if path else "stdin"
     kind = kind or _guess_format(path)
-    stream = files.enter_context(_open_for_reading(path)) if path else sys.stdin.buffer
+    stream = files.enter_context(open_text(path)) if path else sys.stdin.buffer
     if kind == "jsonl":
         return _read_jsonl(stream, name)
     return _read_csv(stream, name, delimiter="," if kind == "csv" else "\t", title_names=title_names)
@@ -64,8 +72,14 @@ def _read_csv(stream: BinaryIO, name: str, *, delimiter: str, title_names: Seque
         raise ConfigError(str(error)) from error
 
 
-def _open_for_reading(path: Path) -> BinaryIO:
+def open_text(path: Path) -> BinaryIO:
+    """Open a file. Raises ConfigError for one that cannot be read, or that holds no text in UTF-8 by its first bytes."""
     try:
-        return path.open("rb")
+        file = path.open("rb")
+        first = file.peek(max(map(len, FOREIGN)))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if found := [what for beginning, what in FOREIGN.items() if first.startswith(beginning)]:
+        file.close()
+        raise ConfigError(f"{path} is {found[0]}")
+    return file

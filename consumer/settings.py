@@ -211,10 +211,13 @@ class Settings(LayeredSettings):
 
     def _check_topics(self) -> None:
         """Refuse topics that would be fed back into the input, or mixed with dead letters. Raises ValueError."""
-        written = (self.output_topic, *self.decision_topics.values(), self.dead_letter_topic)
-        if self.dead_letter_topic in written[:-1] or any(map(self.input_topics.matches, written)):
+        enriched = (self.output_topic, *self.decision_topics.values())
+        if self.dead_letter_topic in enriched:
+            raise ValueError(f"output_topic and dead_letter_topic must differ: {self.dead_letter_topic!r} is both")
+        if read := [topic for topic in (*enriched, self.dead_letter_topic) if self.input_topics.matches(topic)]:
             raise ValueError(
-                f"input_topic, output_topic and dead_letter_topic must differ: {', '.join((self.input_topic, *written))}"
+                "input_topic, output_topic and dead_letter_topic must differ: "
+                f"{read[0]!r} is written, and input_topic {self.input_topic!r} reads it"
             )
 
     def _check_kafka(self) -> None:

@@ -69,7 +69,13 @@ class _Environment(EnvSettingsSource):
     """Reads the environment, JSON where a value is JSON. A text keeps its quotes: to JMESPath they are part of it."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401 - as its parent
-        decoded = super().decode_complex_value(field_name, field, value)
+        try:
+            decoded = super().decode_complex_value(field_name, field, value)
+        except ValueError as error:
+            if field_name not in self.settings_cls.model_fields:  # a value in a table: it is text
+                raise
+            name = f"{self.env_prefix}{field_name}".upper()
+            raise ConfigError(f"{name} is no JSON object: {error}; to set one value of it, write {name}__NAME=VALUE") from error
         return value if isinstance(decoded, str) else decoded
 
 

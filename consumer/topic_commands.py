@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from consumer.argument_types import parse_count
 from consumer.kafka.topic_admin import BROKER_DEFAULT, SIZE_LIMIT, TopicAdmin
 from consumer.settings import Settings
 from consumer.settings_loading import add_flags
@@ -42,13 +43,13 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     create = commands.add_parser("create", help="create the topics that are missing", description=DESCRIPTION)
     create.add_argument(
         "--partitions",
-        type=_parse_count,
+        type=parse_count,
         metavar="N",
         help="partitions of each new topic (default: as many as the input topic has, or as the brokers are set to)",
     )
     create.add_argument(
         "--replication-factor",
-        type=_parse_count,
+        type=parse_count,
         default=BROKER_DEFAULT,
         metavar="N",
         help="replicas of each new topic (default: as the brokers are set to)",
@@ -116,9 +117,3 @@ def _create(admin: TopicAdmin, topic: str, shape: Shape, *, config: Mapping[str,
 
 def _plural(count: int, word: str) -> str:
     return f"{'default' if count == BROKER_DEFAULT else count} {word}{'' if count == 1 else 's'}"
-
-
-def _parse_count(text: str) -> int:
-    if (count := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"at least 1, not {text}")
-    return count

@@ -1,7 +1,8 @@
 """`make demo`: the whole product in one go, on an embedded broker or on KAFKA_BOOTSTRAP_SERVERS.
 
 The demonstration trains on the built-in titles, runs the real consumer, streams postings through it, publishes a second model
-version midway, and closes with a summary whose counts must add up. DEMO_KEEP=1 keeps the consumer running until Ctrl-C.
+version midway, and closes with a summary whose counts must add up. DEMO_KEEP=1 keeps the consumer running until Ctrl-C. However
+the demonstration is ended, short of SIGKILL, it ends the processes that it has started.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from deploy.local_stack import (
     train,
     trainer_command,
 )
+from deploy.processes import leave_on_signals, running_process
 
 AT_LEAST = 3_000
 """Postings that are sent."""
@@ -83,6 +85,7 @@ class Stream:
         self._registry = registry
         self._raw = topics["raw"]
         self._feed = events()
+        self._processes = contextlib.ExitStack()
         self._trainer: subprocess.Popen[bytes] | None = None
         self._producer = Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, **NO_NEW_TOPICS, "linger.ms": 5})
         properties = {
@@ -101,6 +104,11 @@ class Stream:
 
     def run(self, consumer: subprocess.Popen[bytes], port: int) -> None:
         """Feed until the second version has enriched enough, and read until everything is out, or the time is up."""
+        with self._processes:
+            self._run(consumer, port)
+            self._close()
+
+    def _run(self, consumer: subprocess.Popen[bytes], port: int) -> None:
         started = shown = time.monotonic()
         self._send(Event(b"showcase", json.dumps({"ID": "showcase", "TITLE_RAW": SHOWCASE}).encode(), "posting"))
         while time.monotonic() < started + TIME_LIMIT_S and consumer.poll() is None:
@@ -116,7 +124,6 @@ class Stream:
                 print_progress(self.received, port, shown - started)
             if enough and self.received.total >= self.sent.total():
                 break
-        self._close()
 
     def _send(self, event: Event) -> None:
         produce(self._producer, self._raw, event)
@@ -126,7 +133,8 @@ class Stream:
         say("     ... training the second version while postings flow")
         one_core = {**os.environ, "OMP_NUM_THREADS": "1"}  # leave the consumer one of two
         quiet = subprocess.DEVNULL
-        self._trainer = subprocess.Popen(trainer_command(self._registry, 1), env=one_core, stdout=quiet, stderr=quiet)
+        command = trainer_command(self._registry, 1)
+        self._trainer = self._processes.enter_context(running_process(command, env=one_core, stdout=quiet, stderr=quiet))
 
     def _close(self) -> None:
         print()
@@ -187,6 +195,7 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    leave_on_signals()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

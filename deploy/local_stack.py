@@ -16,6 +16,8 @@ from pathlib import Path
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from deploy.processes import running_process
+
 PARTITIONS = 4
 EMBEDDED_FETCH_WAIT_MS = 10
 """The embedded broker answers a waiting fetch only when its time is up, not when a message comes."""
@@ -23,10 +25,11 @@ EMBEDDED_FETCH_WAIT_MS = 10
 
 def train(registry: Path, *, seed: int) -> str:
     """Train and publish with the real command line, and return the version."""
-    done = subprocess.run(trainer_command(registry, seed), check=False, stdout=subprocess.PIPE)
-    if done.returncode:
-        raise SystemExit(f"demo: the trainer ended with status {done.returncode}, see above")
-    return str(json.loads(done.stdout.splitlines()[-1])["version"])
+    with running_process(trainer_command(registry, seed), stdout=subprocess.PIPE) as trainer:
+        out, _err = trainer.communicate()
+    if trainer.returncode:
+        raise SystemExit(f"demo: the trainer ended with status {trainer.returncode}, see above")
+    return str(json.loads(out.splitlines()[-1])["version"])
 
 
 def trainer_command(registry: Path, seed: int) -> list[str]:
@@ -93,15 +96,9 @@ def running_consumer(
         **({"KAFKA__FETCH_WAIT_MAX_MS": str(EMBEDDED_FETCH_WAIT_MS)} if embedded else {}),
     }
     environment = {**os.environ, **{f"OCCUSTREAM_{name}": value for name, value in settings.items()}}
-    process = subprocess.Popen([sys.executable, "-m", "consumer", "run"], env=environment)
-    try:
+    with running_process([sys.executable, "-m", "consumer", "run"], env=environment) as process:
         wait_ready(process, port)
         yield process
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        process.kill()
 
 
 def wait_ready(process: subprocess.Popen[bytes], port: int) -> None:

@@ -98,6 +98,10 @@ def check_columns(found: Sequence[str], name: str, required: Mapping[str, Sequen
     for what, columns in required.items():
         if keys.isdisjoint(map(column_key, columns)):
             names = ", ".join(found)[:300]
-            raise TableError(f"{name} has no column for the {what}: one of {', '.join(columns)}; found: {names or 'none'}")
+            spellings: dict[str, str] = {}
+            for column in columns:
+                spellings.setdefault(column_key(column), column)
+            wanted = ", ".join(spellings.values())
+            raise TableError(f"{name} has no column for the {what}: one of {wanted}; found: {names or 'none'}")
     if twice := {column for column in found if column and list(found).count(column) > 1}:
         raise TableError(f"{name} has the column {min(twice)!r} twice")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from consumer.argument_types import parse_count
 from consumer.dead_letters.filter import FIELDS, TIMES, Filter
 from consumer.dead_letters.replay import ReplayOptions, ReplayPlan, plan_replay, replay
 from consumer.dead_letters.terminal import Counts, format_details, format_line, format_table, format_time, to_json_fields
@@ -94,7 +95,7 @@ def _add_replay_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be sent, send nothing")
     parser.add_argument(
         "--max-attempts",
-        type=_parse_count,
+        type=parse_count,
         default=3,
         metavar="N",
         help="keep messages that have been dead letters so often: they would come back (3)",
@@ -238,10 +239,3 @@ def _parse_rate(text: str) -> float:
     if not 0 < rate < math.inf:
         raise argparse.ArgumentTypeError(f"a number of dead letters a second above 0, not {text}")
     return rate
-
-
-def _parse_count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"at least 1, not {text}")
-    return number

@@ -19,6 +19,8 @@ from consumer.settings import Settings
 from consumer.settings_loading import Properties
 
 Made = TypeVar("Made")
+CHECK_WAIT_S = 2.0
+"""How long `check-config` waits for a registry that does not answer."""
 
 
 class Formats:
@@ -30,6 +32,11 @@ class Formats:
     def __init__(self, properties: Properties, *, wait_s: float) -> None:
         self._properties = sort_properties(properties)
         self.registry = connect(self._properties.client, wait_s=wait_s)
+
+    @property
+    def registers(self) -> bool:
+        """Whether a writer registers the schema of its events unasked."""
+        return bool(self._properties.writer["auto.register.schemas"])
 
     def make_reader(self, format: str) -> FramedReader:  # noqa: A002
         """Return the reader of a format."""
@@ -79,6 +86,16 @@ def make_formats(settings: Settings) -> Serdes:
     reader: Read = read_json if settings.input_format == "json" else formats.make_reader(settings.input_format)
     writer = None if written == "json" else formats.make_writer(written, topic=settings.output_topic)
     return Serdes(reader, writer or write_json_event, partial(_check, formats, writer))
+
+
+def check_registry(settings: Settings) -> None:
+    """Ask the registry what `run` asks it at the start, but register nothing.
+
+    Raises SchemaRegistryUnavailable or ConfigError where it does not answer, or lacks the schema of the output.
+    """
+    formats, written = Formats(settings.schema_registry, wait_s=CHECK_WAIT_S), settings.output_format
+    is_written = written != "json" and not formats.registers
+    _check(formats, formats.make_writer(written, topic=settings.output_topic) if is_written else None)
 
 
 def _check(formats: Formats, writer: FramedWriter | None) -> None:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
@@ -20,11 +21,12 @@ UNKNOWN_FOR_S = 3.0
 """How long an id that the registry does not know is not asked for again."""
 MAX_UNKNOWN = 1_000
 RETRY_S = 1.0
-_NOT_FOUND = 404
+_OK, _NOT_FOUND = 200, 404
 _UNKNOWN_CODES = range(40_400, 40_500)
 """The registry's own codes for what it does not know. A proxy or a wrong address answers 404 without one."""
 _REFUSED = (409, 422)
 """A schema that is not compatible, and one that is none."""
+_WAY_OUT = "check url and credentials in schema_registry"
 _UNREACHABLE = (httpx.TransportError, OAuthTokenError)
 
 
@@ -48,9 +50,11 @@ class SchemaRegistry:
     def check(self) -> None:
         """Raise SchemaRegistryUnavailable where no registry answers, ConfigError where something else does."""
         try:
-            self.ask(self.client.get_schema_types)
+            types = self.ask(lambda: _expect_registry(self.client.get_schema_types))
         except SchemaRegistryError as error:
             raise ConfigError(f"no schema registry is at the url of schema_registry: {error}") from error
+        if not isinstance(types, list):
+            raise ConfigError("no schema registry is at the url of schema_registry: what answers names no types of schemas")
 
     def find(self, schema_id: SchemaId, *, subject: str | None, format: str | None = None) -> Schema:  # noqa: A002
         """Return the schema of an id, and fetch all that it refers to.
@@ -62,7 +66,7 @@ class SchemaRegistry:
         if self._clock() < until:
             raise _unknown_schema(name, told)
         try:
-            schema = self.ask(lambda: self._fetch(schema_id, subject, format))
+            schema = self.ask(lambda: _expect_registry(lambda: self._fetch(schema_id, subject, format)))
             for _ in self.references(schema, format=format):
                 pass
         except SchemaRegistryError as error:
@@ -73,7 +77,9 @@ class SchemaRegistry:
     def references(self, schema: Schema, *, format: str | None = None) -> Iterator[tuple[str, Schema]]:  # noqa: A002
         """Yield the name and the schema of each reference, after those that it refers to itself."""
         for reference in schema.references or ():
-            version = self.ask(lambda of=reference: self.client.get_version(of.subject, of.version, True, format))  # type: ignore[misc] # noqa: FBT003
+            place = reference.subject, reference.version
+            fetch = partial(self.client.get_version, *place, deleted=True, fmt=format)  # type: ignore[arg-type]
+            version = self.ask(partial(_expect_registry, fetch))
             yield from self.references(version.schema, format=format)
             yield str(reference.name), version.schema
 
@@ -90,7 +96,7 @@ class SchemaRegistry:
                 if is_answer(error):
                     raise
                 if self._clock() >= deadline:
-                    text = f"the schema registry has not answered for {self._wait_s:.0f} s: {_describe(error)}"
+                    text = f"the schema registry has not answered for {self._wait_s:.0f} s: {_describe(error)}; {_WAY_OUT}"
                     raise SchemaRegistryUnavailable(text) from error
                 log.warning("the schema registry does not answer; trying again: %s", _describe(error))
             self._sleep(RETRY_S)
@@ -121,6 +127,14 @@ def connect(properties: Mapping[str, Any], *, wait_s: float) -> SchemaRegistry:
         return SchemaRegistry(SchemaRegistryClient(dict(properties)), wait_s=wait_s)
     except (ValueError, TypeError, OSError) as error:
         raise ConfigError(f"schema_registry: {error}") from error
+
+
+def _expect_registry(request: Callable[[], Answer]) -> Answer:
+    """Return the answer to a request. Raises SchemaRegistryError for one that the client cannot read: no registry gave it."""
+    try:
+        return request()
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise SchemaRegistryError(_OK, -1, f"what answers is no schema registry: {error}") from error
 
 
 def is_answer(error: Exception) -> bool:

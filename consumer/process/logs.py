@@ -3,7 +3,7 @@
 import logging
 import sys
 
-NOISY_LIBRARIES = ("httpx", "sentence_transformers", "transformers", "huggingface_hub")
+NOISY_LIBRARIES = ("httpx", "httpx2", "sentence_transformers", "transformers", "huggingface_hub")
 
 
 def start_logging(level: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from consumer.argument_types import parse_count
 from consumer.codec import Codec
 from consumer.errors import ConfigError
 from consumer.feeds.fields import ByNames, FieldFinder
@@ -28,7 +29,10 @@ def add_sample_flags(parser: argparse.ArgumentParser) -> None:
         "--sample", type=Path, metavar="FILE", help="show what is found in the messages of a file: JSON, JSON lines, CSV or TSV"
     )
     samples.add_argument(
-        "--sample-topic", type=_parse_count, metavar="N", help="show what is found in the last N messages of the input topic"
+        "--sample-topic",
+        type=_parse_count,
+        metavar="N",
+        help="show what is found in the last N messages of the input topic",
     )
 
 
@@ -86,7 +90,6 @@ def show_profiles(_options: argparse.Namespace) -> int:
 
 
 def _parse_count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_SAMPLES:
-        raise argparse.ArgumentTypeError(f"from 1 to {MAX_SAMPLES}, not {text}")
+    if (number := parse_count(text)) > MAX_SAMPLES:
+        raise argparse.ArgumentTypeError(f"at most {MAX_SAMPLES}, not {text}")
     return number

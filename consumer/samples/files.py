@@ -11,7 +11,7 @@ from pathlib import Path
 from consumer.errors import ConfigError, InvalidMessage
 from consumer.feeds.json_values import parse_json, write_json
 from consumer.messages import Message
-from consumer.row_files import ENDINGS, open_rows
+from consumer.row_files import ENDINGS, open_rows, open_text
 from schemas.tables import TableError
 
 MAX_SAMPLES = 1_000
@@ -48,11 +48,8 @@ def _read_whole(path: Path) -> Iterator[Message]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            value = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    with open_text(path) as file:
+        value = file.read(MAX_FILE_BYTES + 1)
     if len(value) > MAX_FILE_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes; give some of its messages, one a line, as .jsonl")
     return value

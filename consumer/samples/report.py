@@ -46,9 +46,8 @@ def advise(present: Fit, best: tuple[str, Fit], profile: str | None, *, count: i
             f"Profile {name} fits best: {_describe_fit(fit, count)}. "
             f'Set --profile {name}, OCCUSTREAM_PROFILE={name}, or profile = "{name}".'
         )
-    if fit > present:
-        return f"No profile is of such a feed; a mapping may help (docs/profiles.md). Now {_describe_fit(present, count)}."
-    return f"No profile finds more than the present settings: {_describe_fit(present, count)}."
+    way_out = "" if present.good == count else " A mapping names other places of fields, as in --mapping title=job.name."
+    return f"No profile finds more than the present settings: {_describe_fit(present, count)}.{way_out}"
 
 
 def make_console() -> Console:

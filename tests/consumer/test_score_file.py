@@ -145,7 +145,7 @@ def score(starter_registry: Path, capfd: pytest.CaptureFixture[str]) -> Score:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "id,job\n1,Cook\n", "a.csv has no column for the title: one of title_raw, TITLE_RAW, title,"),
+        ("a.csv", "id,job\n1,Cook\n", "a.csv has no column for the title: one of title_raw, title, job_title,"),
         ("a.csv", "", "a.csv is empty"),
         ("a.txt", "title\nCook\n", "a.txt: the ending names no format (.csv, .tsv, .jsonl, .ndjson); say --format"),
     ],

@@ -100,6 +100,8 @@ def test_a_mistyped_topic_is_named_and_not_created(cluster: Cluster, run: Run, c
     status, said = run(command, f"--delivery={delivery}", **topics)
     assert (status, cluster.topics()) == (1, before)
     assert repr(topics[wrong]) in said
+    assert "warning: no topic" not in said
+    assert "not ours to see: whether" not in said
 
 
 def test_a_mistyped_input_topic_is_not_created_by_the_source_of_run(cluster: Cluster) -> None:

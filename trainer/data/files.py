@@ -23,6 +23,7 @@ from trainer.data.labels import (
     make_new_categories,
 )
 from trainer.data.repeats import Place, PlacedPosting, drop_repeats
+from trainer.data.xlsx_rows import OTHER_SHEET
 
 DEFAULT_RULES = LabelRules()
 Occurrences = tuple[int, str]
@@ -115,7 +116,7 @@ def _read_labelled(
             place = path, row
             posting = parse_posting(fields)
             if isinstance(posting, str):
-                left_out.add(posting, place)
+                left_out.add(posting, place, fields.get(OTHER_SHEET, ""))
                 continue
             label = labels.read(posting)
             if label.left_out:
@@ -134,6 +135,8 @@ def parse_posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
 
     A body becomes plain text and is cut before the posting is validated: validation copies it.
     """
+    if OTHER_SHEET in fields:
+        return OTHER_SHEET
     cells = pick_cells(fields)
     given = {name: _read_value(name, value) for name, (_column, value) in cells.items()}
     if "onet_code" not in given and is_unclassified(given.get("onet_title")):

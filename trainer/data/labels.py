@@ -22,6 +22,7 @@ Unclassified = Literal["reject", "ignore", "category"]
 """`reject`: such postings are examples of what not to accept. `ignore`: they are left out. `category`: they form a category."""
 
 SOC_CODE = re.compile(r"[0-9]{2}-[0-9]{4}")
+NO_CODE = "a label that is no O*NET-SOC code"
 OUTSIDE_TAXONOMY = "a label outside the taxonomy"
 SPLIT_CODE = "a code of an older O*NET-SOC that was split"
 NO_NEW_CATEGORY = f"{OUTSIDE_TAXONOMY} that makes no new category: that takes a code such as 29-1141.00 and a name"
@@ -105,9 +106,10 @@ class LabelReader:
         return known[0] if len(known) == 1 else None
 
     def _read_outside(self, code: str) -> Label:
-        if not self._rules.new_categories:
-            return Label(left_out=OUTSIDE_TAXONOMY)
-        return Label(code) if CODE_PATTERN.fullmatch(code) else Label(left_out=NO_NEW_CATEGORY)
+        is_code = CODE_PATTERN.fullmatch(code) is not None
+        if self._rules.new_categories:
+            return Label(code) if is_code else Label(left_out=NO_NEW_CATEGORY)
+        return Label(left_out=OUTSIDE_TAXONOMY if is_code or SOC_CODE.fullmatch(code) else NO_CODE)
 
 
 def _group_by_soc_code(older: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

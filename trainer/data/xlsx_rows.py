@@ -1,7 +1,7 @@
-"""The rows of an XLSX workbook: those of its first sheet that has the columns of labelled postings."""
+"""The rows of an XLSX workbook: those of its first sheet that has the columns of labelled postings, and how many others have."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, time
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,11 @@ MAX_UNPACKED_BYTES = 2_000_000_000
 MAX_COLUMNS = 1_000
 MAX_HEADER_ROW = 20
 """The header is looked for in the first rows that hold anything: titles and notes may stand above it."""
+OTHER_SHEET = "a place on another sheet than the first with a title and a code"
+"""The only column of a row that is not read, because it is on another sheet."""
+NEEDED = frozenset(("title", "onet_code"))
+Place = tuple[int, int]
+"""The number of a row, from 1, and of a column, from 0."""
 Cell = Any
 """What a cell holds: text, a number, a time, a truth value, or nothing."""
 
@@ -58,16 +63,26 @@ def _check_size(path: Path) -> None:
 
 
 def _read_sheets(sheets: Sequence[Any], path: Path) -> Iterator[tuple[int, dict[str, Cell]]]:
-    """Yield the rows of the first sheet that has the columns. If none has, the error is about the first that holds anything."""
+    """Yield the rows of the first sheet that has the columns. Rows of others that have them hold OTHER_SHEET alone.
+
+    If no sheet has them, the error is about the first that holds anything.
+    """
     headers: list[list[str]] = []
+    empty: set[Place] = set()
+    is_read = False
     for sheet in sheets:
         sheet.reset_dimensions()  # other programs write wrong ones
         found, seen = _find_header(sheet)
-        if found:
+        if found and is_read:
+            yield from ((number, {OTHER_SHEET: sheet.title}) for number, _row in _read_rows(sheet, *found, empty))
+        elif found:
             check_columns(found[1], str(path), REQUIRED)
-            yield from _read_rows(sheet, *found)
-            return
+            yield from _read_rows(sheet, *found, empty)
+            _check_formulas(path, sheet.title, found[0], empty)
+            is_read = True
         headers += seen
+    if is_read:
+        return
     if not headers:
         raise TableError(f"{path} is empty")
     check_columns(headers[0], str(path), REQUIRED)
@@ -80,7 +95,7 @@ def _find_header(sheet: Any) -> tuple[tuple[int, list[str]] | None, list[list[st
         names = ["" if cell is None else str(cell).strip() for cell in cells]
         while names and not names[-1]:
             names.pop()
-        if names and {"title", "onet_code"} <= {find_field(name) for name in names}:
+        if names and {find_field(name) for name in names} >= NEEDED:
             return (number, names), seen
         seen += [names] if names else []
         if len(seen) == MAX_HEADER_ROW:
@@ -88,10 +103,13 @@ def _find_header(sheet: Any) -> tuple[tuple[int, list[str]] | None, list[list[st
     return None, seen
 
 
-def _read_rows(sheet: Any, header: int, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Cell]]]:  # noqa: ANN401
+def _read_rows(sheet: Any, header: int, names: Sequence[str], empty: set[Place]) -> Iterator[tuple[int, dict[str, Cell]]]:  # noqa: ANN401
+    """Yield the rows below a header. Titles and codes that are empty are noted in `empty`."""
     fields = [find_field(name) for name in names]
+    needed = [place for place, field in enumerate(fields) if field in NEEDED]
     rows = sheet.iter_rows(values_only=True, min_row=header + 1, max_col=len(names))
     for number, cells in enumerate(rows, start=header + 1):
+        empty.update((number, place) for place in needed if place < len(cells) and cells[place] is None)
         known = {
             name: _convert(cell, field)
             for name, field, cell in zip(names, fields, cells, strict=False)
@@ -99,6 +117,24 @@ def _read_rows(sheet: Any, header: int, names: Sequence[str]) -> Iterator[tuple[
         }
         if known:
             yield number, known
+
+
+def _check_formulas(path: Path, title: str, header: int, empty: Collection[Place]) -> None:
+    """Raise TableError if an empty cell is a formula without a value: programs that compute nothing write such workbooks."""
+    if not empty:
+        return
+    workbook = load_workbook(path, read_only=True, keep_links=False)
+    try:
+        sheet = workbook[title]
+        sheet.reset_dimensions()
+        for number, cells in enumerate(sheet.iter_rows(min_row=header + 1, max_col=MAX_COLUMNS), start=header + 1):
+            if any(cell.data_type == "f" and (number, place) in empty for place, cell in enumerate(cells)):
+                raise TableError(
+                    f"{path}, row {number}: a title or code is a formula without a stored value; "
+                    "save the workbook in a spreadsheet program, or as CSV in UTF-8"
+                )
+    finally:
+        workbook.close()
 
 
 def _convert(cell: Cell, field: str) -> Cell:

@@ -1,14 +1,21 @@
 """A schema registry that cannot be reached is nobody's fault but its own: no message pays for it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
+from threading import Thread
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from consumer.errors import ConfigError, SchemaRegistryUnavailable
-from consumer.formats.choose import Formats
+from consumer.formats.choose import Formats, check_registry
 from consumer.messages import Message
+from consumer.settings import Settings
 from deploy.kafka.ports import free_port
 from faults.proxy import Proxy
 from tests.support.schemas import AVRO_1, avro_bytes, prefix, register
@@ -19,6 +26,48 @@ WELDER = {"id": "w-1", "title": "Welder", "body": None}
 
 def nobody() -> str:
     return f"http://127.0.0.1:{free_port()}"
+
+
+@contextmanager
+def web_server(answer: bytes) -> Iterator[str]:
+    """Yield the address of a server that gives one answer to all requests."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_POST = do_GET  # noqa: N815 - the library's name
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("answer", [b"<html>Welcome</html>", b"", b"\xff\xfe", b'{"welcome": true}'])
+def test_another_server_at_the_address_is_told_and_costs_no_message(answer: bytes) -> None:
+    with web_server(answer) as url:
+        formats = Formats({"url": url, **FAST}, wait_s=0.1)
+        with pytest.raises((ConfigError, SchemaRegistryUnavailable), match="no schema registry"):
+            formats.registry.check()
+        if not answer.startswith(b"{"):
+            with pytest.raises(SchemaRegistryUnavailable, match=r"no schema registry.*; check url and credentials"):
+                formats.make_reader("avro")(Message("feed", 0, 0, None, prefix(7) + b"\x00abc"))
+
+
+@pytest.mark.registry
+def test_check_config_registers_nothing_and_tells_what_run_would_miss(registry_url: str) -> None:
+    given: dict[str, Any] = {"output_format": "avro", "output_topic": "checked.only", "schema_registry": {"url": registry_url}}
+    with pytest.raises(ConfigError, match="run occustream-consumer schemas register"):
+        check_registry(Settings(**given))
+    given["schema_registry"]["auto.register.schemas"] = "true"
+    check_registry(Settings(**given))
+    assert "checked.only-value" not in SchemaRegistryClient({"url": registry_url}).get_subjects()
 
 
 @pytest.mark.parametrize("kind", ["avro", "protobuf", "json-schema"])

@@ -1,5 +1,6 @@
 """`check-config --sample` shows what `run` would make of messages, names the profile that fits, and says what to set."""
 
+import gzip
 import json
 import os
 import re
@@ -143,9 +144,16 @@ def test_no_more_messages_are_looked_at_than_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
-    [("a.jsonl", "", "a.jsonl holds no message"), ("a.csv", "id,job\n1,Cook\n", "a.csv has no column for the title: one of ")],
+    [
+        ("a.jsonl", "", "a.jsonl holds no message"),
+        ("a.csv", "id,job\n1,Cook\n", "a.csv has no column for the title: one of "),
+        ("a.jsonl", gzip.compress(b'{"title": "Cook"}'), "a.jsonl is compressed with gzip; unpack it first"),
+        ("a.json.gz", gzip.compress(b'{"title": "Cook"}'), "a.json.gz is compressed with gzip"),
+        ("a.csv", "title\nCook\n".encode("utf-16"), "a.csv is UTF-16; save it as UTF-8"),
+        ("a.xlsx", b"PK\x03\x04...", "a.xlsx is an archive or a workbook"),
+    ],
 )
-def test_a_file_without_messages_is_one_line_and_status_2(name: str, content: str, said: str, show: Show) -> None:
+def test_a_file_without_messages_is_one_line_and_status_2(name: str, content: str | bytes, said: str, show: Show) -> None:
     status, shown, error = show(name, content)
     assert (status, shown) == (2, "")
     assert said in error

@@ -143,7 +143,7 @@ def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
         ("2,nan,x,29-1141.00", "no title"),
         ("2,Nurse,x,None", "no label"),
         ("2,Nurse,x, - ", "no label"),
-        ("2,Nurse,x,29-1141.1", "a label outside the taxonomy"),
+        ("2,Nurse,x,29-1141.1", "a label that is no O*NET-SOC code"),
     ],
 )
 def test_a_row_that_teaches_nothing_is_left_out_and_counted_with_its_first_place(row: str, reason: str, tmp_path: Path) -> None:

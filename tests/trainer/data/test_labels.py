@@ -9,7 +9,16 @@ import pytest
 from schemas.events import LabelledPosting
 from tests.support.training_data import OCCUPATIONS, write_postings
 from trainer.data.files import LabelledRows, read_postings
-from trainer.data.labels import FROM_OLDER_CODE, FROM_SIX_DIGITS, OUTSIDE_TAXONOMY, SPLIT_CODE, Label, LabelReader, LabelRules
+from trainer.data.labels import (
+    FROM_OLDER_CODE,
+    FROM_SIX_DIGITS,
+    NO_CODE,
+    OUTSIDE_TAXONOMY,
+    SPLIT_CODE,
+    Label,
+    LabelReader,
+    LabelRules,
+)
 from trainer.data.onet import read_taxonomy
 from trainer.data.packaged import read_older_codes
 
@@ -64,7 +73,8 @@ def test_a_code_of_the_taxonomy_is_taken_as_it_is(code: str) -> None:
         ("19-1020", None, Label("19-1029.04", mapped_from=FROM_OLDER_CODE)),
         ("15-9999.00", "Prompt Engineers", Label(left_out=OUTSIDE_TAXONOMY)),
         ("99-9999", None, Label(left_out=OUTSIDE_TAXONOMY)),
-        ("nurse", None, Label(left_out=OUTSIDE_TAXONOMY)),
+        ("nurse", None, Label(left_out=NO_CODE)),
+        ("29-1141.1", None, Label(left_out=NO_CODE)),
     ],
 )
 def test_a_label_outside_the_taxonomy_is_mapped_where_there_is_one_code_it_can_mean(
@@ -121,9 +131,10 @@ def test_a_new_category_has_all_rows_of_its_code_and_their_most_frequent_name(re
 def test_without_being_asked_for_new_categories_are_reported_and_the_flag_is_named(read: Read) -> None:
     found = read(*NEW)
     assert not found.categories
-    (line,) = found.describe()
+    line, no_code = found.describe()
+    assert no_code == f"left out: 1 rows with {NO_CODE}, first at a.csv, row 7 (13-99)"
     assert line == (
-        f"left out: 6 rows with {OUTSIDE_TAXONOMY}, first at a.csv, row 2 (15-9999.00); "
+        f"left out: 5 rows with {OUTSIDE_TAXONOMY}, first at a.csv, row 2 (15-9999.00); "
         "--new-categories keeps those of a code with a name"
     )
 

@@ -54,6 +54,19 @@ def test_the_sheet_and_the_row_of_the_header_are_found_and_rows_keep_their_numbe
     assert found.left_out == {"no title": (1, "a.xlsx, row 5")}
 
 
+def test_rows_of_further_sheets_are_told_and_not_learned_from(tmp_path: Path) -> None:
+    sheets = [("TITLE", "ONET"), ("Nurse", "29-1141.00")], [("TITLE", "ONET"), ("Cook", "35-2014.00"), ("Chef", "35-2014.00")]
+    found = read_postings([write(tmp_path / "a.xlsx", *sheets)], OCCUPATIONS)
+    assert [posting.title for posting in found.postings] == ["Nurse"]
+    assert found.left_out == {xlsx_rows.OTHER_SHEET: (2, "a.xlsx, row 2 (Sheet1)")}
+
+
+def test_a_formula_whose_value_is_not_stored_is_told_not_taken_for_nothing(tmp_path: Path) -> None:
+    rows = [("TITLE", "ONET", "BODY"), ("Nurse", "29-1141.00", "=1+1"), ("Cook", '="35-2014.00"', None)]
+    with pytest.raises(TableError, match=r"a\.xlsx, row 3: a title or code is a formula without a stored value"):
+        read_postings([write(tmp_path / "a.xlsx", rows)], OCCUPATIONS)
+
+
 @pytest.mark.parametrize(
     ("sheets", "complaint"),
     [
