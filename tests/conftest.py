@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,10 @@ pytest_plugins = ["tests.support.brokers"]  # its fixtures
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
-SLOWEST_FIRST = ("trainer/test_export_vectors.py", "trainer/", "kafka/", "contract/", "test_attacks.py", "consumer/", "")
-"""Workers take whole files, in this order: what computes most must not be left to the end.
-
-The first file trains the model that others wait for.
-"""
+FIRST = "trainer/test_export_vectors.py"
+"""It trains the model that others wait for."""
+WAITING = ("contract/", "kafka/")
+"""What mostly waits for brokers. These files are mixed with those that compute, so that the cores are always busy."""
 TIMED_LAST = ("kafka/test_fault_suite_three_brokers.py", "kafka/test_fault_suite", "deploy/test_demo.py")
 """What mostly waits, for timeouts that are short. It shares the cores only with its like, when all else is done."""
 
@@ -66,16 +66,28 @@ def _end_sharing(folder: Path) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the slowest files first, and what depends on timeouts last."""
+    """Put the files in the order in which workers take them: what waits beside what computes, and what has timeouts last."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(_find_place(item), []).append(item)
+    timed = sorted((name for name in files if name.startswith(TIMED_LAST)), key=_rank_timed)
+    waiting = [name for name in files if name.startswith(WAITING) and name not in timed]
+    computing = sorted((name for name in files if name not in {*timed, *waiting}), key=_rank_computing)
+    mixed = chain.from_iterable(zip_longest(computing, waiting))
+    items[:] = chain.from_iterable(files[name] for name in (*mixed, *timed) if name is not None)
+
+
+def _find_place(item: pytest.Item) -> str:
     tests = ROOT / "tests"
+    return item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
 
-    def rank(item: pytest.Item) -> int:
-        path = item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
-        starts = TIMED_LAST if path.startswith(TIMED_LAST) else SLOWEST_FIRST
-        rank = next(n for n, start in enumerate(starts) if path.startswith(start))
-        return rank + len(SLOWEST_FIRST) if starts is TIMED_LAST else rank
 
-    items.sort(key=rank)
+def _rank_timed(name: str) -> int:
+    return next(rank for rank, start in enumerate(TIMED_LAST) if name.startswith(start))
+
+
+def _rank_computing(name: str) -> tuple[bool, bool]:
+    return name != FIRST, not name.startswith("trainer/")
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,33 @@
 """The short plays of the fault suite, as parameters of tests. The full plays are `make faults`."""
 
 import json
-from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from faults.scenarios import list_plays
 from faults.suite import Delivery, Scenario, Suite
 
-SURROUNDINGS = frozenset({"stall", "poison", "reloads", "soak", "network"})
-"""What goes wrong around a consumer that lives. In the other scenarios consumers or brokers end."""
+Group = Literal["ends", "members", "surroundings"]
+MEMBERS = ("members", "stop")
+"""Consumers of a group come and go, or are halted."""
+SURROUNDINGS = ("stall", "poison", "reloads", "soak", "network")
+"""What goes wrong around a consumer that lives."""
 
 
-def short_plays(*, nodes: Collection[int], surroundings: bool = False) -> list[Any]:
-    """Return the plays on so many nodes, either with faults around a living consumer or with processes that end."""
+def short_plays(*, nodes: int, group: Group = "ends") -> list[Any]:
+    """Return the plays on so many nodes, of scenarios of one group; in `ends`, consumers or brokers end."""
     return [
         pytest.param(scenario, delivery, id=f"{scenario.name}-{delivery}")
         for scenario, delivery in list_plays("short")
-        if scenario.short_nodes in nodes and (scenario.name in SURROUNDINGS) == surroundings
+        if scenario.short_nodes == nodes and _find_group(scenario, nodes) == group
     ]
+
+
+def _find_group(scenario: Scenario, nodes: int) -> Group:
+    if scenario.name.startswith(SURROUNDINGS):
+        return "surroundings"
+    return "members" if nodes == 1 and scenario.name.startswith(MEMBERS) else "ends"
 
 
 def assert_passed(suite: Suite, scenario: Scenario, delivery: Delivery) -> None:

@@ -8,6 +8,6 @@ from tests.kafka.fault_plays import assert_passed, short_plays
 
 @pytest.mark.kafka
 @pytest.mark.timeout(900)  # each wait in it has a limit of its own
-@pytest.mark.parametrize(("scenario", "delivery"), short_plays(nodes={1}, surroundings=True))
+@pytest.mark.parametrize(("scenario", "delivery"), short_plays(nodes=1, group="surroundings"))
 def test_no_fault_around_a_consumer_loses_or_repeats_a_message(suite: Suite, scenario: Scenario, delivery: Delivery) -> None:
     assert_passed(suite, scenario, delivery)

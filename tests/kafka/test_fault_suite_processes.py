@@ -1,4 +1,4 @@
-"""The short form of the fault suite on one broker, where consumers end: killed, stopped, replaced."""
+"""The short form of the fault suite on one broker, where consumers end: killed, or stopped in order."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.command_line import Cli
 
 @pytest.mark.kafka
 @pytest.mark.timeout(900)  # each wait in it has a limit of its own
-@pytest.mark.parametrize(("scenario", "delivery"), short_plays(nodes={1}))
+@pytest.mark.parametrize(("scenario", "delivery"), short_plays(nodes=1))
 def test_no_fault_loses_a_message_or_repeats_one_exactly_once(suite: Suite, scenario: Scenario, delivery: Delivery) -> None:
     assert_passed(suite, scenario, delivery)
 

@@ -1,0 +1,13 @@
+"""The short form of the fault suite on one broker, with groups whose members come, go and are halted."""
+
+import pytest
+
+from faults.suite import Delivery, Scenario, Suite
+from tests.kafka.fault_plays import assert_passed, short_plays
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(900)  # each wait in it has a limit of its own
+@pytest.mark.parametrize(("scenario", "delivery"), short_plays(nodes=1, group="members"))
+def test_no_change_of_members_loses_or_repeats_a_message(suite: Suite, scenario: Scenario, delivery: Delivery) -> None:
+    assert_passed(suite, scenario, delivery)
