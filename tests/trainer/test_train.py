@@ -195,7 +195,8 @@ def test_the_asked_share_is_held_out_and_measured_on(split: str, train: Train) -
 
 
 def test_rows_left_out_are_reported_with_their_first_place(train: Train) -> None:
-    printed = train("--method", "direct", rows=[*POSTINGS, ("Nurse", "Unclassified"), ("", "29-1141.00"), ("Nurse", "99-1111.00")])
+    rows = [*POSTINGS, ("Nurse", "Unclassified"), ("", "29-1141.00"), ("Nurse", "99-1111.00")]
+    printed = train("--method", "direct", rows=rows)
     assert printed["rows"] == len(POSTINGS)
     for line in (
         "reject examples: 1 rows labelled Unclassified",
