@@ -148,8 +148,8 @@ def test_no_more_messages_are_looked_at_than_the_limit(tmp_path: Path) -> None:
     [
         ("a.jsonl", "", "a.jsonl holds no message"),
         ("a.csv", "id,job\n1,Cook\n", "a.csv has no column for the title: one of "),
-        ("a.jsonl", gzip.compress(b'{"title": "Cook"}'), "a.jsonl is compressed with gzip; unpack it first"),
-        ("a.json.gz", gzip.compress(b'{"title": "Cook"}'), "a.json.gz is compressed with gzip"),
+        ("a.jsonl", gzip.compress(b'{"title": "Cook"}', mtime=0), "a.jsonl is compressed with gzip; unpack it first"),
+        ("a.json.gz", gzip.compress(b'{"title": "Cook"}', mtime=0), "a.json.gz is compressed with gzip"),
         ("a.csv", "title\nCook\n".encode("utf-16"), "a.csv is UTF-16; save it as UTF-8"),
         ("a.xlsx", b"PK\x03\x04...", "a.xlsx is an archive or a workbook"),
     ],
