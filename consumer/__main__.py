@@ -24,7 +24,7 @@ CHECK_HELP = (
     "0 'run' would start, 1 it would not, or no broker answers, 2 the settings are wrong. Nothing is started, read or created. "
     "With --sample or --sample-topic: show what is found in sample messages, and which profile fits them best."
 )
-SCORE_SETTINGS = ("registry", "top_n", "device", "encoder", "profile", "mapping")
+SCORE_SETTINGS = ("registry", "top_n", "device", "encoder", "profile", "mapping", "languages", "allowed_codes", "crosswalk")
 """The settings that `score` takes, by flags alone."""
 
 
@@ -77,7 +77,7 @@ def check_config(options: argparse.Namespace) -> int:
 def score_file(options: argparse.Namespace) -> int:
     """Score a file or standard input without a broker."""
     start_logging("WARNING")
-    from consumer.run import make_codec, make_loader  # noqa: PLC0415 - PyTorch
+    from consumer.run import make_codec, make_loader, make_rules  # noqa: PLC0415 - PyTorch
     from consumer.score_file import ScoreOptions, score  # noqa: PLC0415
 
     flags = {name: getattr(options, name) for name in SCORE_SETTINGS}
@@ -87,6 +87,7 @@ def score_file(options: argparse.Namespace) -> int:
         make_loader(settings),
         make_codec(settings),
         batch_max_count=settings.batch_max_count,
+        rules=make_rules(settings),
     )
 
 
@@ -164,7 +165,7 @@ def _add_score_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("csv", "tsv", "jsonl"), help="of the input, if its name does not say (jsonl)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--encoder", metavar="NAME", help="where the encoder is, if not where the artifact says")
-    for name in ("profile", "mapping"):
+    for name in ("profile", "mapping", "languages", "allowed_codes", "crosswalk"):
         add_flag(parser, Settings, name)
     parser.set_defaults(run=score_file)
 

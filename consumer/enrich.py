@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
+from consumer.abstention import Abstention
 from consumer.codec import Codec
 from consumer.dead_letter_record import Stage
 from consumer.errors import InvalidMessage
 from consumer.feeds.kinds import Delete
+from consumer.limits import Limit
 from consumer.messages import Message, Record
 from consumer.metrics import Metrics
 from consumer.model.answers import Answer
 from consumer.model.scorer import Scorer
-from schemas.events import EnrichedPosting, JobPosting
+from consumer.rules import Rules
+from schemas.events import EnrichedPosting, JobPosting, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class Outcome:
     """The result for one message: an enriched record with its decision, a dead letter with its error, or a delete.
 
     A delete is forwarded as a record without a value, skipped (then `record` is None), or a dead letter (then it has an error).
+    `reason` says which rule lowered the decision, if one did.
     """
 
     message: Message
@@ -28,17 +33,29 @@ class Outcome:
     error: InvalidMessage | None
     model_version: str
     delete: Delete | None = None
+    reason: Reason | None = None
 
 
-def enrich(messages: Sequence[Message], scorer: Scorer, codec: Codec, metrics: Metrics) -> list[Outcome]:
+_DEFAULT_RULES = Rules()
+
+
+def enrich(
+    messages: Sequence[Message], scorer: Scorer, codec: Codec, metrics: Metrics, rules: Rules | None = None
+) -> list[Outcome]:
     """Return one outcome per message, in order, all made by the one `scorer`. A bad message never affects the others.
 
-    Raises ScorerFailed where no posting can be scored any more.
+    `rules` are those of `Rules()` by default. Raises ScorerFailed where no posting can be scored any more.
     """
+    rules = rules or _DEFAULT_RULES
     with metrics.stage("decode"):
         decoded = [_decode(message, codec) for message in messages]
     with metrics.stage("score"):
-        answers = iter(_score([posting for posting in decoded if isinstance(posting, JobPosting)], scorer))
+        found = [
+            (message, posting) for message, posting in zip(messages, decoded, strict=True) if isinstance(posting, JobPosting)
+        ]
+        asked = [_Asked(posting, rules.limits.find(message, posting)) for message, posting in found]
+        abstentions = rules.abstainer.judge([posting for _message, posting in found], scorer)
+        answers = map(_abstain, _score(asked, scorer), abstentions)
     with metrics.stage("encode"):
         now = datetime.now(UTC)
         return [
@@ -66,26 +83,53 @@ def _decode(message: Message, codec: Codec) -> JobPosting | Delete | InvalidMess
         return error
 
 
-def _score(postings: Sequence[JobPosting], scorer: Scorer) -> list[Answer | InvalidMessage]:
+class _Asked(NamedTuple):
+    """What the model is asked: a posting, and the codes that it may get."""
+
+    posting: JobPosting
+    limit: Limit | None
+
+
+def _score(asked: Sequence[_Asked], scorer: Scorer) -> list[Answer | InvalidMessage]:
     """Return the answer for each posting. Where the model fails, halves are tried down to the one posting at fault.
 
     Raises ScorerFailed where no posting was at fault.
     """
     try:
-        return list(scorer.score([posting.title for posting in postings], [posting.body for posting in postings]))
+        titles, bodies = [posting.title for posting, _ in asked], [posting.body for posting, _ in asked]
+        return list(scorer.score(titles, bodies, limits=[limit for _, limit in asked]))
     except Exception as error:  # noqa: BLE001 - a model may raise anything, for one posting or for all of them
-        if len(postings) > 1:
-            middle = len(postings) // 2
-            return [*_score(postings[:middle], scorer), *_score(postings[middle:], scorer)]
+        if len(asked) > 1:
+            middle = len(asked) // 2
+            return [*_score(asked[:middle], scorer), *_score(asked[middle:], scorer)]
         scorer.probe()
         return [InvalidMessage("not_scored", f"the model fails on it: {type(error).__name__}: {error}", cause=error)]
 
 
-def _encode(
-    message: Message, posting: JobPosting, answer: Answer | InvalidMessage, scorer: Scorer, codec: Codec, now: datetime
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """An answer, and why it does not count, if it does not."""
+
+    answer: Answer
+    abstention: Abstention | None
+
+
+def _abstain(answer: Answer | InvalidMessage, abstention: Abstention | None) -> _Judged | InvalidMessage:
+    """Return the answer as it is published. One that does not count is `unclassified`, and nothing in it is sure."""
     if isinstance(answer, InvalidMessage):
-        return _reject(message, codec, answer, "score", scorer)
+        return answer
+    if abstention is None:
+        return _Judged(answer, None)
+    changes = {"decision": "unclassified", "backoff": None, "reason": abstention.reason}
+    return _Judged(answer.model_copy(update=changes), abstention)
+
+
+def _encode(
+    message: Message, posting: JobPosting, judged: _Judged | InvalidMessage, scorer: Scorer, codec: Codec, now: datetime
+) -> Outcome:
+    if isinstance(judged, InvalidMessage):
+        return _reject(message, codec, judged, "score", scorer)
+    answer = judged.answer
     enriched = EnrichedPosting(
         event_id=message.event_id,
         posting=posting,
@@ -96,9 +140,12 @@ def _encode(
         evidence=answer.evidence,
         model=scorer.model,
         enriched_at=now,
+        reason=answer.reason,
+        language=judged.abstention.language if judged.abstention else None,
     )
     try:
-        return Outcome(message, codec.encode(message, enriched), answer.decision, None, scorer.version)
+        record = codec.encode(message, enriched)
+        return Outcome(message, record, answer.decision, None, scorer.version, reason=answer.reason)
     except InvalidMessage as error:
         return _reject(message, codec, error, "encode", scorer)
 

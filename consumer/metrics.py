@@ -12,7 +12,7 @@ from consumer.batcher import Trigger
 from consumer.errors import DEAD_LETTER_REASONS, REFUSAL_REASONS
 from consumer.feeds.kinds import DELETE_ACTIONS, DELETE_KINDS, ENVELOPES
 from consumer.messages import TopicPartition
-from schemas.events import Decision, ModelInfo
+from schemas.events import Decision, ModelInfo, Reason
 
 STAGES = ("decode", "score", "encode", "produce")
 RELOADS = (
@@ -57,6 +57,12 @@ class Metrics:
             "occustream_decisions_total",
             "Enriched postings, by accept, review or unclassified.",
             ["decision"],
+            registry=registry,
+        )
+        self.rules = Counter(
+            "occustream_rules_total",
+            "Enriched postings whose decision a rule lowered, by the rule.",
+            ["reason"],
             registry=registry,
         )
         self.batches = Counter(
@@ -124,6 +130,7 @@ class Metrics:
         for metric, values in (
             (self.dead_letters, DEAD_LETTER_REASONS),
             (self.decisions, get_args(Decision)),
+            (self.rules, get_args(Reason)),
             (self.batches, get_args(Trigger)),
             (self.stage_seconds, STAGES),
             (self.revokes, ("revoked", "lost")),

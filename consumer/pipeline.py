@@ -13,6 +13,7 @@ from consumer.errors import DeliveryFailed, OccustreamError
 from consumer.messages import Source, TopicPartition
 from consumer.metrics import Metrics
 from consumer.model.scorer import Scorer
+from consumer.rules import Rules
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Pipeline:
         codec: Codec,
         scorer: Scorer,
         metrics: Metrics,
+        rules: Rules | None = None,
         next_scorer: Callable[[], Scorer | None] = lambda: None,
         check_background: Callable[[], None] = lambda: None,
         stop: Callable[[], bool] = lambda: False,
@@ -52,6 +54,7 @@ class Pipeline:
         self._codec = codec
         self._scorer = scorer
         self._metrics = metrics
+        self._rules = rules or Rules()
         self._next_scorer = next_scorer
         self._check_background = check_background
         self._stop = stop
@@ -143,7 +146,7 @@ class Pipeline:
     def _process(self, batch: Batch) -> None:
         self._metrics.batches.labels(batch.trigger).inc()
         self._metrics.batch_size.observe(len(batch.messages))
-        outcomes = enrich(batch.messages, self._scorer, self._codec, self._metrics)
+        outcomes = enrich(batch.messages, self._scorer, self._codec, self._metrics, self._rules)
         try:
             with self._metrics.stage("produce"):
                 self._delivery.deliver(outcomes)

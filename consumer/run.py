@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from consumer.abstention import Abstainer
 from consumer.batcher import Batcher, BatchPolicy
 from consumer.cloud_events import CONTENT_TYPES, CloudEvents
 from consumer.codec import Codec
+from consumer.crosswalks import read_crosswalks
 from consumer.delivery.at_least_once import AtLeastOnce
 from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.exactly_once import ExactlyOnce
@@ -17,6 +19,7 @@ from consumer.feeds.fields import FieldFinder
 from consumer.feeds.kinds import Envelope
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.transactions import KafkaTransactions
+from consumer.limits import Limits
 from consumer.messages import Source
 from consumer.metrics import Metrics
 from consumer.model.scorer import Scorer
@@ -26,6 +29,7 @@ from consumer.process.signals import LEAVING_S, stop_on_signals
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
 from consumer.registry.reloader import Reloader, wait_for_version
+from consumer.rules import Rules
 from consumer.run_input import RunInput, open_input
 from consumer.settings import Settings
 
@@ -63,6 +67,7 @@ def run(settings: Settings) -> int:
         codec=codec,
         scorer=scorer,
         metrics=metrics,
+        rules=make_rules(settings),
         next_scorer=reloader.take,
         check_background=http.check,
         stop=lambda: stop.is_set() or dead_letter_share.exceeded or run_input.check_done(),
@@ -98,7 +103,13 @@ def make_loader(settings: Settings) -> ScorerLoader:
         top_n=settings.top_n,
         cache_size=settings.title_cache_size,
         serving_options=settings.serving_options,
+        crosswalks=read_crosswalks(settings.crosswalk),
     )
+
+
+def make_rules(settings: Settings) -> Rules:
+    """Return what is said of postings beside the model."""
+    return Rules(Limits(settings.allowed_codes), Abstainer(settings.understood_languages))
 
 
 def make_codec(

@@ -16,6 +16,7 @@ from consumer.messages import Message
 from consumer.metrics import Metrics
 from consumer.registry.loader import ScorerLoader
 from consumer.row_files import Format, open_rows
+from consumer.rules import Rules
 from schemas.tables import TableError
 
 REPORT_EVERY_S = 1.0
@@ -31,7 +32,7 @@ class ScoreOptions:
     version: str | None
 
 
-def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_max_count: int) -> int:
+def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_max_count: int, rules: Rules | None = None) -> int:
     """Write one enriched posting a line for each good row; report the bad rows. Returns 1 if there was any, else 0.
 
     Raises ConfigError for files that cannot be used, ArtifactError and EncoderError for the model.
@@ -50,7 +51,7 @@ def score(options: ScoreOptions, loader: ScorerLoader, codec: Codec, *, batch_ma
         scorer = loader.load(version)
         output = _Output(files, options)
         while chunk := list(islice(rows, batch_max_count)):
-            outcomes = enrich([row for row in chunk if isinstance(row, Message)], scorer, codec, metrics)
+            outcomes = enrich([row for row in chunk if isinstance(row, Message)], scorer, codec, metrics, rules)
             _write_chunk(chunk, outcomes, output, counts=counts)
             output.show_progress(counts.good, counts.bad)
         output.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from consumer.feeds.kinds import ENVELOPES, Envelope, OnDelete
@@ -15,6 +15,8 @@ from consumer.feeds.mapping import ByMapping, FieldName, parse_expressions
 from consumer.feeds.profiles import read_profile
 from consumer.kafka_names import BootstrapServers, InputTopics, TopicName
 from consumer.kafka_properties import OUR_PROPERTIES, milliseconds
+from consumer.languages.understood import AUTO, parse_languages
+from consumer.limits import parse_limit
 from consumer.model.serving_options import Part, Precision, ServingOptions
 from consumer.settings_loading import KafkaTable, LayeredSettings, Properties, Table
 from consumer.times import Period, parse_time
@@ -27,6 +29,9 @@ Format = Literal["json", "avro", "protobuf", "json-schema"]
 
 
 Expressions = Annotated[tuple[str, ...], BeforeValidator(parse_expressions)]
+LimitSetting = Annotated[tuple[str, ...], BeforeValidator(parse_limit)]
+TaxonomyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,49}$")]
+"""What the codes of another taxonomy are called in the event."""
 
 
 class Settings(LayeredSettings):
@@ -79,6 +84,20 @@ class Settings(LayeredSettings):
     )
     prior_adjustment: float = Field(
         0.0, ge=-2, le=2, description="above 0 favours occupations that were rare in training, below 0 those that were frequent"
+    )
+    languages: str = Field(
+        AUTO,
+        description="languages that the model understands, e.g. en,de; a posting in another one is unclassified; auto: what the "
+        "version says, or en; any: all",
+    )
+    allowed_codes: Annotated[dict[str, LimitSetting], Table("codes and SOC groups by topic")] = Field(
+        default_factory=dict,
+        description="the only codes and SOC groups of an input topic, * for all: --allowed-codes postings.care=29-,31-1120",
+    )
+    crosswalk: Annotated[dict[TaxonomyName, Path], Table("crosswalk files by taxonomy")] = Field(
+        default_factory=dict,
+        description="a CSV file of O*NET-SOC codes and the codes of another taxonomy, which are added to each occupation: "
+        "--crosswalk esco=FILE.csv, repeatable",
     )
     batch_max_count: int = Field(256, ge=1, le=100_000, description="messages that close a micro-batch")
     batch_max_bytes: int = Field(4_000_000, ge=1, description="bytes that close a micro-batch")
@@ -136,6 +155,11 @@ class Settings(LayeredSettings):
     def _split_at_commas(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
+    @field_validator("languages")
+    @classmethod
+    def _check_languages(cls, value: str) -> str:
+        return ",".join(parse_languages(value))
+
     @field_validator("input_topic")
     @classmethod
     def _check_input(cls, value: str) -> str:
@@ -188,6 +212,11 @@ class Settings(LayeredSettings):
     def known_envelopes(self) -> frozenset[Envelope]:
         """The envelopes that are taken off messages."""
         return frozenset(name for name in ENVELOPES if name in self.envelopes.split(","))
+
+    @property
+    def understood_languages(self) -> tuple[str, ...]:
+        """The languages that models understand: codes, `any`, or `auto`."""
+        return parse_languages(self.languages)
 
     @property
     def serving_options(self) -> ServingOptions:

@@ -134,6 +134,9 @@ class Manifest(BaseModel):
     body_encoder: EncoderRef | None = Field(None, description="The encoder of the posting's body.")
     taxonomy_version: Name
     template: Name
+    languages: tuple[Name, ...] = Field(
+        (), max_length=200, description="The languages that it understands, or `any`. None: by the encoder's name."
+    )
     mix: Mix = Mix()
     exemplars: Exemplars | None = None
     calibration: Calibration

@@ -19,6 +19,8 @@ TextOrNumber = Annotated[str, Field(coerce_numbers_to_str=True)]
 """Text, or a number that is taken as text. Identifiers and dates come as either."""
 
 Decision = Literal["accept", "review", "unclassified"]
+Reason = Literal["language", "no_job", "limits"]
+"""Why a rule lowered a decision: the language is foreign to the model, the title names no job, few allowed codes are likely."""
 
 
 def _names(*names: str) -> Any:  # noqa: ANN401 - pydantic's Field is typed as the field's own type
@@ -38,6 +40,7 @@ class JobPosting(BaseModel):
     location: Any = Field(None, description="The place: any JSON value, as it came.")
     posted_at: Any = Field(None, description="The date as posted: any JSON value, as it came.")
     language: Any = Field(None, description="The language: any JSON value, as it came.")
+    allowed_codes: Any = Field(None, description="The only codes and SOC groups that the posting may get, as they came.")
 
 
 class OccupationMatch(BaseModel):
@@ -50,7 +53,13 @@ class OccupationMatch(BaseModel):
     onet_title: str
     soc_major: str = Field(description="The two-digit SOC major group, e.g. `29`.")
     score: float = Field(ge=-1.01, le=1.01, description="Cosine of the title's and the category's embedding.")
-    probability: float = Field(ge=0, le=1, description="Calibrated probability. Over all categories, these sum to 1.")
+    probability: float = Field(
+        ge=0, le=1, description="Calibrated probability. Over all categories, or those that are allowed, these sum to 1."
+    )
+    soc_code: str | None = Field(None, description="The six-digit code of the SOC 2018, e.g. `29-1141`.")
+    crosswalks: dict[str, tuple[str, ...]] | None = Field(
+        None, description="Codes of other taxonomies by the taxonomy's name, where crosswalk files are given."
+    )
 
 
 class Group(BaseModel):
@@ -111,6 +120,13 @@ class EnrichedPosting(BaseModel):
     evidence: Evidence | None = None
     model: ModelInfo
     enriched_at: datetime
+    reason: Reason | None = Field(
+        None,
+        description="Why a rule lowered the decision: language and no_job make it unclassified, limits makes it review at most.",
+    )
+    language: str | None = Field(
+        None, description="With the reason `language`: the language that was found, as a two-letter code (ISO 639-1)."
+    )
 
 
 class LabelledPosting(BaseModel):

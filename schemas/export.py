@@ -53,7 +53,13 @@ ENRICHED_POSTING = EnrichedPosting(
     posting=POSTING,
     occupations=(
         OccupationMatch(
-            rank=1, onet_code="29-1141.00", onet_title="Registered Nurses", soc_major="29", score=0.81, probability=0.93
+            rank=1,
+            onet_code="29-1141.00",
+            onet_title="Registered Nurses",
+            soc_major="29",
+            score=0.81,
+            probability=0.93,
+            soc_code="29-1141",
         ),
     ),
     decision="accept",

@@ -16,7 +16,15 @@ Kind = Literal["text", "integer", "number", "flag", "time", "json", "record"]
 ADDITIONAL = "additional"
 """The field of a record that holds what the model does not know: a map of JSON texts by name."""
 
-_KINDS: dict[Any, Kind] = {str: "text", int: "integer", float: "number", bool: "flag", datetime: "time", Any: "json"}
+_KINDS: dict[Any, Kind] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "flag",
+    datetime: "time",
+    Any: "json",
+    dict: "json",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ def _read(annotation: Any) -> tuple[Kind, bool, bool, type[BaseModel] | None]:  
     if origin is tuple:
         kind, _, _, record = _read(inner[0])
         return kind, True, False, record
-    if origin is Literal:
-        return _KINDS[type(inner[0])], False, False, None
+    if origin in (Literal, dict):
+        return _KINDS[dict if origin is dict else type(inner[0])], False, False, None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "record", False, False, annotation
     if annotation in _KINDS:

@@ -64,3 +64,8 @@ def group_code(onet_code: str, level: Level) -> str:
     """Return how the SOC writes a code's group at a level of `GROUP_LEVELS`: `29-1000` at three digits for `29-1141.00`."""
     digits = onet_code.replace("-", "")[: level.digits]
     return f"{digits[:2]}-{digits[2:]:0<4}"
+
+
+def soc_code(onet_code: str) -> str:
+    """Return the six-digit code of the SOC 2018 that an O*NET-SOC code extends: `29-1141` for `29-1141.00`."""
+    return onet_code[:7]

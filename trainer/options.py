@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from consumer.languages.understood import AUTO, guess_languages
 from consumer.model.encoder_folder import DEFAULT_ENCODER
 from consumer.model.serving_options import Part, Precision
 from trainer.data.labels import LabelRules, Unclassified
@@ -56,6 +57,7 @@ class TrainOptions:
 
     Weights and thresholds are fitted on `rounds` parts of the rows, each `calibration` in size; each part is judged by a model
     that was fitted without it. `onet_titles` is the number of O*NET job titles used per category.
+    `languages` are those that the model understands: codes, `any`, or `auto`.
     """
 
     postings: Sequence[str]
@@ -67,6 +69,7 @@ class TrainOptions:
     device: str = "auto"
     precision: Precision = "auto"
     max_seq_length: int = 128
+    languages: tuple[str, ...] = (AUTO,)
     onet_titles: int = 60
     new_categories: bool = False
     unclassified: Unclassified = "reject"
@@ -76,6 +79,11 @@ class TrainOptions:
     rounds: int = 2
     promote: bool = True
     cache: Path | None = None
+
+    @property
+    def understood_languages(self) -> tuple[str, ...]:
+        """The languages that the manifest names."""
+        return guess_languages(self.encoder) if self.languages == (AUTO,) else self.languages
 
     @property
     def rules(self) -> LabelRules:

@@ -31,7 +31,10 @@ def make_manifest(
     metrics: dict[str, float] | None = None,
     curves: dict[str, list[dict[str, float]]] | None = None,
 ) -> Manifest:
-    """Return the manifest of a model under a new version name. Version names sort by time, to the second."""
+    """Return the manifest of a model under a new version name. Version names sort by time, to the second.
+
+    The languages that the model understands are those of its `training`.
+    """
     now = datetime.now(UTC)
     return Manifest(
         version=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
@@ -41,6 +44,7 @@ def make_manifest(
         body_encoder=model.encoders.body.ref if model.encoders.body else None,
         taxonomy_version=model.taxonomy_version,
         template=TEMPLATE_ID,
+        languages=tuple((training or {}).get("languages", ())),
         mix=model.mix,
         exemplars=model.exemplars,
         calibration=model.calibration,

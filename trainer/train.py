@@ -58,4 +58,4 @@ def train(options: TrainOptions, say: Say) -> dict[str, Any]:
 def describe_training(options: TrainOptions, data: Data) -> dict[str, Any]:
     """Return what the manifest says of the training: enough to repeat it."""
     counts = {"rows": len(data.postings), "onet_rows": len(data.inputs.onet.rows), "distinct_titles": data.distinct_titles}
-    return {**describe_options(options), **counts}
+    return {**describe_options(options), "languages": list(options.understood_languages), **counts}

@@ -76,6 +76,8 @@ def count_delivered(outcome: Outcome, metrics: Metrics, dead_letter_share: DeadL
         if outcome.error is None:
             metrics.enriched.inc()
             metrics.decisions.labels(outcome.decision).inc()
+        if outcome.reason is not None:
+            metrics.rules.labels(outcome.reason).inc()
     if message.timestamp_ms is not None:
         metrics.end_to_end_seconds.observe(max(0.0, time.time() - message.timestamp_ms / 1_000))
 

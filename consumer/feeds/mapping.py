@@ -15,7 +15,7 @@ from consumer.feeds.interpreter import MAX_STEPS, Steps, TooManySteps
 from consumer.feeds.names import NAMES
 from consumer.feeds.values import is_id_told, is_long_text, is_missing, is_title, read_body, read_id, read_title
 
-FieldName = Literal["posting_id", "title", "body", "company", "location", "posted_at", "language"]
+FieldName = Literal["posting_id", "title", "body", "company", "location", "posted_at", "language", "allowed_codes"]
 FIELD_NAMES: tuple[FieldName, ...] = get_args(FieldName)
 """The fields of a posting that occustream knows."""
 UNDERSTOOD = ("title", "body", "posting_id")

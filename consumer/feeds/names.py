@@ -53,6 +53,7 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "date",
         ),
         "language": ("language", "LANGUAGE", "Language", "lang", "inLanguage"),
+        "allowed_codes": ("allowed_codes", "allowedCodes"),
     }
 )
 """Each field of `JobPosting` with its names. Where a message has several of them, the first that holds something counts."""

@@ -29,6 +29,7 @@ def make_posting(fields: Mapping[str, Any], found: FoundFields, *, fallback_id: 
         "location": values.get("location"),
         "posted_at": values.get("posted_at"),
         "language": values.get("language"),
+        "allowed_codes": values.get("allowed_codes"),
     }
     for name, value in fields.items():
         if name in consumed:

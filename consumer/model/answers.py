@@ -1,13 +1,16 @@
 """Turns the numbers computed for one posting into what its event says: occupations, groups, decision and evidence."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from consumer.crosswalks import Crosswalks
+from consumer.model.allowed_codes import FORBIDDEN, MIN_ALLOWED_SHARE
 from schemas.artifact import Calibration, Category, KnownTitle, Thresholds
-from schemas.events import Decision, Evidence, Group, OccupationMatch
-from schemas.soc import GROUP_LEVELS, group_code, soc_major
+from schemas.events import Decision, Evidence, Group, OccupationMatch, Reason
+from schemas.soc import GROUP_LEVELS, group_code, soc_code, soc_major
 
 
 class Answer(BaseModel):
@@ -20,6 +23,7 @@ class Answer(BaseModel):
     groups: tuple[Group, ...]
     backoff: Group | None
     evidence: Evidence
+    reason: Reason | None = None
 
 
 class ScoredRow(NamedTuple):
@@ -27,7 +31,8 @@ class ScoredRow(NamedTuple):
 
     `flags` says whether the title is known and whether there is a body. `ids`, `cosines` and `probabilities` are those of the
     likeliest categories; `group_members` and `group_probabilities` those of the likeliest group at each level, which one of its
-    categories stands for; `nearest` and `similarities` those of the nearest exemplars.
+    categories stands for; `nearest` and `similarities` those of the nearest exemplars. `allowed_share` is the share of the
+    probability that the codes had which the posting may get.
     """
 
     flags: list[int]
@@ -38,6 +43,7 @@ class ScoredRow(NamedTuple):
     probabilities: list[float]
     group_probabilities: list[float]
     similarities: list[float]
+    allowed_share: list[float]
 
 
 class AnswerMaker:
@@ -51,6 +57,7 @@ class AnswerMaker:
         *,
         top_n: int,
         uses_body: bool,
+        crosswalks: Crosswalks = MappingProxyType({}),
     ) -> None:
         self._titles = titles
         self._calibration = calibration
@@ -58,19 +65,30 @@ class AnswerMaker:
         self._ranks = range(1, top_n + 1)
         self._codes = [category.onet_code for category in categories]
         self._names = [
-            {"onet_code": code, "onet_title": category.onet_title, "soc_major": soc_major(code)}
+            {
+                "onet_code": code,
+                "onet_title": category.onet_title,
+                "soc_major": soc_major(code),
+                "soc_code": soc_code(code),
+                "crosswalks": crosswalks.get(code, {}) if crosswalks else None,
+            }
             for code, category in zip(self._codes, categories, strict=True)
         ]
         self._group_codes = [[(level.digits, group_code(code, level)) for level in GROUP_LEVELS] for code in self._codes]
 
     def make_answer(self, row: ScoredRow) -> Answer:
         """Return the answer for a row. Raises ValueError where a probability is not a number."""
+        if row.probabilities[-1] == FORBIDDEN:
+            row = _drop_forbidden(row)
         known, with_body = map(bool, row.flags)
         lead = row.probabilities[0] - sum(row.probabilities[1:2])
         decision = self.decide(row.probabilities[0], lead, known, with_body)
+        contradicts = row.allowed_share[0] < MIN_ALLOWED_SHARE
+        if contradicts and decision == "accept":
+            decision = "review"
         groups = self._make_groups(row)
         # Only `accept` may back off to the whole code: elsewhere, that would contradict the decision, which is about it.
-        sure = [group for group in groups[:-1] if group["probability"] >= self._calibration.precision]
+        sure = [group for group in groups[:-1] if group["probability"] >= self._calibration.precision and not contradicts]
         return Answer.model_validate(  # one validation of everything, which is faster than one of each object
             {
                 "occupations": [
@@ -82,6 +100,7 @@ class AnswerMaker:
                 "groups": groups,
                 "backoff": groups[-1] if decision == "accept" else next(reversed(sure), None),
                 "evidence": {"exact_title": known, "nearest": self._make_nearest(row)},
+                "reason": "limits" if contradicts else None,
             }
         )
 
@@ -110,3 +129,9 @@ class AnswerMaker:
             {"title": title.title, "onet_code": self._codes[title.category], "similarity": round(cosine, 6)}
             for title, cosine in found
         ]
+
+
+def _drop_forbidden(row: ScoredRow) -> ScoredRow:
+    """Return a row without the categories that its posting may not get. They stand last."""
+    count = row.probabilities.index(FORBIDDEN)
+    return row._replace(ids=row.ids[:count], cosines=row.cosines[:count], probabilities=row.probabilities[:count])

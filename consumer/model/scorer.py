@@ -8,11 +8,15 @@ import logging
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 
+from consumer.crosswalks import Crosswalks
 from consumer.errors import ArtifactError, ScorerFailed
+from consumer.limits import Limit
+from consumer.model.allowed_codes import AllowedCodes
 from consumer.model.answers import Answer, AnswerMaker, ScoredRow
 from consumer.model.encoder import Encoder
 from consumer.model.mixture import Mixture, Nearest, Parts, blend
@@ -26,8 +30,8 @@ log = logging.getLogger(__name__)
 GOLDEN_TOLERANCE = 0.02
 """How far a golden title's cosine may differ from the manifest's. Half precision on other hardware needs this room."""
 
-_Key = tuple[str, bytes]
-"""A line, and a digest of the body, which may be long. They stay two fields, since a title may hold any separator."""
+_Key = tuple[str, bytes, Limit | None]
+"""A line, a digest of the body, which may be long, and the limit. They stay fields, since a title may hold any separator."""
 
 
 class _Question(NamedTuple):
@@ -35,11 +39,13 @@ class _Question(NamedTuple):
 
     line: str
     body: str
+    limit: Limit | None
 
     @property
     def key(self) -> _Key:
         """The key of the answer in the cache. Postings with the same key have the same answer."""
-        return self.line, hashlib.blake2b(self.body.encode(), digest_size=16).digest() if self.body else b""
+        body = hashlib.blake2b(self.body.encode(), digest_size=16).digest() if self.body else b""
+        return self.line, body, self.limit
 
 
 class Scorer:
@@ -55,6 +61,7 @@ class Scorer:
         body_encoder: Encoder | None = None,
         top_n: int,
         cache_size: int = 0,
+        crosswalks: Crosswalks = MappingProxyType({}),
     ) -> None:
         self.manifest = manifest
         self.model = ModelInfo(
@@ -70,8 +77,14 @@ class Scorer:
         self.mixture = mixture
         self._top_n = top_n
         self._answer_maker = AnswerMaker(
-            mixture.categories, mixture.titles, manifest.calibration, top_n=top_n, uses_body=mixture.uses_body
+            mixture.categories,
+            mixture.titles,
+            manifest.calibration,
+            top_n=top_n,
+            uses_body=mixture.uses_body,
+            crosswalks=crosswalks,
         )
+        self._allowed_codes = AllowedCodes([category.onet_code for category in mixture.categories], mixture.device)
         self._cache: OrderedDict[_Key, ScoredRow] = OrderedDict()  # least recently used first
         self._cache_size = cache_size
         self._max_postings = sys.maxsize  # computed at a time
@@ -86,12 +99,15 @@ class Scorer:
         """The categories that it chooses from."""
         return self.mixture.categories
 
-    def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Answer]:
-        """Return the answer for each title, in order. `bodies`, if given, are those of the same postings.
+    def score(
+        self, titles: Sequence[str], bodies: Sequence[str | None] = (), *, limits: Sequence[Limit | None] = ()
+    ) -> list[Answer]:
+        """Return the answer for each title, in order. `bodies` and `limits`, if given, are those of the same postings.
 
-        Each distinct posting is computed at most once. Raises ValueError if there are not as many bodies as titles.
+        Each distinct posting is computed at most once. Raises ValueError if there are not as many of them as titles.
         """
-        questions = [self._make_question(*posting) for posting in zip(titles, bodies or [None] * len(titles), strict=True)]
+        none = [None] * len(titles)
+        questions = [self._make_question(*posting) for posting in zip(titles, bodies or none, limits or none, strict=True)]
         keys = [question.key for question in questions]
         rows = {key: self._cache[key] for key in keys if key in self._cache}
         new = {key: question for key, question in zip(keys, questions, strict=True) if key not in rows}
@@ -126,10 +142,10 @@ class Scorer:
                 f"({type(error).__name__}: {error}); restart, and look at the device if it comes again"
             ) from error
 
-    def _make_question(self, title: str, body: str | None) -> _Question:
+    def _make_question(self, title: str, body: str | None, limit: Limit | None = None) -> _Question:
         """Return what the model reads of a posting, so that all postings for which that is the same share an answer."""
         line = plain_text(title) if self.mixture.uses_line else clean_title(title)
-        return _Question(line, model_body(body) if body and self.mixture.uses_body else "")
+        return _Question(line, model_body(body) if body and self.mixture.uses_body else "", limit)
 
     def _compute(self, questions: Sequence[_Question]) -> list[ScoredRow]:
         """Return the row of each question, computed in chunks. When the device's memory runs out, chunks become half as long."""
@@ -149,13 +165,14 @@ class Scorer:
     def _compute_chunk(self, questions: Sequence[_Question]) -> list[ScoredRow]:
         lines, bodies = [question.line for question in questions], [question.body for question in questions]
         nearest, parts, probabilities = self._predict(make_queries(self._encoders, list(map(clean_title, lines)), lines, bodies))
-        best = probabilities.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
-        members, sums = self.mixture.find_groups(probabilities)
+        allowed = self._allowed_codes.restrict(probabilities, [question.limit for question in questions])
+        best = allowed.ranked.topk(min(max(self._top_n, 2), probabilities.shape[1]), dim=1)
+        members, sums = self.mixture.find_groups(allowed.probabilities)
         flags, none = torch.stack((parts.known, parts.with_body), dim=1), best.values[:, :0]
         ids, cosines = (nearest.ids, nearest.cosines) if nearest else (none, none)
         # One copy to the host for all whole numbers of the batch, one for all others.
         numbers = _copy_to_host([flags, best.indices, members, ids], torch.int64)
-        shares = _copy_to_host([parts.title.gather(1, best.indices), best.values, sums, cosines], torch.float32)
+        shares = _copy_to_host([parts.title.gather(1, best.indices), best.values, sums, cosines, allowed.share], torch.float32)
         return [ScoredRow(*row) for row in zip(*numbers, *shares, strict=True)]
 
     def _remember(self, rows: dict[_Key, ScoredRow]) -> None:

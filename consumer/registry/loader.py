@@ -6,9 +6,11 @@ Watching for new versions is not here: see `reloader.py`.
 import atexit
 import gc
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 
+from consumer.crosswalks import Crosswalks
 from consumer.errors import ArtifactError, EncoderError
 from consumer.model.encoder import Encoder, load_encoder
 from consumer.model.mixture import Mixture
@@ -36,6 +38,7 @@ class ScorerLoader:
         top_n: int = 5,
         cache_size: int = 0,
         serving_options: ServingOptions = AS_TRAINED,
+        crosswalks: Crosswalks = MappingProxyType({}),
     ) -> None:
         """Take options. `encoder` says where the artifact's encoder lies, if not where it says; its weights must be the same."""
         self.registry = registry
@@ -45,6 +48,7 @@ class ScorerLoader:
         self._top_n = top_n
         self._cache_size = cache_size
         self._serving_options = serving_options
+        self._crosswalks = crosswalks
         self._encoders: dict[EncoderRef, Encoder] = {}
 
     def load(self, version: str) -> Scorer:
@@ -79,6 +83,7 @@ class ScorerLoader:
             body_encoder=encoders[manifest.body_encoder] if manifest.body_encoder else None,
             top_n=self._top_n,
             cache_size=self._cache_size,
+            crosswalks=self._crosswalks,
         )
 
     def _find_encoder(self, version: str, ref: EncoderRef, override: str | None) -> Encoder:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from consumer.languages.understood import parse_languages
+
 Number = TypeVar("Number", int, float)
 MAX_ROUNDS = 20
 MAX_SEED = 2**63
@@ -48,6 +50,14 @@ def parse_name(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("an empty name; is a variable unset?")
     return text
+
+
+def parse_language_codes(text: str) -> tuple[str, ...]:
+    """Return the languages of a model: codes, `any`, or `auto`."""
+    try:
+        return parse_languages(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def parse_path(text: str) -> Path:

@@ -5,7 +5,15 @@ from typing import get_args
 
 from consumer.model.encoder_folder import DEFAULT_ENCODER
 from consumer.model.serving_options import Part, Precision
-from trainer.cli.argument_types import parse_name, parse_path, parse_positive, parse_rounds, parse_seed, parse_share
+from trainer.cli.argument_types import (
+    parse_language_codes,
+    parse_name,
+    parse_path,
+    parse_positive,
+    parse_rounds,
+    parse_seed,
+    parse_share,
+)
 from trainer.cli.serve_flags import add_serve_flags
 from trainer.data.labels import UNCLASSIFIED, Unclassified
 from trainer.data.onet_release import MIRROR_VARIABLE
@@ -215,6 +223,14 @@ def _add_encoder(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_ENCODER,
         metavar="NAME",
         help="a SentenceTransformer: a folder, or a name on the Hugging Face hub (all-MiniLM-L6-v2)",
+    )
+    add(
+        "--languages",
+        type=parse_language_codes,
+        default=("auto",),
+        metavar="CODES",
+        help="languages that the model understands, e.g. en,de; or any; auto: en, or any where the encoder's name says it is "
+        "multilingual (auto)",
     )
     add("--max-seq-length", type=parse_positive, default=128, metavar="N", help="word pieces of a title that are read (128)")
     add("--device", type=parse_name, default="auto", help="auto, cpu, cuda or cuda:N")
