@@ -2,7 +2,7 @@
 
 from schemas.noise import JOB_WORDS
 
-MIN_TITLE_SHARE = 0.5
+MIN_SHARE = 0.5
 """A title is plain English if at least so many of its words are words of English job titles."""
 MIN_BODY_SHARE = 0.07
 """A body is English if at least so many of its words are WORDS."""
@@ -21,14 +21,16 @@ _MIN_CHARS = 3
 
 def is_plain_title(title: str) -> bool:
     """Return whether a title is in plain English."""
-    if not title.isascii():
-        return False
-    words = [word for word in title.translate(_LETTERS).split() if len(word) >= _MIN_CHARS]
-    return bool(words) and sum(map(JOB_WORDS.__contains__, words)) >= MIN_TITLE_SHARE * len(words)
+    return title.isascii() and _has_job_words(title)
+
+
+def _has_job_words(text: str) -> bool:
+    words = [word for word in text.translate(_LETTERS).split() if len(word) >= _MIN_CHARS]
+    return bool(words) and sum(map(JOB_WORDS.__contains__, words)) >= MIN_SHARE * len(words)
 
 
 def is_english_text(text: str) -> bool:
-    """Return whether running text is in English."""
+    """Return whether running text is in English: by its frequent words, else as titles are, since some texts are mere lists."""
     words = text.lower().split()
     found = sum(map(WORDS.__contains__, words))
-    return found >= MIN_BODY_WORDS and found >= MIN_BODY_SHARE * len(words)
+    return (found >= MIN_BODY_WORDS and found >= MIN_BODY_SHARE * len(words)) or _has_job_words(text)

@@ -10,6 +10,8 @@ from schemas.text import clean_title
 
 BODY_CHARS = 600
 """How much of a body is read."""
+GUESSED_CHARS = 300
+"""How much of it the statistics read where it is not plain English."""
 MAX_KEPT = 8_192
 """How many postings are kept with what was found."""
 
@@ -53,7 +55,7 @@ def _judge_text(text: str, understood: frozenset[str], *, is_english: bool = Fal
         return _judge_english(understood)
     if by_script := find_languages_of_script(text):
         return _Finding(by_script[0], understood=False) if understood.isdisjoint(by_script) else _UNSURE
-    guess = guess_language(text, understood)
+    guess = guess_language(text[:GUESSED_CHARS], understood)
     if guess is None:
         return _UNSURE
     return _Finding(guess.language, understood=False) if guess.is_foreign else _Finding(None, guess.is_understood)
