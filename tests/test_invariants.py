@@ -171,9 +171,9 @@ def test_4_a_batch_never_mixes_versions_and_every_record_names_its_version(seed:
     batches: list[set[str]] = []
 
     class Noting(Scorer):
-        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Answer]:
+        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = (), **limits: Any) -> list[Answer]:
             batches[-1].add(self.version)
-            return super().score(titles, bodies)
+            return super().score(titles, bodies, **limits)
 
     def noting(version: str) -> Scorer:
         tiny = tiny_scorer(version)

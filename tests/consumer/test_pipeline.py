@@ -112,10 +112,10 @@ def test_a_drain_scores_no_further_batch_once_its_time_is_up() -> None:
     scored = []
 
     class Slow(Scorer):
-        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = ()) -> list[Answer]:
+        def score(self, titles: Sequence[str], bodies: Sequence[str | None] = (), **limits: object) -> list[Answer]:
             scored.append(len(titles))
             clock.now_s += 3.0
-            return super().score(titles, bodies)
+            return super().score(titles, bodies, **limits)
 
     tiny = tiny_scorer()
     slow = Slow(tiny.manifest, tiny.encoder, tiny.mixture, top_n=1)

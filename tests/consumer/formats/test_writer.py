@@ -50,12 +50,19 @@ def with_posting(**fields: Any) -> EnrichedPosting:
     return ENRICHED_POSTING.model_copy(update={"posting": JobPosting(posting_id="p-1", title="Schweißer", **fields)})
 
 
+def without_nulls(value: Any) -> Any:
+    """Return a JSON value without the fields that are null: Protobuf leaves them out."""
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return {name: without_nulls(v) for name, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
 @each_kind
 def test_an_event_comes_back_as_it_was_meant(posted: Posted) -> None:
     read = posted.write(ENRICHED_POSTING)
     expected = ENRICHED_POSTING.model_dump(mode="json")
     for name in ("event_id", "decision", "backoff", "occupations", "groups"):
-        assert json.loads(json.dumps(read[name], default=float)) == expected[name]
+        assert without_nulls(json.loads(json.dumps(read[name], default=float))) == without_nulls(expected[name])
     assert read["posting"]["title"] == expected["posting"]["title"]
     assert read["enriched_at"] == "2025-06-02T08:30:00Z"
 
