@@ -28,14 +28,6 @@ def _names(*names: str) -> Any:  # noqa: ANN401 - pydantic's Field is typed as t
     return AliasChoices(*names)
 
 
-def _leave_open(schema: Any) -> None:  # noqa: ANN401 - pydantic's type of a JSON object
-    """Take the type out of the JSON Schema of a field that came with a later release.
-
-    A schema registry refuses a narrower one: where the first release names no field, its events may hold anything.
-    """
-    schema.pop("anyOf", None)
-
-
 class JobPosting(BaseModel):
     """A job posting under our names of its fields. Other fields are kept and passed through unchanged."""
 
@@ -64,13 +56,10 @@ class OccupationMatch(BaseModel):
     probability: float = Field(
         ge=0, le=1, description="Calibrated probability. Over all categories, or those that are allowed, these sum to 1."
     )
-    soc_code: str | None = Field(
-        None, description="The six-digit code of the SOC 2018, e.g. `29-1141`.", json_schema_extra=_leave_open
-    )
+    soc_code: str | None = Field(None, description="The six-digit code of the SOC 2018, e.g. `29-1141`.")
     crosswalks: dict[str, tuple[str, ...]] | None = Field(
         None,
         description="Codes of other taxonomies by the taxonomy's name, where crosswalk files are given.",
-        json_schema_extra=_leave_open,
     )
 
 
@@ -135,12 +124,10 @@ class EnrichedPosting(BaseModel):
     reason: Reason | None = Field(
         None,
         description="Why a rule lowered the decision: language and no_job make it unclassified, limits makes it review at most.",
-        json_schema_extra=_leave_open,
     )
     language: str | None = Field(
         None,
         description="With the reason `language`: the language that was found, as a two-letter code (ISO 639-1).",
-        json_schema_extra=_leave_open,
     )
 
 
