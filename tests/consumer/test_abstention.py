@@ -149,3 +149,7 @@ def test_each_rule_that_lowered_a_decision_is_counted() -> None:
 def test_occupations_have_the_soc_code_and_the_codes_of_crosswalks() -> None:
     plain = event_of(posting_bytes("Cook"))["occupations"]
     assert [(match["soc_code"], match["crosswalks"]) for match in plain] == [(match["onet_code"][:7], None) for match in plain]
+    tiny, nurse = tiny_scorer(), CATEGORIES[0].onet_code
+    scorer = Scorer(tiny.manifest, tiny.encoder, tiny.mixture, top_n=3, crosswalks={nurse: {"esco": ("2221.1", "2221.2")}})
+    found = {match["onet_code"]: match["crosswalks"] for match in event_of(posting_bytes("Cook"), scorer)["occupations"]}
+    assert found == {category.onet_code: {} for category in CATEGORIES} | {nurse: {"esco": ["2221.1", "2221.2"]}}
