@@ -2,8 +2,7 @@
 
 import pytest
 
-from trainer.options import TrainOptions
-from trainer.train import describe_options
+from trainer.options import TrainOptions, describe_options
 
 
 @pytest.mark.parametrize(
