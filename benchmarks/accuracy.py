@@ -82,8 +82,8 @@ def compare_variants(options: argparse.Namespace, names: Sequence[str], *, clean
     figures: dict[str, dict[str, Figures]] = {}
     with tempfile.TemporaryDirectory() as work:
         cleaning = {} if cleaned else {"clean_text": plain_text}
-        data = prepare(base, Path(work), lambda line: print(line, file=sys.stderr), **cleaning)
-        judged = embed_judged(files, data.inputs, base.cache, **cleaning)
+        data = prepare(base, Path(work), say, **cleaning)
+        judged = embed_judged(files, data.inputs, base.cache, say, **cleaning)
         for name in names:
             variant = name if cleaned else f"raw {name}"
             runs = [replace(base, fit=VARIANTS[name], seed=seed) for seed in seeds]
@@ -123,6 +123,11 @@ def measure_splits(data: Data, splits: Sequence[TrainOptions]) -> Figures:
     seconds = (time.monotonic() - started) / len(splits)
     means = {name: round(statistics.mean(run[name] for run in runs if name in run), 4) for name in SHOWN if name in runs[0]}
     return {**means, "ece_pooled": summary(pool_predictions(found))["ece"], "seconds": round(seconds, 1)}
+
+
+def say(line: str) -> None:
+    """Report progress on standard error."""
+    print(line, file=sys.stderr)
 
 
 def pool_predictions(splits: Sequence[Predictions]) -> Predictions:

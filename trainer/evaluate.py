@@ -59,7 +59,7 @@ def evaluate(
     files = read_judged(judged)  # a mistake in them should be noticed before minutes of work, not after
     with tempfile.TemporaryDirectory() as work:
         data = prepare(options, Path(work), say)
-        judged_titles = embed_judged(files, data.inputs, options.cache)
+        judged_titles = embed_judged(files, data.inputs, options.cache, say)
         runs = {split: run for split in _list_splits(data, splits, say) if (run := _measure_split(data, options, split, say))}
         if not runs:
             raise ConfigError("no split could be measured on, see above; nothing is written")

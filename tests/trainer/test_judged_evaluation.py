@@ -99,7 +99,7 @@ def test_the_judged_model_is_the_one_that_train_publishes(
 def test_a_code_outside_the_taxonomy_is_named_with_its_place(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "judged.csv").write_text("title,accept\nNurse,29-1141.00\nNurse,29-0000\n")
+    (tmp_path / "judged.csv").write_text("title,accept\nNurse,29-1141.00 29-9999\nNurse,29-0000\n")
     assert main(["evaluate", *tiny, "--judged", str(tmp_path / "judged.csv")]) == 1
     assert "judged.csv, row 3, column accept: no code of the taxonomy begins with 29-0000" in capsys.readouterr().err
 

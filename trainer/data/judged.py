@@ -16,6 +16,8 @@ from trainer.data.file_rows import read_rows
 from trainer.data.files import cut_body
 from trainer.data.xlsx_rows import OTHER_SHEET
 
+LONGEST_NAME = 40
+"""Messages name so many characters of a column. Its name may explain it at length."""
 _BETWEEN_CODES = re.compile(r"[,;|\s]+")
 _EXPLANATION = re.compile(r"[(:;].*", re.DOTALL)
 
@@ -86,7 +88,7 @@ def _parse_row(fields: Mapping[str, Any], place: str) -> JudgedPosting:
     if not isinstance(title, str) or not title:
         raise TableError(f"{place}: {f'column {column}: {title!r} is no title' if column else 'no title'}")
     column, accept = cells.get("accept", ("", ""))
-    place = f"{place}, column {column}"
+    place = f"{place}, column {column[:LONGEST_NAME]}"
     kind, body = (_read_field(cells, field) for field in ("set", "body"))
     return JudgedPosting(title=title, body=cut_body(body), kind=kind, accept=tuple(_read_codes(accept, place)), place=place)
 

@@ -19,6 +19,7 @@ from trainer.fit.title_embeddings import EmbeddingCache, TitleEmbeddings
 from trainer.measure.figures import Figures
 from trainer.measure.judgements import Judgements, judge_answers, judged_figures
 from trainer.measure.predict import answer
+from trainer.options import Say
 
 EVERY_SET, EVERY_FILE = "all", "all files"
 """The names of a file's rows of all sets, and of the rows of all files."""
@@ -37,15 +38,19 @@ def embed_judged(
     files: Sequence[JudgedFile],
     inputs: FitInputs,
     cache: Path | None,
+    say: Say,
     *,
     clean_text: Callable[[str], str] = cached_clean_title,
 ) -> list[JudgedTitles]:
     """Embed the titles of judged postings as `prepare` does those of labelled ones.
 
-    Raises TableError, naming file, row and column, for a code that begins no code of the taxonomy.
+    Codes that begin no code of the taxonomy are told. Raises TableError, naming file, row and column, for a posting with no
+    other codes.
     """
     codes = [category.onet_code for category in inputs.categories]
     marked = [_mark_acceptable(file.postings, codes) for file in files]
+    for line in filter(None, (_describe_unknown(file.postings, codes) for file in files)):
+        say(line)
     kept = EmbeddingCache(cache, inputs.encoder) if cache else None
     lines = [[plain_text(posting.title) for posting in file.postings] for file in files]
     clean = [[clean_text(line) for line in some] for some in lines]
@@ -95,19 +100,27 @@ def _is_refused(title: str) -> bool:
 
 def _mark_acceptable(postings: Sequence[JudgedPosting], codes: Sequence[str]) -> torch.Tensor:
     """Return which categories may be answered to each posting, `(n, categories)`."""
-    masks: dict[str, torch.Tensor] = {}
     marked = torch.zeros(len(postings), len(codes), dtype=torch.bool)
     for row, posting in enumerate(postings):
-        for beginning in posting.accept:
-            if beginning not in masks:
-                masks[beginning] = torch.tensor([code.startswith(beginning) for code in codes], dtype=torch.bool)
-            if not bool(masks[beginning].any()):
-                raise TableError(
-                    f"{posting.place}: no code of the taxonomy begins with {beginning}; a group is named by the characters that "
-                    "its codes share, such as 29-"
-                )
-            marked[row] |= masks[beginning]
+        if not posting.accept:
+            continue
+        marked[row] = torch.tensor([code.startswith(posting.accept) for code in codes])
+        if not bool(marked[row].any()):
+            raise TableError(
+                f"{posting.place}: no code of the taxonomy begins with {' or '.join(posting.accept)}; a group is named by the "
+                "characters that its codes share, such as 29-"
+            )
     return marked
+
+
+def _describe_unknown(postings: Sequence[JudgedPosting], codes: Sequence[str]) -> str | None:
+    """Return a sentence on accepted codes that begin no code of the taxonomy; None without any."""
+    given = {code: posting.place for posting in reversed(postings) for code in posting.accept}
+    unknown = {code: place for code, place in given.items() if not any(known.startswith(code) for known in codes)}
+    if not unknown:
+        return None
+    code, place = list(unknown.items())[-1]
+    return f"{len(unknown):,} accepted codes that begin no code of the taxonomy do not count, first {code} at {place}"
 
 
 def _join(judgements: Sequence[Judgements]) -> Judgements:
