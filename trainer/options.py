@@ -56,8 +56,8 @@ class TrainOptions:
 
     Weights and thresholds are fitted on `rounds` parts of the rows, each `calibration` in size; each part is judged by a model
     that was fitted without it. `onet_titles` is the number of O*NET job titles used per category. `weights` says, by source, how
-    much a row counts in every fit: 1 for the sources that it does not name. `source_column` is the column of the source, if it
-    is none of the usual names.
+    much a row counts in every fit: 1 for the sources that it does not name. `source_column` is the column of the source,
+    before the usual names of it.
     """
 
     postings: Sequence[str]

@@ -59,12 +59,12 @@ class ColumnNames:
         return cells
 
     def rename_source(self, column: str | None) -> "ColumnNames":
-        """Return these names with another column for `source`; None changes nothing. Raises TableError for a field's column."""
+        """Return these names with a better column for `source`; None changes nothing. Raises TableError for a field's column."""
         if column is None:
             return self
         if (field := self.find_field(column)) not in {None, "source"}:
             raise TableError(f"--source-column {column}: this column holds the {field} of a posting; name another")
-        return replace(self, names={**self.names, "source": (column,)})
+        return replace(self, names={**self.names, "source": (column, *self.names["source"])})
 
 
 LABELLED = ColumnNames(

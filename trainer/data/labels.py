@@ -34,7 +34,7 @@ class LabelRules:
     """How to read labelled rows.
 
     `new_categories`: whether codes outside the taxonomy make new categories. `unclassified`: what UNCLASSIFIED means.
-    `source_column`: the column of the source, if it is none of the usual names.
+    `source_column`: the column of the source, before the usual names of it.
     """
 
     new_categories: bool = False
