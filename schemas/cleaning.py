@@ -18,6 +18,7 @@ _DIGIT = re.compile(r"\d")
 JOB_SHARE = 0.75
 """The share of job words from which on a part is a specialty rather than an employer. It was chosen on held-out postings."""
 _MAX_SPECIALTY_WORDS = 2
+_SHORT = 2
 _NO_NEWS = noise.HOUR_WORDS | noise.FILLER_WORDS
 
 _DASHES = r"\u2013\u2014-"
@@ -164,7 +165,7 @@ def _expand_abbreviations(words: list[str], folded: list[str], *, first: bool, w
         return " ".join(words)
     if len(words) > 1:
         return " ".join(word if long.casefold() in whole else long for word, long in zip(words, full, strict=True))
-    if full[0] in whole or ((not first or len(folded[0]) > 2) and _is_spelled_out(folded[0], whole)):
+    if full[0] in whole or ((not first or len(folded[0]) > _SHORT) and _is_spelled_out(folded[0], whole)):
         return ""
     return words[0] if words[0].islower() and not first else full[0]  # ", cna" names the insurer CNA
 

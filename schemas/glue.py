@@ -13,7 +13,7 @@ from schemas.short_forms import FORMS
 _DOTTED = re.compile(r"(?<![\w.])(?:[^\W\d_]\.){1,6}[^\W\d_](?!\w)\.?")  # "R.N.", "L.P.N"; "St." is no such word
 _ENDING = re.compile(r"(?<=[^\W\d_]{3})(?:[:*_/]-?in(?:nen)?|\(in(?:nen)?\)|(?<=te)(?:/-?r|\(r\)|[*:_]r))(?!\w)(?! training)")
 _GLUES = frozenset(":*_/(")
-_UNDERSCORE = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
+_UNDERSCORE = re.compile(r"(?<=\S)_+(?=\S)")
 _SLASHED = {
     "h/w": "hardware",
     "f/w": "firmware",
@@ -50,7 +50,10 @@ def unglue(text: str) -> str:
 def _drop_dots(found: re.Match[str]) -> str:
     """Return the letters alone if they are an abbreviation of a job or a state. "S.A." and "U.S." stay."""
     letters = found[0].replace(".", "")
-    return letters if letters.casefold() in ABBREVIATIONS or letters.casefold() in FORMS or letters in STATE_CODES else found[0]
+    is_known = (
+        letters.casefold() in ABBREVIATIONS or letters in STATE_CODES or (letters.isupper() and letters.casefold() in FORMS)
+    )
+    return letters if is_known else found[0]
 
 
 def _write_out(found: re.Match[str]) -> str:

@@ -41,7 +41,7 @@ CLINIC_WORDS = split_words(
     "assisted behavioral cardiac cardiology cardiovascular care clinic clinical clinics dental dermatology dialysis doctor "
     "emergency er gastroenterology geriatric gyn gynecology health healthcare hematology hospice hospital hospitals icu imaging "
     "inpatient lab laboratory licensed living ltc medical medicine midwife mri neonatal nephrology neuro neurology neurosurgery "
-    "nicu np nurse nurses nursing obgyn oncology ophthalmology orthopaedic orthopedic orthopedics ortho outpatient patient "
+    "nicu nurse nurses nursing obgyn oncology ophthalmology orthopaedic orthopedic orthopedics ortho outpatient patient "
     "patients pediatric pediatrics peds pharmacy phlebotomist phlebotomy physician physicians picu primary psych psychiatric "
     "psychiatry pulmonary radiology rehab rehabilitation respiratory snf surgeon surgery surgical telemetry therapist "
     "therapists therapy trauma urgent urology wellness rn lpn lvn cna crna emt paramedic pta cota slp"

@@ -7,7 +7,7 @@ import re
 
 from schemas.job_words import names_job, split_words
 from schemas.missing import is_missing
-from schemas.noise import FILLER_WORDS, HOUR_WORDS
+from schemas.noise import FILLER_WORDS, HOUR_WORDS, NUMBERS
 from schemas.places import PLACES, STATE_CODES
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -46,7 +46,7 @@ def names_no_job(clean: str) -> bool:
     """Return whether a cleaned title surely names no job. Where there is any doubt it is False."""
     if is_missing(clean):
         return True
-    text = _ADDRESS.sub(" ", clean)
+    text = NUMBERS.sub(" ", _ADDRESS.sub(" ", clean))
     words = [word.casefold() for word in _LETTERS.findall(text)]
     if not words:
         return True

@@ -50,7 +50,7 @@ NUMBERS = _compile(
     r"[(\[](?:[a-z]{0,4}[-_]?\d{3,}(?:br)?|\d{4}-\d{4})[)\]]",
     r"(?:req(?:uisition)?|job|posting)\.?\s?(?:id|no|number|#)?[.:#]?\s?[a-z]{0,2}-?\d{3,}\b",
     r"(?:jr|r|req)[-_]?\d{4,}\b",
-    r"(?<![\w$€£.])(?<!iso )(?:\d{4,}br|\d{2}-\d{4,}|\d{5,}(?:-\d+)?)(?![\w.%])",
+    r"(?<![\w$€£.])(?<!iso[ -])(?:\d{4,}br|\d{2}-\d{4,}|\d{5,}(?:-\d+)?)(?![\w.%])",
 )
 """Pay, clock times and requisition ids. They are searched for only in titles with a digit."""
 
@@ -153,7 +153,7 @@ LEAD_IN = re.compile(
     r"|(?:come )?(?:join|be part of)\s+(?:us|(?:our|the|a)(?:\s+\w+){0,3}?\s+(?:team|family|crew))\s+as\s+"
     r"|(?:become|be|work as)\s+(?=(?:an?|our)\b)"
     r"|help wanted[:!]*\s+"
-    rf")(?:(?:{_EAGER})\s+)*",
+    rf")(?:(?:{_EAGER}),?\s+)*",
     re.IGNORECASE,
 )
 """Advertising in front of a job: "Seeking an experienced", "Join our team as a", "Urgent:"."""

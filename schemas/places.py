@@ -36,13 +36,12 @@ _OTHER_MEANINGS = {
     "ID": split_words("design designer"),
     "DC": split_words("chiropractor chiropractic"),
     "ME": split_words("engineer"),
-    "VA": split_words("virtual"),
     "MT": split_words("technologist"),
 }
 """Words beside which a code may be no state: computed tomography, accounts receivable, instructional design."""
 _CLINIC_CODES = split_words("AL CT DC ID MD MT OR")
 """Codes that mean something else in a clinic: assisted living, doctors, operating rooms."""
-_LEADING_CODES = SURE_STATE_CODES - split_words("CA GA NC SC UT")
+_LEADING_CODES = SURE_STATE_CODES - split_words("CA GA MI NC SC UT")
 """Codes that are a state in front of a job, without anything between: "NC Machinist" is no such title."""
 _TRADE_CODES = split_words("OR CT")
 """Codes that are a state only beside a job that no clinic has."""
@@ -80,17 +79,33 @@ def _drop_later_place(parts: list[str], before: list[str], at: int, title: Title
         is_choice = "/" in before[at] or "/" in "".join(before[at + 1 : at + 2])
         if is_town or not is_code or place in SURE_STATE_CODES or (_is_place(place, title) and title.has_job and not is_choice):
             parts[at] = ""
-    elif place.casefold() in PLACES or (place[-3:].strip() in SURE_STATE_CODES and _may_be_town(place[:-3])):
+        if is_code and not parts[at] and not is_town and before[at].strip() == "," and title.has_job:
+            parts[at - 1] = _drop_last_town(parts[at - 1])
+    elif _is_place(place, title):
         parts[at] = ""
 
 
 def _is_place(part: str, title: Title) -> bool:
     """Return whether a whole part is a place: a code that stands for nothing else in this title, or a name."""
     if part not in STATE_CODES:
-        return part.casefold() in PLACES or (part[-3:].strip() in SURE_STATE_CODES and _may_be_town(part[:-3]))
+        return part.casefold() in PLACES or _is_town_and_state(part, title)
     if part in _TRADE_CODES and not title.has_trade:
         return False
     return not (part in _CLINIC_CODES and title.has_clinic) and _OTHER_MEANINGS.get(part, frozenset()).isdisjoint(title.words)
+
+
+def _is_town_and_state(part: str, title: Title) -> bool:
+    town, _, code = part.rpartition(" ")
+    if code in SURE_STATE_CODES:
+        return _may_be_town(town)
+    return code in STATE_CODES and title.has_job and _is_place(code, title) and _is_town_name(town.split())
+
+
+def _drop_last_town(part: str) -> str:
+    """Return a part that names a job without a town at its end. A state follows the part."""
+    words = part.split()
+    end = _find_job_end(words)
+    return " ".join(words[:end]) if end and _is_town_name(words[end:]) else part
 
 
 def _begins_with_town(parts: list[str], title: Title) -> bool:

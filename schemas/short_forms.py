@@ -79,16 +79,12 @@ class Condition:
     def _find(self, part: Part, at: int) -> bool:
         title = part.title
         match self.kind:
-            case "job":
-                return title.has_job
-            case "trade":
-                return title.has_trade
-            case "clinic":
-                return title.has_clinic
+            case "job" | "trade" | "clinic":
+                return bool(getattr(title, f"has_{self.kind}"))
             case "once":
                 return title.folded.count(part.words[at]) == 1
             case "slash":
-                return "/" in part.before or "/" in part.after
+                return "/" in part.before + part.after
             case "with":
                 return not self.words.isdisjoint(title.words)
         beside = part.word(at + 1 if self.kind == "next" else at - 1)

@@ -10,18 +10,37 @@ from schemas.job_words import JOB_WORDS, SMALL_WORDS, read_words
 
 _WORD = re.compile(r"[^\W\d_]+")
 _MIN_CHARS, _MAX_CHARS = 5, 20
+_MAX_LEVEL_CHARS = 3
 _TELLING_WORDS = JOB_WORDS - SMALL_WORDS
 _LONG, _VERY_LONG = 6, 8
-"""The lengths from which on a letter may be missing or too many, or another one. In shorter words, only neighbours change places."""
+"""The lengths from which on a letter may be missing or too many, or be another. Below, only neighbours may change places."""
 
 
 def correct_spelling(text: str) -> str:
-    """Return clean text in which misspelt job words are right. Other words are needed to know that the text is English."""
-    words = _WORD.findall(text)
-    right = {word: right for word in words if word.casefold() not in JOB_WORDS and (right := find_right_word(word.casefold()))}
-    if not right or not (len(words) == len(right) or any(word.casefold() in _TELLING_WORDS for word in words)):
+    """Return clean text in which misspelt job words are right up to the first comma: names follow it.
+
+    Other words are needed to know that the text is English.
+    """
+    first, comma, rest = text.partition(",")
+    words = _WORD.findall(first)
+    right = {word: right for word in words if word.casefold() not in JOB_WORDS and (right := _correct_word(word))}
+    if not right or not (sum(len(word) > _MAX_LEVEL_CHARS for word in words) == len(right) or any(map(_tells_english, words))):
         return text
-    return _WORD.sub(lambda found: _write_like(found[0], right.get(found[0], found[0])), text)
+    return _WORD.sub(lambda found: right.get(found[0], found[0]), first) + comma + rest
+
+
+def _tells_english(word: str) -> bool:
+    return word.casefold() in _TELLING_WORDS
+
+
+def _correct_word(word: str) -> str | None:
+    """Return a word as it should be written, in its case; None if it is no slip."""
+    if not (word.islower() or word.isupper() or word.istitle()):
+        return None
+    right = find_right_word(word.casefold())
+    if right is None or word.islower():
+        return right
+    return right.upper() if word.isupper() else right.capitalize()
 
 
 @lru_cache(maxsize=4096)
@@ -48,12 +67,6 @@ def _is_slip(word: str, right: str) -> bool:
     if rest[1:] == wanted[1:]:
         return len(right) >= _VERY_LONG
     return len(right) >= _LONG and (rest[1:] == wanted or rest == wanted[1:])
-
-
-def _write_like(word: str, right: str) -> str:
-    if word == right or word.islower():
-        return right
-    return right.upper() if word.isupper() else right.capitalize()
 
 
 def _deletions(word: str) -> list[str]:
