@@ -11,6 +11,8 @@ from schemas.places import STATE_CODES
 from schemas.short_forms import FORMS
 
 _DOTTED = re.compile(r"(?<![\w.])(?:[^\W\d_]\.){1,6}[^\W\d_](?!\w)\.?")  # "R.N.", "L.P.N"; "St." is no such word
+_SHORT_DOT = re.compile(r"(?<![\w.])([^\W\d_]{2,6})\.(?=[^\W\d_]{2})")  # "Sr.Clerk", but "ASP.NET"
+_GLUED_BRACKET = re.compile(r"(?<=[^\W\d_]{3})\((?!(?:es|ren|in|men|er|or)\))(?=[^\W\d_]{2})")  # "Nurse(RN)", but "Clerk(s)"
 _ENDING = re.compile(r"(?<=[^\W\d_]{3})(?:[:*_/]-?in(?:nen)?|\(in(?:nen)?\)|(?<=te)(?:/-?r|\(r\)|[*:_]r))(?!\w)(?! training)")
 _GLUES = frozenset(":*_/(")
 _UNDERSCORE = re.compile(r"(?<=\S)_+(?=\S)")
@@ -42,8 +44,10 @@ def unglue(text: str) -> str:
         text = _UNDERSCORE.sub(" ", _ENDING.sub("", text))
     if "/" in text:
         text = _SLASH.sub(_write_out, text)
+    if "(" in text:
+        text = _GLUED_BRACKET.sub(" (", text)
     if "." in text:
-        text = _DOTTED.sub(_drop_dots, text)
+        text = _SHORT_DOT.sub(_part_words, _DOTTED.sub(_drop_dots, text))
     return _HYPHENED.sub(_split_hyphens, text) if "-" in text else text
 
 
@@ -54,6 +58,10 @@ def _drop_dots(found: re.Match[str]) -> str:
         letters.casefold() in ABBREVIATIONS or letters in STATE_CODES or (letters.isupper() and letters.casefold() in FORMS)
     )
     return letters if is_known else found[0]
+
+
+def _part_words(found: re.Match[str]) -> str:
+    return f"{found[1]}. " if found[1].casefold() in ABBREVIATIONS or found[1].casefold() in FORMS else found[0]
 
 
 def _write_out(found: re.Match[str]) -> str:

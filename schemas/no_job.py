@@ -8,7 +8,7 @@ import re
 from schemas.job_words import names_job, split_words
 from schemas.missing import is_missing
 from schemas.noise import FILLER_WORDS, HOUR_WORDS, NUMBERS
-from schemas.places import PLACES, STATE_CODES
+from schemas.places import PLACES, STATE_CODES, STATES
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ADDRESS = re.compile(
@@ -16,9 +16,8 @@ _ADDRESS = re.compile(
     r"(?<![\w.])[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|io|co\.uk|de|jobs)(?:/\S*)?(?!\w)",
     re.IGNORECASE,
 )
-_TOWN_AND_STATE = re.compile(
-    rf"[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){{0,3}},? (?:{'|'.join(sorted(STATE_CODES))})(?:,? (?:\d{{5}}|USA?))?"
-)
+_STATE = "|".join(sorted((*STATE_CODES, *map(str.title, STATES))))
+_TOWN_AND_STATE = re.compile(rf"[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){{0,3}},? (?:{_STATE})(?:,? (?:\d{{5}}|USA?))?")
 _MONTHS = split_words(
     "jan feb mar apr may jun jul aug sep sept oct nov dec january february march april june july august september october "
     "november december mon tue tues wed thu thur thurs fri sat sun monday tuesday wednesday thursday friday saturday sunday st "
@@ -34,11 +33,16 @@ _NEVER_JOBS = split_words(
     "posting postings ref remote req requisition role roles salary see seeking send shift shifts similar site soon speculative "
     "spontaneous start starting submit talent tba tbc tbd team the this time title titles to today unavailable undefined "
     "unknown unsolicited untitled upcoming urgent urgently us vacancies vacancy various via virtual visit walk walkin wanted we "
-    "website week welcome why with work working xxx you your nan house community network initiativbewerbung x tel call ext fax "
-    "mail"
+    "website week welcome why with work working xxx you your nan house community network resume resumes cv description document "
+    "sheet column text string object header field info information details summary page found access denied login loading "
+    "search read learn view thank thanks hello dear welcome summer winter spring fall autumn seasonal season campus class "
+    "holiday holidays entry level experience experienced needed required necessary benefits bonus great excellent competitive "
+    "provided misc miscellaneous others etc employee employees sign weekly usd initiativbewerbung x tel call ext fax mail"
 )
 """Words that name no job, alone or together. "General" and "Manager" together name one, as "Manager" is not among them."""
 _ONLY_ALONE = split_words("test testing demo sample example asdf qwerty lorem ipsum foo bar default blank empty error false true")
+_MIN_RUN = 2
+"""A longer run of one letter is no word."""
 _HOURS = (HOUR_WORDS | FILLER_WORDS) - {"or", "and"}
 
 
@@ -60,4 +64,4 @@ def _is_place(text: str) -> bool:
 
 
 def _is_alone(words: list[str]) -> bool:
-    return len(set(words)) == 1 and words[0] in _ONLY_ALONE
+    return len(set(words)) == 1 and (words[0] in _ONLY_ALONE or (len(words[0]) > _MIN_RUN and len(set(words[0])) == 1))

@@ -44,12 +44,15 @@ NUMBERS = _compile(
     r"(?<!-)(?:19|20)\d\d-\d{3,}\b",
     r"(?!iso|iec|en|din|as|api|nfpa|cip|ansi|ieee|o365)[a-z]{1,4}[-_]?\d{5,}\b",
     r"(?<= [-\u2013] )(?!(?:19|20)\d\d)\d{4}$",
-    rf"{_HOUR_PAIR}(?![\w/.-])(?! ?(?:{_NOT_HOURS}))",
+    rf"{_HOUR_PAIR}(?![\w/.-])(?! ?(?:{_NOT_HOURS}))(?: only\b)?",
     r"\d{1,2}(?:\s?[-\u2013]\s?\d{1,2})?\+? ?(?:hrs?|hours?) ?(?:/|per |a )\s?(?:wk|week)\b",
     r"(?:must be )?(?:18|21)\+",
     r"[(\[](?:[a-z]{0,4}[-_]?\d{3,}(?:br)?|\d{4}-\d{4})[)\]]",
     r"(?:req(?:uisition)?|job|posting)\.?\s?(?:id|no|number|#)?[.:#]?\s?[a-z]{0,2}-?\d{3,}\b",
-    r"(?:jr|r|req)[-_]?\d{4,}\b",
+    r"(?:jr[-_ ]?|r[-_]?|req[-_]?)\d{4,}\b",
+    r"id[.:#]+\s?[a-z]{0,4}-?\d{3,}\b",
+    r"24/7\b",
+    r"\d+\+?(?:\s?[-\u2013]\s?\d+)?\+? ?(?:years?|yrs?)(?:' ?)?(?: of)? exp(?:erience)?(?: (?:required|needed|preferred))?\b",
     r"(?<![\w$€£.])(?<!iso[ -])(?:\d{4,}br|\d{2}-\d{4,}|\d{5,}(?:-\d+)?)(?![\w.%])",
 )
 """Pay, clock times and requisition ids. They are searched for only in titles with a digit."""

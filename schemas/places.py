@@ -3,7 +3,7 @@
 import re
 
 from schemas.job_words import JOB_WORDS, is_role, names_job, split_words
-from schemas.short_forms import Title
+from schemas.short_forms import FORMS, Title
 
 STATES = split_words(
     "alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho illinois indiana "
@@ -98,7 +98,13 @@ def _is_town_and_state(part: str, title: Title) -> bool:
     town, _, code = part.rpartition(" ")
     if code in SURE_STATE_CODES:
         return _may_be_town(town)
-    return code in STATE_CODES and title.has_job and _is_place(code, title) and _is_town_name(town.split())
+    return (
+        code in STATE_CODES
+        and title.has_job
+        and _is_place(code, title)
+        and _may_be_town(town)
+        and JOB_WORDS.isdisjoint(_fold_words(town.split()))
+    )
 
 
 def _drop_last_town(part: str) -> str:
@@ -129,6 +135,8 @@ def _drop_inner_place(part: str, title: Title, *, first: bool) -> str:
         words = words[1:]
     last = words[-1]
     is_code = last in STATE_CODES and _is_place(last, title)
+    if last.casefold() in FORMS and not _is_town_name(words[_find_job_end(words[:-1]) : -1]):
+        return " ".join(words)  # what "PA" stands for beside a job is told in `short_forms.txt`
     if not is_code and (last.casefold() not in STATES or last.islower()):
         return " ".join(words)
     end = _find_job_end(words[:-1])

@@ -22,6 +22,8 @@ def correct_spelling(text: str) -> str:
     Other words are needed to know that the text is English.
     """
     first, comma, rest = text.partition(",")
+    if JOB_WORDS.issuperset(_WORD.findall(first.casefold())):
+        return text
     words = _WORD.findall(first)
     right = {word: right for word in words if word.casefold() not in JOB_WORDS and (right := _correct_word(word))}
     if not right or not (sum(len(word) > _MAX_LEVEL_CHARS for word in words) == len(right) or any(map(_tells_english, words))):

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from schemas.cleaning import apply_rules, is_bare
 from schemas.job_words import JOB_WORDS, is_role, read_words
 from schemas.no_job import names_no_job
 from schemas.spelling import find_right_word
@@ -52,3 +55,10 @@ def test_every_frequent_word_is_a_job_word(word: str) -> None:
 def test_role_words_name_a_job_and_places_and_abbreviations_do_not() -> None:
     assert all(map(is_role, ("cook", "cooks", "nurse", "welder", "rn")))
     assert not any(map(is_role, ("texas", "pa", "ma", "pt", "clinic", "senior")))
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.tuples(st.sampled_from(sorted(JOB_WORDS)), st.sampled_from([" ", ", "])), min_size=1, max_size=7))
+def test_no_rule_changes_a_title_that_is_told_to_be_bare(words: list[tuple[str, str]]) -> None:
+    title = "".join(word + after for word, after in words).strip(", ")
+    assert not is_bare(title) or apply_rules(title) == title
