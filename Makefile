@@ -28,7 +28,7 @@ demo: setup ## train, stream postings through the real consumer, reload a second
 	$(BIN)/python -m deploy.demo
 
 # Each worker process takes whole files; a real Kafka and a trained model are made once for all workers.
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 3
 test: setup ## run all tests, some at a time; what is missing on this machine is skipped and listed at the end
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 

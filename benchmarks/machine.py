@@ -16,6 +16,8 @@ from deploy.kafka.broker import LocalKafka
 from deploy.kafka.jars import missing_tools
 
 ROOT = Path(__file__).parent.parent
+JAVA_OPTIONS = ("-Xms128m", "-Xmx512m")
+"""Of Kafka. With the second compiler, unlike a broker that only has to start quickly."""
 
 
 def print_result(benchmark: str, **figures: object) -> None:
@@ -51,5 +53,5 @@ def real_kafka() -> Iterator[str | None]:
         print(f"no Kafka: {', '.join(missing_tools())} missing", file=sys.stderr)
         yield None
     else:
-        with tempfile.TemporaryDirectory() as folder, LocalKafka(Path(folder)) as kafka:
+        with tempfile.TemporaryDirectory() as folder, LocalKafka(Path(folder), java_options=JAVA_OPTIONS) as kafka:
             yield kafka.bootstrap_servers

@@ -16,6 +16,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from deploy.kafka.jars import xdg_home
 from deploy.processes import running_process
 
 PARTITIONS = 4
@@ -33,8 +34,9 @@ def train(registry: Path, *, seed: int) -> str:
 
 
 def trainer_command(registry: Path, seed: int) -> list[str]:
-    """Return the command that trains on the built-in titles. Their embeddings are kept beside the registry for the next time."""
-    options = ["--registry", str(registry), "--cache", str(registry.parent / "embeddings"), "--seed", str(seed)]
+    """Return the command that trains on the built-in titles. Their embeddings are kept in the user's cache for the next time."""
+    cache = xdg_home("XDG_CACHE_HOME", ".cache") / "occustream" / "embeddings"
+    options = ["--registry", str(registry), "--cache", str(cache), "--seed", str(seed)]
     return [sys.executable, "-m", "trainer", "train", "--postings", "starter", *options]
 
 

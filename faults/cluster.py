@@ -21,8 +21,6 @@ WAIT_S = 180.0
 INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state")
 INTERNAL_PARTITIONS = 5
 """Of each internal topic; see `SMALL_MACHINE_SETTINGS` in `deploy/kafka/node.py`."""
-QUICK_START_JAVA_OPTIONS = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-"""Several brokers and consumers share few cores, so a quick start counts for more than speed later."""
 GROUP_SETTINGS = {  # of group.protocol=consumer, whose timeouts are the broker's
     "group.consumer.min.session.timeout.ms": "1000",
     "group.consumer.session.timeout.ms": "6000",
@@ -54,7 +52,7 @@ class Cluster:
         self.nodes = {
             number: LocalKafka(
                 directory / f"node-{number}",
-                node=Node(number, cluster_id, controllers, settings, self._detours[number], QUICK_START_JAVA_OPTIONS),
+                node=Node(number, cluster_id, controllers, settings, self._detours[number]),
                 start_timeout_s=WAIT_S,
             )
             for number in range(1, count + 1)

@@ -107,16 +107,24 @@ def encoder() -> "SentenceEncoder":
 
 
 @pytest.fixture(scope="session")
-def starter_registry(shared_folder: Path) -> Path:
+def cache_home(shared_folder: Path) -> Path:
+    """What the demonstration takes for the user's cache: the starter data are embedded once in a run."""
+    return shared_folder / "cache"
+
+
+@pytest.fixture(scope="session")
+def starter_registry(shared_folder: Path, cache_home: Path) -> Path:
     """A registry with one version trained on the starter data, by the command line. Tests must not write to it."""
     if not has_minilm:
         pytest.skip(NO_MINILM)
-    return make_once(shared_folder / "starter-registry", _train_on_starter_data)
+    cache = cache_home / "occustream" / "embeddings"
+    return make_once(shared_folder / "starter-registry", lambda registry: _train_on_starter_data(registry, cache))
 
 
-def _train_on_starter_data(registry: Path) -> None:
+def _train_on_starter_data(registry: Path, cache: Path) -> None:
     command = [sys.executable, "-m", "trainer", "train", "--postings", "starter", "--registry", str(registry)]
-    subprocess.run([*command, "--device", "cpu"], check=True, cwd=ROOT, capture_output=True, timeout=240)
+    command += ["--cache", str(cache), "--device", "cpu"]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=240)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from consumer.errors import InvalidMessage
 
 MAX_DEPTH = 100
 """How deep a posting's objects and lists may nest; the posting itself is the first level."""
-MAX_CONTAINERS = 100_000
+MAX_CONTAINERS = 50_000
 """How many objects and lists a message may have, so that no message of 1 MB takes long to read."""
 MAX_DECIMALS = 100_000
 """How many numbers with a point or an exponent a message may have, for the same reason."""

@@ -1,10 +1,11 @@
 """A Kafka broker of our own in the background, and its directory: settings, records, log."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.background_process import BackgroundProcess
 from deploy.kafka.jars import fetch_jars, require_tools
-from deploy.kafka.node import LOG4J_SETTINGS, Node, new_cluster_id, write_properties
+from deploy.kafka.node import LOG4J_SETTINGS, QUICK_START, Node, new_cluster_id, write_properties
 from deploy.kafka.ports import HOST, answers_kafka, free_port, is_free
 from deploy.kafka.tools import TOOL_TIMEOUT_S, LocalKafkaError, find_java, last_lines, run_tool
 
@@ -27,10 +28,12 @@ class LocalKafka(BackgroundProcess):
         partitions_default: int = 1,
         start_timeout_s: float = START_TIMEOUT_S,
         node: Node | None = None,
+        java_options: Sequence[str] = QUICK_START,
     ) -> None:
         super().__init__(directory, port=port, start_timeout_s=start_timeout_s)
         self._node = node or Node(1, new_cluster_id(), {1: free_port()})
         self._partitions_default = partitions_default
+        self._java_options = java_options
 
     @property
     def bootstrap_servers(self) -> str:
@@ -56,7 +59,7 @@ class LocalKafka(BackgroundProcess):
         self._write_settings()
         if not (self._records_dir / "meta.properties").exists():
             self._format(libs)
-        return [*self._java_command(libs, "kafka.Kafka", options=[*self._node.java_options]), str(self._config_path)]
+        return [*self._java_command(libs, "kafka.Kafka", options=[*self._java_options]), str(self._config_path)]
 
     @property
     def _config_path(self) -> Path:

@@ -46,6 +46,10 @@ LOG4J_SETTINGS = {
 }
 
 
+QUICK_START = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Options of Java. Brokers and consumers share few cores, so a quick start counts for more than speed later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A broker's part in a cluster; each of its brokers is a controller, too."""
@@ -58,7 +62,6 @@ class Node:
     """Broker properties beyond, or instead of, those of a single small node."""
     detour: tuple[int, int] | None = None
     """A second listener: the port it listens on, and the port clients are told to come back to."""
-    java_options: tuple[str, ...] = ("-Xms128m", "-Xmx512m")
 
     def broker_properties(self, port: int, records_dir: Path, *, partitions_default: int) -> dict[str, str]:
         """Return the properties of a broker that listens on `port` and keeps its records in `records_dir`."""

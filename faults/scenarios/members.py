@@ -63,7 +63,12 @@ def _start_static(group: ConsumerGroup, slot: int) -> ConsumerProcess:
 
 
 SCENARIOS = (
-    Scenario("members-classic", "members join and leave, cooperative-sticky", partial(_join_and_leave, classic=True)),
+    Scenario(
+        "members-classic",
+        "members join and leave, cooperative-sticky",
+        partial(_join_and_leave, classic=True),
+        short_deliveries=("exactly-once",),
+    ),
     Scenario(
         "members-consumer",
         "members join and leave, group.protocol=consumer",

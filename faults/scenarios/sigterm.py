@@ -50,4 +50,4 @@ def _play(run: ScenarioRun) -> Outcome:
     return Outcome(done, {**findings.as_dict(), "longest_s": round(max(took), 2)}, list(dict.fromkeys(problems + others)))
 
 
-SCENARIOS = (Scenario("sigterm", "SIGTERM while thousands of messages wait", _play),)
+SCENARIOS = (Scenario("sigterm", "SIGTERM while thousands of messages wait", _play, short_deliveries=("exactly-once",)),)

@@ -132,5 +132,6 @@ SCENARIOS = (
         _halt_output_broker,
         nodes=3,
         short_nodes=3,
+        short_deliveries=EXACTLY_ONCE,
     ),
 )

@@ -67,7 +67,7 @@ def test_what_no_double_holds_is_written_as_null(number: str) -> None:
         (b'{"a\\"b": 1, "a\\"b": 2}', "not_json", "appears twice"),
         (b"[" * 150 + b"]" * 150, "not_json", "nested too deeply: the limit is 100"),
         (b"[" * 5_000 + b"]" * 5_000, "not_json", "nested too deeply: the limit is 100"),
-        (b"[" + b"{}," * 100_000 + b"{}]", "not_json", "more than 100,000 objects and lists"),
+        (b"[" + b"{}," * 50_000 + b"{}]", "not_json", "more than 50,000 objects and lists"),
         (b"[" + b"0.5," * 50_000 + b"1e5," * 50_001 + b"0]", "not_json", "more than 100,000 numbers with a point or an exponent"),
         (b'["\\ud800"]', "invalid_text", "a lone surrogate"),
         (b'{"\\udc00": 1}', "invalid_text", "a lone surrogate"),

@@ -103,10 +103,8 @@ def test_the_running_service_answers_refreshes_and_stops_at_sigterm(folders: Ser
         promoted = 'occustream_trainer_refreshes_total{outcome="promoted"} 1.0'
         wait_until(lambda: promoted in urllib.request.urlopen(address).read().decode(), "the refresh is counted")
         assert urllib.request.urlopen(address.replace("/metrics", "/readyz")).status == 200
-        asked = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        assert time.monotonic() - asked < 10
     assert folders.registry.list_versions()[-1].training["triggers"] == ["postings"]
 
 
