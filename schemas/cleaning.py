@@ -40,19 +40,26 @@ _EDGES = " -\u2013\u2014|,;:/&*!"
 
 def clean_once(text: str) -> str:
     """Return plain text after one pass of every rule. What one rule uncovers is left to the next pass."""
-    return text if is_bare(text) else apply_rules(text)
+    title = read_title(text)
+    return text if is_bare(text, title) else apply_rules(text, title)
 
 
-def is_bare(text: str) -> bool:
+def read_title(text: str) -> Title:
+    """Return a text as the rules look at it."""
+    folded = text.casefold()
+    return Title(folded, _LETTERS.findall(folded))
+
+
+def is_bare(text: str, title: Title) -> bool:
     """Return whether no rule would change a text, told in a tenth of the time: it has neither signs nor telling words."""
-    return _BARE_TEXT.fullmatch(text) is not None and _TRIGGERS.isdisjoint(_LETTERS.findall(text.casefold()))
+    return _TRIGGERS.isdisjoint(title.words) and _BARE_TEXT.fullmatch(text) is not None
 
 
-def apply_rules(text: str) -> str:
+def apply_rules(text: str, title: Title) -> str:
     """Return plain text after one pass of every rule, also where `is_bare` tells that none would change it."""
     apart = unglue(text)
-    folded = apart.casefold()
-    title = Title(folded, tuple(_LETTERS.findall(folded)))
+    if apart != text:
+        title = read_title(apart)
     pieces = noise.SEPARATOR.split(_drop_phrases(apart, title))
     parts = [part.strip() for part in pieces[::2]]
     separators = pieces[1::2]

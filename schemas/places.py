@@ -60,16 +60,20 @@ def drop_places(parts: list[str], before: list[str], title: Title) -> list[str]:
     for at, part in enumerate(parts):
         if at:
             _drop_later_place(kept, before, at, title)
-        elif part and _is_place(_ZIP.sub("", part), title) and len(parts) > 1 and "/" not in before[1]:
+        elif part and _is_place(_drop_zip(part), title) and len(parts) > 1 and "/" not in before[1]:
             kept[0] = "" if title.has_job else part
         if kept[at] and title.has_job:
             kept[at] = _drop_inner_place(kept[at], title, first=not at)
     return kept
 
 
+def _drop_zip(part: str) -> str:
+    return _ZIP.sub("", part) if part[-1:].isdigit() else part
+
+
 def _drop_later_place(parts: list[str], before: list[str], at: int, title: Title) -> None:
     part = parts[at]
-    place = _ZIP.sub("", part)
+    place = _drop_zip(part)
     is_code = place in STATE_CODES
     if is_code or place.casefold() in STATES:
         is_town = before[at].strip() == "," and "/" not in before[at - 1] and _may_be_town(parts[at - 1])
@@ -134,13 +138,13 @@ def _drop_inner_place(part: str, title: Title, *, first: bool) -> str:
     if first and words[0] in _LEADING_CODES and names_job(_fold_words(words[1:])):
         words = words[1:]
     last = words[-1]
-    is_code = last in STATE_CODES and _is_place(last, title)
-    if last.casefold() in FORMS and not _is_town_name(words[_find_job_end(words[:-1]) : -1]):
-        return " ".join(words)  # what "PA" stands for beside a job is told in `short_forms.txt`
-    if not is_code and (last.casefold() not in STATES or last.islower()):
+    is_code = last in STATE_CODES
+    if not is_code and (last.islower() or last.casefold() not in STATES):
         return " ".join(words)
     end = _find_job_end(words[:-1])
     town = words[end:-1]
+    if is_code and (not _is_place(last, title) or (last.casefold() in FORMS and not _is_town_name(town))):
+        return " ".join(words)  # what "PA" stands for beside a job is told in `short_forms.txt`
     if not end or (town and not _is_town_name(town)):
         return " ".join(words[:-1] if end and last in SURE_STATE_CODES else words)
     return " ".join(words[:end])

@@ -21,7 +21,7 @@ class Title:
     """A whole title, folded, and all its words."""
 
     folded: str
-    words: tuple[str, ...]
+    words: list[str]
 
     @cached_property
     def has_job(self) -> bool:
