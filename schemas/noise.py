@@ -1,19 +1,13 @@
 """Tables of the words and phrases in a posting's title that do not name the job. `schemas/cleaning.py` applies them."""
 
 import re
-from importlib import resources
+
+from schemas.job_words import split_words
+from schemas.places import STATES
 
 
 def _compile(*alternatives: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![^\W_])(?:{'|'.join(alternatives)})", re.IGNORECASE)
-
-
-def _split(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-def _parse(text: str) -> dict[str, str]:
-    return dict(entry.strip().split(": ", 1) for line in text.strip().splitlines() for entry in line.split("|"))
 
 
 _DASH = r"(?:-|\u2013|to)"
@@ -27,6 +21,13 @@ _NTH = r"[123](?:st|nd|rd)"
 _LEADS = r"(?! (?:supervisor|manager|lead|leader|foreman|worker|engineer|superintendent|captain|commander|coordinator)\b)"
 _WHEN = r"(?:\d\d? hour )?(?:day|night|evening|morning|afternoon|overnight|weekend|weekday|swing|graveyard|rotating|flexible|all)"
 
+_GOODS = "car|vehicle|transportation|tools|truck|van|auto|bike"
+_ASKED = r"(?:required|needed|preferred|a must|is a must|provided)\b"
+_DAY = "mon(?:day)?|tues?(?:day)?|wed(?:nesday)?|thu(?:r?s?|rsday)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?"
+_MINUTES = r"(?::[0-5]\d)?"
+_HOUR_PAIR = rf"(?:(?:[6-9]|1[0-2]){_MINUTES}\s?[-\u2013]\s?[1-5]|1[0-2]{_MINUTES}\s?[-\u2013]\s?[6-9]|3-11|7-7){_MINUTES}"
+_NOT_HOURS = "grade|teacher|math|science|class|year|age|month|axle|inch|person"
+
 NUMBERS = _compile(
     rf"{_PAY_LEAD}[$€£]\s?{_AMOUNT}{_PER}?(?:\s?{_DASH}\s?[$€£]?\s?{_AMOUNT})?{_PER}?(?:\s(?:guaranteed|doe)\b)?",
     rf"{_PAY_LEAD}\d[\d,.]*k?(?:\s?{_DASH}\s?\d[\d,.]*k?)?\s?(?:/\s?|per |an )(?:hr|hour|yr|year|annum)\b",
@@ -36,11 +37,23 @@ NUMBERS = _compile(
     rf"{_CLOCK} ?(?:{_DASH} ?{_CLOCK}\b|(?:start|shift)\b)",
     r"[34] ?x ?1[02]s?\b",
     r"401\(?k\)?(?: match)?(?= ?(?:[-+!,|]|$))",
-    r"(?:store\s?)?#\s?\d{2,}",
+    r"(?:(?:store|location|branch|restaurant|site|club|shop)\s?)?#\s?\d{2,}",
+    r"(?:store|location|branch|restaurant|club|shop|site)s?\s(?:no\.?\s?|number\s|nr\.?\s?)?\d{2,}\b",
+    r"ref(?:erence)?\.?\s?(?:id|no|number|code|nr|#)?[.:#]+\s?[a-z]{0,4}[-_]?\d[\w-]*",
+    r"(?:req(?:uisition)?|job|posting|vacancy|position)\.?\s?(?:id|no|number|code|ref)\.?[.:#]?\s?[a-z]{0,5}[-_]?\d[\w-]*",
+    r"(?<!-)(?:19|20)\d\d-\d{3,}\b",
+    r"(?!iso|iec|en|din|as|api|nfpa|cip|ansi|ieee|o365)[a-z]{1,4}[-_]?\d{5,}\b",
+    r"(?<= [-\u2013] )(?!(?:19|20)\d\d)\d{4}$",
+    rf"{_HOUR_PAIR}(?![\w/.-])(?! ?(?:{_NOT_HOURS}))(?: only\b)?",
+    r"\d{1,2}(?:\s?[-\u2013]\s?\d{1,2})?\+? ?(?:hrs?|hours?) ?(?:/|per |a )\s?(?:wk|week)\b",
+    r"(?:must be )?(?:18|21)\+",
     r"[(\[](?:[a-z]{0,4}[-_]?\d{3,}(?:br)?|\d{4}-\d{4})[)\]]",
     r"(?:req(?:uisition)?|job|posting)\.?\s?(?:id|no|number|#)?[.:#]?\s?[a-z]{0,2}-?\d{3,}\b",
-    r"(?:jr|r|req)[-_]?\d{4,}\b",
-    r"(?<![\w$€£.])(?<!iso )(?:\d{4,}br|\d{2}-\d{4,}|\d{5,}(?:-\d+)?)(?![\w.%])",
+    r"(?:jr[-_ ]?|r[-_]?|req[-_]?)\d{4,}\b",
+    r"id[.:#]+\s?[a-z]{0,4}-?\d{3,}\b",
+    r"24/7\b",
+    r"\d+\+?(?:\s?[-\u2013]\s?\d+)?\+? ?(?:years?|yrs?)(?:' ?)?(?: of)? exp(?:erience)?(?: (?:required|needed|preferred))?\b",
+    r"(?<![\w$€£.])(?<!iso[ -])(?:\d{4,}br|\d{2}-\d{4,}|\d{5,}(?:-\d+)?)(?![\w.%])",
 )
 """Pay, clock times and requisition ids. They are searched for only in titles with a digit."""
 
@@ -48,7 +61,14 @@ PHRASES = _compile(
     r"(?:full|part)(?:[- ]?time)?(?: or | and |/| & )(?:full|part)[- ]?time\b",
     r"(?:full|part)[- ]?time\b",
     r"per[- ]?diem\b|prn\b|ft ?/ ?pt\b|pt ?/ ?ft\b",
-    r"m ?[-\u2013] ?f\b",
+    rf"(?:must have |requires? |with |use )?(?:your |an? )?own (?:{_GOODS})\b(?:,? (?:and|&) (?:{_GOODS})\b)?(?: {_ASKED})?",
+    rf"(?:car|vehicle|(?:valid )?(?:driver'?s?'? )?licen[sc]e|transportation) {_ASKED}",
+    r"no (?:nights|weekends|evenings|holidays|cold calling)(?:,? (?:or|and|&) (?:nights|weekends|evenings|holidays))?\b",
+    r"(?:lots of |plenty of |unlimited |paid |plus |with |mandatory )*(?:ot|overtime) (?:available|paid|offered|included)\b",
+    r"am ?/ ?pm\b",
+    r"m ?[-\u2013] ?(?:f|th|sat)\b",
+    rf"(?:{_DAY})s?\s?(?:-|\u2013|/|&|to|thru|through|and)\s?(?:{_DAY})s?(?!\w)",
+    r"(?:help )?(?:wanted|needed)(?: (?:asap|now|urgently|immediately))?!*$",
     r"mon(?:day)?s?\s?(?:-|\u2013|to|through)\s?(?:fri|thu|sat|sun)[a-z]*\b",
     rf"(?:first|second|third|{_WHEN}) shifts?\b{_LEADS}",
     r"(?:remote )?(?:work(?:ing)? (?:from|at) home|work[- ]from[- ]home|wfh|telecommut(?:e|ing)|telework)\b",
@@ -67,125 +87,90 @@ PHRASES = _compile(
     r"home (?:daily|weekly|biweekly|weekends|every (?:day|week|weekend)|most nights)\b",
     r"(?:set|choose|make) your own (?:schedule|hours)\b|flexible (?:schedul(?:e|es|ing)|hours)\b(?: available)?",
     r"(?:multiple (?:positions|routes|shifts|locations|openings)|positions?) available\b",
-    r"[(\[]?(?<!\w)(?:[mfwdxh] ?[/|] ?[mfwdxh](?: ?[/|] ?(?:[mfwdx]|div))?|all genders)(?!\w)[)\]]?",
+    r"[(\[]?(?<!\w)(?:[mfwdxh](?: ?[/|] ?(?:[mfwdxi]|div|gn)){2,4}|m ?[/|] ?[fw]|[fw] ?[/|] ?m|h ?/ ?f|f ?/ ?h)(?![\w/])[)\]]?",
+    r"[(\[](?:[mfwdx](?:[ ,.*:-]{1,3}(?:[mfwdx]|div)){1,3}|mwd|wmd|mfd|fmd|mfx|gn|d/?i/?v)[)\]]",
+    r"[(\[]?(?<!\w)all genders?(?: welcome)?(?!\w)[)\]]?",
     r"[(\[](?:USA?|United States|UK|Canada)[)\]]",
 )
 """Hours, place of work, advertising and tags. They are noise wherever they stand."""
 
-PHRASE_WORDS = _split(
+PHRASE_WORDS = split_words(
     "time diem prn ft pt shift shifts remote hybrid home wfh telecommute telecommuting telework bonus bonuses sign signing "
     "hiring hire referral retention needed need opening openings immediate immediately urgent urgently start apply join exp "
-    "experience training train pay benefits paid available own flexible m f w d x h genders us usa uk united canada "
-    "mon monday mondays"
+    "experience training train pay benefits paid available own flexible m f w d x h genders us usa uk united canada mon monday "
+    "mondays tue tues tuesday wed wednesday thu thur thurs thursday fri friday sat saturday sun sunday own no car vehicle "
+    "license licence transportation overtime ot am wanted mwd wmd mfd fmd mfx gn div"
 )
 """Words of which every phrase holds at least one. A title without any of them is not searched for phrases, which takes longer."""
 
-_LEGAL_FORM = r"(?i:inc|llc|l\.l\.c|ltd|llp|pllc|lp|pc|p\.c|corp|co|gmbh|s\.a)\b"
+_LEGAL_FORM = r"(?!CO\b)(?i:inc|llc|l\.l\.c|ltd|llp|pllc|lp|pc|p\.c|corp|co|gmbh|s\.a)\b"
 SEPARATOR = re.compile(  # of plain text: no two spaces meet
     rf"( (?:(?i:at|in)(?= )|[@+&](?= )|[-\u2013\u2014]+|,(?! ?{_LEGAL_FORM})|[()\[\]|/;:!*…]+) ?"
     rf"|[-\u2013\u2014]+ |,(?! ?{_LEGAL_FORM}) ?|[()\[\]|/;:!*…]+ ?|[-\u2013](?=(?i:ft|pt|prn)\b))"
 )
 EMPLOYER_FOLLOWS = re.compile(r",|\||[-\u2013\u2014] |@|\bat\b", re.IGNORECASE)
-EMPLOYER_ENDS = _split(
-    "inc llc l.l.c ltd llp pllc lp pc plc corp corporation co company companies gmbh hospital hospitals university college group "
-    "bank industries airlines holdings enterprises foundation isd institute church authority commission association consultants "
-    "district county technologies restaurants hotels casino railroad"
+EMPLOYER_ENDS = split_words(
+    "inc llc l.l.c ltd llp pllc lp pc plc corp corporation co company companies gmbh hospital hospitals university college "
+    "group bank industries airlines holdings enterprises foundation isd institute church authority commission association "
+    "consultants district county technologies restaurants hotels casino railroad"
 )
 EMPLOYER_STARTS = frozenset(("university of", "city of", "county of", "state of", "united states", "us army", "us navy"))
-WORKING_BANKS = _split("blood food eye tissue milk sperm data")
+WORKING_BANKS = split_words("blood food eye tissue milk sperm data")
 
-STATES = _split(
-    "alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho illinois indiana iowa "
-    "kansas kentucky louisiana maine maryland massachusetts michigan minnesota mississippi missouri montana nebraska nevada ohio "
-    "oklahoma oregon pennsylvania tennessee texas utah vermont virginia washington wisconsin wyoming"
-)
-SURE_STATE_CODES = _split("AK AZ CA FL GA IA IL KS KY MI MN MO NC NH NJ NM NV NY OH RI SC SD TN TX UT WA WI WV WY")
-"""State codes that mean nothing else in a title."""
-STATE_CODES = SURE_STATE_CODES | _split("AL AR CO CT DC DE HI ID IN LA MA MD ME MS MT ND NE OK OR PA VA VT")
-"""All state codes. The others also stand for something else, as in CT scans and OR (operating room) nurses."""
-PLACES = STATES | frozenset(
-    place.strip()
-    for line in """
-new hampshire|new jersey|new mexico|new york|north carolina|north dakota|rhode island|south carolina|south dakota|west virginia
-us|usa|u.s.|u.s.a.|united states|uk|united kingdom|canada|india|singapore
-london|paris|berlin|munich|dublin|toronto|sydney|melbourne|new york city|nyc
-los angeles|san francisco|san diego|san antonio|san jose|philadelphia|washington dc|chicago|houston
-dallas|austin|boston|seattle|denver|atlanta|miami|phoenix|bangalore|bengaluru|hyderabad|mumbai
-""".strip().splitlines()
-    for place in line.split("|")
-)
-FIELD_OF_WORK = re.compile(  # "Manager, Marketing, CA": here the part before a state is not a town
-    r"(?:ions?|ance|ogy|ics|ment|keting|eering|sing|ting|(?:^|\W)(?:sales|surgery|pharmacy|emergency|care|services?|health|medicine|"
-    r"family|adult|support|therapy|security|it|hr|er|icu|legal|tax|audit|data|lab|rn|lpn|room|cardio|nurse|radiology))$",
-    re.IGNORECASE,
-)
-
-HOUR_WORDS = _split(
+HOUR_WORDS = split_words(
     "ft pt prn days nights evenings weekend weekends weekday weekdays available overnight overnights noc nocs shift shifts "
     "remote remotely hybrid onsite on-site"
 )
-FILLER_WORDS = STATES | _split(
+FILLER_WORDS = STATES | split_words(
     "night day evening morning mornings hours hour hrs only flexible or and & + to with the us usa u.s. uk first second third "
-    "1st 2nd 3rd am pm mid rotating variable various eligible optional position opportunity 12 8 10 24 36 40 potential in "
-    "from based residents full part time locations location nationwide work job role anywhere paid daily weekly"
+    "1st 2nd 3rd am pm mid rotating variable various eligible optional position opportunity 12 8 10 24 36 40 potential in from "
+    "based residents full part time locations location nationwide work job role anywhere paid daily weekly"
 )
 """A part of a title that holds only these words and those of `HOUR_WORDS` is noise."""
 
-LEADING_NOISE = _split("remote telecommute ft pt prn")
-TRAILING_NOISE = _split("remote hybrid onsite nights overnights weekends ft pt prn")
-HELPER_WORDS = _split("aide attendant assistant tech technician")
+LEADING_NOISE = split_words("remote telecommute ft pt prn")
+TRAILING_NOISE = split_words("remote hybrid onsite nights overnights weekends ft pt prn")
 KEPT_BEFORE = {
-    "remote": _split(
+    "remote": split_words(
         "sensing pilot pilots encoding operations broadcast camera monitor monitoring control controls site operated"
     ),
-    "ft": _split("worth lauderdale myers collins wayne smith bragg hood knox"),
-    "pt": HELPER_WORDS,
+    "ft": split_words("worth lauderdale myers collins wayne smith bragg hood knox"),
 }
 """The words after a word of `LEADING_NOISE` that make it part of the job's name, or of a town's."""
 
-ABBREVIATIONS = _parse(
-    """
-rn: registered nurse | rns: registered nurses | np: nurse practitioner | fnp: family nurse practitioner
-lpn: licensed practical nurse | lvn: licensed vocational nurse
-cna: certified nursing assistant | cnas: certified nursing assistants
-crna: certified registered nurse anesthetist | pmhnp: psychiatric mental health nurse practitioner | pa-c: physician assistant
-aprn: advanced practice registered nurse | slp: speech language pathologist | cota: certified occupational therapy assistant
-pta: physical therapist assistant | emt: emergency medical technician | rbt: registered behavior technician
-bcba: board certified behavior analyst | lcsw: licensed clinical social worker | cpa: certified public accountant
-ceo: chief executive officer | cfo: chief financial officer | coo: chief operating officer | cto: chief technology officer
-cio: chief information officer | svp: senior vice president | evp: executive vice president | avp: assistant vice president
-vp: vice president | sr: senior | snr: senior | jr: junior | asst: assistant | assoc: associate | mgr: manager | mngr: manager
-dir: director | supv: supervisor | supvr: supervisor | coord: coordinator | rep: representative | reps: representatives
-engr: engineer | prof: professor | maint: maintenance | mfg: manufacturing | mktg: marketing | mgmt: management
-acctg: accounting | svc: service | svcs: services | dept: department | hr: human resources | qa: quality assurance
-ux: user experience | ui: user interface | bdr: business development representative
-"""
+_EAGER = (
+    "an?|the|our|your|next|new|another|more|several|multiple|experienced|motivated|energetic|reliable|friendly|passionate|dedicated|"
+    "talented|enthusiastic|skilled|qualified|dynamic|hard[- ]?working|outgoing|full|part|time|full-time|part-time|immediate"
 )
-"""Abbreviations with one meaning, however they are written."""
-CAPITAL_FORMS = _parse("IT: information technology | DBA: database administrator | SWE: software engineer")
-"""Abbreviations only if written in capitals."""
-LAST_WORD_FORMS = _parse(
-    "tech: technician | techs: technicians | admin: administrator | dev: developer | eng: engineer | exec: executive"
+_NOW = r"(?:(?:we're|we are|is|now|currently|urgently|immediately|actively)\s+)"
+LEAD_IN = re.compile(
+    r"[\W_]*(?:"
+    r"(?:(?:opportunity|position|role|job|title|new|job title)\s*[:!]+"
+    r"|(?:hot job|featured|urgent(?:ly)?(?: (?:need|requirement|hiring|opening))?|vacancy|job (?:opening|vacancy|alert)"
+    r"|wanted|needed|(?:now )?hiring|apply (?:now|today)|immediate (?:hire|need|opening)|help wanted)"
+    r"(?:\s*[:!]+|\s[-\u2013\u2014]+\s))\s*"
+    rf"|{_NOW}*(?:seeking|looking for|in need of|in search of)\s+(?:to hire\s+)?"
+    rf"|{_NOW}+(?:hiring|recruiting)[:!]*\s+(?:for\s+)?"
+    r"|(?:(?:immediate|exciting|great|new|multiple|current|amazing|excellent|urgent)\s+)*"
+    r"(?:job opening|opening|opportunit(?:y|ie)|vacanc(?:y|ie)|position|job|role)s?\s+(?:available\s+)?(?:for|as)\s+"
+    r"|(?:come )?(?:join|be part of)\s+(?:us|(?:our|the|a)(?:\s+\w+){0,3}?\s+(?:team|family|crew))\s+as\s+"
+    r"|(?:become|be|work as)\s+(?=(?:an?|our)\b)"
+    r"|help wanted[:!]*\s+"
+    rf")(?:(?:{_EAGER}),?\s+)*",
+    re.IGNORECASE,
 )
-"""Abbreviations only as the last word of a part."""
-STANDALONE_FORMS = _parse(
-    """
-PT: physical therapist | OT: occupational therapist | PA: physician assistant | MA: medical assistant
-CSR: customer service representative | SDR: sales development representative
-"""
+"""Advertising in front of a job: "Seeking an experienced", "Join our team as a", "Urgent:"."""
+LEAD_WORDS = split_words(
+    "hot featured urgent urgently new vacancy vacancies job jobs opportunity opportunities position positions role wanted "
+    "needed hiring now apply immediate immediately help we is currently actively seeking looking in exciting great multiple "
+    "current amazing excellent come join be become work title opening openings"
 )
-"""Abbreviations only as a whole part, or beside certain words."""
-SHORT_FORMS = frozenset(
-    word.casefold() for table in (ABBREVIATIONS, CAPITAL_FORMS, LAST_WORD_FORMS, STANDALONE_FORMS) for word in table
+"""The first words of every LEAD_IN."""
+BARE_WORDS = split_words(
+    "architect engineer developer manager consultant technician chef teacher director specialist analyst instructor professor "
+    "administrator coordinator supervisor operator mechanic designer programmer tester scientist inspector trainer coach tutor "
+    "editor writer planner estimator installer lead leader professional advisor adviser therapist technologist interpreter "
+    "translator attendant clerk representative senior junior sr jr principal staff assistant associate head executive chief i "
+    "ii iii iv of the"
 )
-"""Every word that may be replaced by a long form."""
-CLINICAL_WORDS = _split(
-    "travel outpatient inpatient pediatric licensed certified staff school acute rehab snf surgical orthopedic dermatology"
-)
-NOT_BEFORE_LAST_WORD = _split("high business info information ed bio it")
-"""The words after which `LAST_WORD_FORMS` do not hold: "High Tech" is not a technician."""
-
-JOB_WORDS = frozenset(resources.files("schemas").joinpath("job_words.txt").read_text(encoding="ascii").split())
-"""The words of O*NET 29.3's occupation titles, and those in at least two of its other job titles."""
-SMALL_WORDS = _split("a an and at by for from in of on or the to with")
-"""Words that do not count when job words are counted."""
+"""Roles and ranks that say nothing of the trade: after them, a comma parts the specialty, not the employer."""

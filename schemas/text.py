@@ -12,9 +12,10 @@ from functools import lru_cache
 from schemas.cleaning import clean_once, drop_employer
 from schemas.markdown import LINE_MARKS, MARKS, break_markdown, drop_markdown, squeeze_lines
 from schemas.markup import break_markup, decode_markup, is_free_of_markup
+from schemas.spelling import correct_spelling
 from schemas.symbols import SOFT_MARKS, drop_symbols
 
-TEMPLATE_ID = "title-v3"
+TEMPLATE_ID = "title-v4"
 """The name of the rules of `clean_title`. Every artifact stores it; it is compared when one is loaded."""
 
 MAX_TITLE_CHARS = 20_000
@@ -68,9 +69,10 @@ def clean_title(title: str) -> str:
     for _ in range(_MAX_ROUNDS):
         if len(cleaned) > MAX_CLEANED_CHARS:
             return plain
-        before, cleaned = cleaned, plain_text(drop_employer(clean_once(cleaned)))
-        if cleaned == before:
+        after = correct_spelling(drop_employer(clean_once(cleaned)))
+        if after == cleaned or (after := plain_text(after)) == cleaned:
             return cleaned or plain
+        cleaned = after
     return plain  # the rules never come to an end here; the plain text is stable, since cleaning it ends here again
 
 

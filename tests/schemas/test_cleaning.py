@@ -114,6 +114,18 @@ SHAPES = [
     "now ",
     ". ",
     "12:00 - ",
+    "we are now ",
+    "own car and ",
+    "join our ",
+    "PT/",
+    "R.N.",
+    "RN-",
+    "RN_",
+    "w/ ",
+    "m/",
+    "mon-",
+    "TX ",
+    "acountnat ",
 ]
 
 

@@ -40,8 +40,8 @@ TEXTS = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_si
         ("Baker&nbsp;&amp;amp; <em>Pastry</em> Cook \U0001f950", "Baker & Pastry Cook"),
     ],
 )
-def test_template_title_v3_stays_what_artifacts_were_trained_on(title: str, text: str) -> None:
-    assert TEMPLATE_ID == "title-v3"
+def test_template_title_v4_stays_what_artifacts_were_trained_on(title: str, text: str) -> None:
+    assert TEMPLATE_ID == "title-v4"
     assert clean_title(title) == text
 
 
