@@ -35,7 +35,10 @@ class Category(BaseModel):
 
 
 class KnownTitle(BaseModel):
-    """A cleaned title of the training. `weight` is its number of postings, or less than 1 for a title of O*NET's."""
+    """A cleaned title of the training.
+
+    `weight` is its number of postings, each counted by the weight of its source; less than 1 for a title of O*NET's.
+    """
 
     model_config = ConfigDict(frozen=True)
 

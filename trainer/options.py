@@ -1,7 +1,7 @@
 """The options of a training run: what to train on, how to fit a model to it, and what to hold out."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from consumer.model.encoder_folder import DEFAULT_ENCODER
 from consumer.model.serving_options import Part, Precision
 from trainer.data.labels import LabelRules, Unclassified
-from trainer.measure.split import SplitKind
+from trainer.measure.split import DrawnSplit
 
 Say = Callable[[str], None]
 """Called with each line that tells the user how a run goes."""
@@ -55,7 +55,9 @@ class TrainOptions:
     """What to train on and how. `postings` are file names; `holdout` and `calibration` are shares of the labelled rows.
 
     Weights and thresholds are fitted on `rounds` parts of the rows, each `calibration` in size; each part is judged by a model
-    that was fitted without it. `onet_titles` is the number of O*NET job titles used per category.
+    that was fitted without it. `onet_titles` is the number of O*NET job titles used per category. `weights` says, by source, how
+    much a row counts in every fit: 1 for the sources that it does not name. `source_column` is the column of the source,
+    before the usual names of it.
     """
 
     postings: Sequence[str]
@@ -70,7 +72,9 @@ class TrainOptions:
     onet_titles: int = 60
     new_categories: bool = False
     unclassified: Unclassified = "reject"
-    split: SplitKind = "random"
+    source_column: str | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    split: DrawnSplit = "random"
     holdout: float = 0.2
     calibration: float = 0.15
     rounds: int = 2
@@ -80,7 +84,7 @@ class TrainOptions:
     @property
     def rules(self) -> LabelRules:
         """How labels are read."""
-        return LabelRules(new_categories=self.new_categories, unclassified=self.unclassified)
+        return LabelRules(new_categories=self.new_categories, unclassified=self.unclassified, source_column=self.source_column)
 
 
 def describe_options(options: TrainOptions) -> dict[str, Any]:

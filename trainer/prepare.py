@@ -1,7 +1,8 @@
 """Everything that a training run reads and embeds before it fits a model."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer
 from consumer.errors import EncoderError
 from consumer.model.encoder import Encoder, load_encoder
 from schemas.events import LabelledPosting
+from schemas.tables import TableError
 from schemas.text import body_text, plain_text
 from trainer.data.cleaned_titles import cached_clean_title, cached_title_key
 from trainer.data.files import LabelledRows, read_postings
@@ -61,6 +63,7 @@ def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable
     Raises TableError for data, EncoderError for the encoder, RegistryError for the cache.
     """
     taxonomy, labelled = _read_data(options, say)
+    weights = weigh_rows(labelled, options.weights)
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
@@ -73,7 +76,7 @@ def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable
     onet_rows = EmbeddedRows(embeddings.look_up(onet_clean), onet_labels, torch.full((len(onet_labels),), ONET_WEIGHT))
     onet = Titles(onet_clean, onet_lines, onet_rows, encoder.ref.sha256)
     labels = _number_labels(labelled, taxonomy)
-    rows = EmbeddedRows(embeddings.look_up(clean), labels, torch.ones(len(labels)))
+    rows = EmbeddedRows(embeddings.look_up(clean), labels, weights)
     bodies = [body_text(posting.body or "") for posting in labelled.all]
     titles, reject_titles = _split_off_rejects(Titles(clean, lines, rows, encoder.ref.sha256, bodies))
     inputs = _make_inputs(options, taxonomy, encoder, onet, work, say)
@@ -111,6 +114,24 @@ def _number_labels(labelled: LabelledRows, taxonomy: Taxonomy) -> torch.Tensor:
     """Return the category number of each posting, then REJECT for each reject example, `(rows,)`."""
     numbers = taxonomy.numbers
     return torch.tensor([*(numbers[posting.onet_code] for posting in labelled.postings), *(REJECT for _ in labelled.rejects)])
+
+
+def weigh_rows(labelled: LabelledRows, weights: Mapping[str, float]) -> torch.Tensor:
+    """Return how much each row counts in fits, `(rows,)`, by the weights of sources.
+
+    Raises TableError for a source that no row has, and if no row is left to learn from.
+    """
+    counts = Counter(posting.source for posting in labelled.all if posting.source)
+    for source in weights:
+        if source not in counts:
+            there = ", ".join(f"{name} ({rows:,} rows)" for name, rows in counts.most_common(20))
+            raise TableError(
+                f"--weight {source}: no row has this source; there are: {there or 'none: see --source-column for their column'}"
+            )
+    found = [weights.get(posting.source or "", 1.0) for posting in labelled.all]
+    if not any(found[: len(labelled.postings)]):
+        raise TableError("--weight: no row is left to learn from, as each has weight 0")
+    return torch.tensor(found)
 
 
 def _split_off_rejects(titles: Titles) -> tuple[Titles, Titles]:

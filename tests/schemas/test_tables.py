@@ -65,7 +65,8 @@ def test_a_row_with_a_stray_quote_is_an_error_and_its_neighbours_are_rows() -> N
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Job Title", " JOB_TITLE"), ("jobTitle", "job-title"), ("O*NET-SOC Code", "onet_soc_code")]
+    ("one", "other"),
+    [("Job Title", " JOB_TITLE"), ("jobTitle", "job-title"), ("O*NET-SOC Code", "onet_soc_code"), ("# title", "Title")],
 )
 def test_spellings_of_a_columns_name_have_one_key(one: str, other: str) -> None:
     assert column_key(one) == column_key(other)

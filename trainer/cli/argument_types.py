@@ -7,6 +7,7 @@ from typing import TypeVar
 
 Number = TypeVar("Number", int, float)
 MAX_ROUNDS = 20
+MAX_WEIGHT = 10
 MAX_SEED = 2**63
 """The seed of a generator of PyTorch must be less."""
 
@@ -41,6 +42,15 @@ def parse_share(text: str) -> float:
     if number is None or not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"a number between 0 and 1, not {text}")
     return number
+
+
+def parse_weight(text: str) -> tuple[str, float]:
+    """Return the source and the weight of `SOURCE=0.5`."""
+    source, _, given = text.rpartition("=")
+    number = _convert(float, given)
+    if not source or number is None or not 0 <= number <= MAX_WEIGHT:
+        raise argparse.ArgumentTypeError(f"SOURCE=WEIGHT with a weight from 0 to {MAX_WEIGHT}, such as agency=0.5, not {text}")
+    return source, number
 
 
 def parse_name(text: str) -> str:

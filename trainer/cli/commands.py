@@ -50,6 +50,7 @@ def _make_train_options(options: argparse.Namespace) -> TrainOptions:
     known = {name: given[name] for name in FitOptions.__dataclass_fields__ if name in given}
     fit = FitOptions(**{**known, "kind": "finetuned" if tuning else options.kind}, parts=parts, finetune=tuning)
     chosen = {name: given[name] for name in TrainOptions.__dataclass_fields__ if name in given and name != "fit"}
+    chosen["weights"] = dict(options.weights)
     if options.onet:
         chosen["onet"] = find_release(options.onet, options.onet_mirror, _say)
     return TrainOptions(**{"registry": Path(), **chosen}, fit=fit)
@@ -60,9 +61,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     for path in outputs:
         _check_output(path)
     chosen = _make_train_options(options)
-    report = evaluate(chosen, options.splits, _say, compare=options.compare, command=options.command)
+    report = evaluate(chosen, options.splits, _say, compare=options.compare, judged=options.judged, command=options.command)
     printed = {name: {**figures["summary"], "intervals": figures["intervals"]} for name, figures in report.splits.items()}
-    print(json.dumps({"splits": printed, "methods": report.methods}))
+    print(json.dumps({"splits": printed, "methods": report.methods, "judged": report.judged}))
     for path, write in outputs.items():
         try:
             write(path, report)

@@ -5,12 +5,13 @@ from typing import get_args
 
 from consumer.model.encoder_folder import DEFAULT_ENCODER
 from consumer.model.serving_options import Part, Precision
-from trainer.cli.argument_types import parse_name, parse_path, parse_positive, parse_rounds, parse_seed, parse_share
+from trainer.cli.argument_types import parse_name, parse_path, parse_positive, parse_rounds, parse_seed, parse_share, parse_weight
+from trainer.cli.evaluate_flags import add_evaluate_flags
 from trainer.cli.serve_flags import add_serve_flags
 from trainer.data.labels import UNCLASSIFIED, Unclassified
 from trainer.data.onet_release import MIRROR_VARIABLE
 from trainer.data.packaged import STARTER
-from trainer.measure.split import SplitKind
+from trainer.measure.split import DrawnSplit
 from trainer.options import EncoderKind, Method
 
 WITHOUT: dict[EncoderKind, tuple[Part, ...]] = {"given": (), "static": ("exemplars",), "finetuned": ()}
@@ -28,18 +29,6 @@ REGISTRY_COMMANDS = {
     "promote": "put a version in service; running consumers take it up within seconds",
     "rollback": "put the version before the current one back in service",
 }
-EVALUATE = """\
-Measure how good a model is: hold out postings in several ways, train without them, and compare the model's answers with their
-labels. All figures can be written as JSON and as a page. Nothing is published."""
-EVALUATE_EPILOG = """\
-Is another encoder better on your data? Measure each of them on the same splits (same --seed), then 'train' with the best.
---encoder takes a folder, or a name on the Hugging Face hub, which is downloaded once:
-  occustream-trainer evaluate --postings labelled.csv --onet db_29_3_text/ --json minilm.json
-  occustream-trainer evaluate --postings labelled.csv --onet db_29_3_text/ --json bge.json --encoder BAAI/bge-small-en-v1.5
-  occustream-trainer evaluate --postings labelled.csv --onet db_29_3_text/ --json many.json \\
-    --encoder sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2
-  occustream-trainer evaluate --postings labelled.csv --onet db_29_3_text/ --json ours.json --encoder models/our-encoder/
-A difference that lies within both 'intervals' may be chance. Repeat the measurement with other seeds to find out."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -106,7 +95,7 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     parser.description = f"{DISTILL} {TRAIN}" if kind == "static" else TRAIN
     _add_fit(parser, kind=kind)
     _add_registry(parser)
-    parser.add_argument("--split", choices=get_args(SplitKind), default="random", help="how rows are held out (random)")
+    parser.add_argument("--split", choices=get_args(DrawnSplit), default="random", help="how rows are held out (random)")
     _add_cache(parser)
     parser.add_argument(
         "--no-promote", dest="promote", action="store_false", help="publish the version, but do not put it in service"
@@ -157,6 +146,17 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Unclassified),
         default="reject",
         help=f"rows labelled {UNCLASSIFIED!r} are examples of what not to accept, are left out, or are a category (reject)",
+    )
+    add("--source-column", type=parse_name, metavar="NAME", help="the column that names the source of a row (SOURCE)")
+    add(
+        "--weight",
+        dest="weights",
+        nargs="+",
+        action="extend",
+        type=parse_weight,
+        default=[],
+        metavar="SOURCE=WEIGHT",
+        help="how much a row of this source counts in every fit; 0 leaves its rows out (1)",
     )
 
 
@@ -228,18 +228,6 @@ def _add_encoder(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_fit(parser, kind="given")
-    parser.set_defaults(run="evaluate", kind="given")
-    parser.description, parser.epilog = EVALUATE, EVALUATE_EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = parser.add_argument
-    add(
-        "--splits",
-        nargs="+",
-        choices=get_args(SplitKind),
-        default=["random", "title", "time"],
-        help="ways to hold rows out (random title time)",
-    )
     _add_cache(parser)
-    add("--compare", action="store_true", help="also measure other methods, side by side (some minutes more)")
-    add("--json", type=parse_path, metavar="FILE", help="write all figures to this file")
-    add("--html", type=parse_path, metavar="FILE", help="write the report to this file: one page that needs no network")
+    add_evaluate_flags(parser)
+    parser.set_defaults(run="evaluate", kind="given")

@@ -10,6 +10,7 @@ _CODE = re.compile(
     r"(?:\s*[:|,;/-]?\s+\D.*|\s*\(.*)?",  # its name may follow
     re.IGNORECASE | re.DOTALL,
 )
+_BEGINNING = re.compile(r"\d\d(?:-(?:\d{0,4}|\d{4}\.\d\d))?")
 _WHOLE_FLOAT = re.compile(r"(\d{8})\.0+")
 
 
@@ -27,3 +28,10 @@ def read_code(text: str) -> str:
     soc = f"{digits[:2]}-{digits[2:]}"
     detail = found["detail"] or ("00" if found["float"] and not found["soc"].isdigit() else "")
     return f"{soc}.{detail}" if detail else soc
+
+
+def read_beginning(text: str) -> str | None:
+    """Return the code that a text spells, or the beginning of one: `29-1141`, `15-12`, `13-`. None for any other text."""
+    plain = _DASHES.sub("-", text).strip(_WRAPPING)
+    found = plain if _BEGINNING.fullmatch(plain) else read_code(text)
+    return found if _BEGINNING.fullmatch(found) else None

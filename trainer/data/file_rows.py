@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from schemas.tables import NOT_UTF8, TableError, check_columns, read_csv_rows
-from trainer.data.columns import REQUIRED, find_field
+from trainer.data.columns import LABELLED, ColumnNames
 from trainer.data.packaged import STARTER, open_starter_file
 from trainer.data.xlsx_rows import read_xlsx
 
@@ -27,40 +27,41 @@ ENDINGS = (".csv", ".tsv", ".tab", ".psv", ".txt", ".jsonl", ".ndjson", ".parque
 """The endings of files of postings. They tell the format, but not the delimiter, which is found."""
 
 
-def read_rows(name: str) -> Iterator[NumberedRow]:
+def read_rows(name: str, columns: ColumnNames = LABELLED) -> Iterator[NumberedRow]:
     """Yield the rows of a file, whose format its ending tells, or of the starter postings, if `name` is STARTER.
 
     Raises TableError, naming the file and where possible the row.
     """
     if name == STARTER:
         with open_starter_file() as path:
-            yield from _read_csv(path, ",")
+            yield from _read_csv(path, ",", columns)
         return
     path = Path(name)
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise TableError(f"{name}: cannot tell the format from its ending; expected {', '.join(ENDINGS)}")
     try:
-        yield from _read_file(path, ending)
+        yield from _read_file(path, ending, columns)
     except OSError as error:
         raise TableError(f"{name} cannot be read: {error.strerror or error}") from error
 
 
-def _read_file(path: Path, ending: str) -> Iterator[NumberedRow]:
+def _read_file(path: Path, ending: str, columns: ColumnNames) -> Iterator[NumberedRow]:
     match ending:
         case ".parquet":
-            return _read_parquet(path)
+            return _read_parquet(path, columns)
         case ".xlsx" | ".xlsm":
-            return read_xlsx(path)
+            return read_xlsx(path, columns)
         case ".jsonl" | ".ndjson":
-            return _read_jsonl(path)
+            return _read_jsonl(path, columns)
         case _:
-            return _read_csv(path, "," if ending == ".csv" else "\t")
+            return _read_csv(path, "," if ending == ".csv" else "\t", columns)
 
 
-def _read_csv(path: Path, delimiter: str) -> Iterator[NumberedRow]:
+def _read_csv(path: Path, delimiter: str, columns: ColumnNames) -> Iterator[NumberedRow]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        for row, fields in read_csv_rows(lines, str(path), delimiter=delimiter, required=REQUIRED):
+        rows = read_csv_rows(lines, str(path), delimiter=delimiter, required=columns.required, key=columns.key)
+        for row, fields in rows:
             if isinstance(fields, TableError):
                 raise fields
             if any(NOT_UTF8.search(cell) for cell in fields.values()):
@@ -68,9 +69,9 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[NumberedRow]:
             yield row, fields
 
 
-def _read_jsonl(path: Path) -> Iterator[NumberedRow]:
+def _read_jsonl(path: Path, columns: ColumnNames) -> Iterator[NumberedRow]:
     with path.open("rb") as lines:
-        columns: dict[str, None] = {}  # a set that keeps its order
+        found: dict[str, None] = {}  # a set that keeps its order
         for row, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -82,20 +83,20 @@ def _read_jsonl(path: Path) -> Iterator[NumberedRow]:
                 raise TableError(f"{path}, row {row}: not JSON: {error}") from error
             if not isinstance(fields, dict):
                 raise TableError(f"{path}, row {row}: a JSON object is expected")
-            columns |= dict.fromkeys(fields)
+            found |= dict.fromkeys(fields)
             yield row, fields
-        if not columns:
+        if not found:
             raise TableError(f"{path} is empty")
-        check_columns(list(columns), str(path), REQUIRED)
+        check_columns(list(found), str(path), columns.required, columns.key)
 
 
-def _read_parquet(path: Path) -> Iterator[NumberedRow]:
+def _read_parquet(path: Path, columns: ColumnNames) -> Iterator[NumberedRow]:
     try:
         table = pq.ParquetFile(path)
-        check_columns(table.schema_arrow.names, str(path), REQUIRED)
-        _check_text_columns(table.schema_arrow, path)
+        check_columns(table.schema_arrow.names, str(path), columns.required, columns.key)
+        _check_text_columns(table.schema_arrow, path, columns)
         row = 0
-        known = [name for name in table.schema_arrow.names if find_field(name)]
+        known = [name for name in table.schema_arrow.names if columns.find_field(name)]
         for batch in table.iter_batches(batch_size=PARQUET_ROWS, columns=known):
             for fields in _convert_to_dicts(_convert_times_to_text(batch), path, row):
                 row += 1
@@ -126,11 +127,11 @@ def _convert_to_dicts(batch: pa.RecordBatch, path: Path, before: int) -> list[di
     return rows
 
 
-def _check_text_columns(schema: pa.Schema, path: Path) -> None:
+def _check_text_columns(schema: pa.Schema, path: Path, columns: ColumnNames) -> None:
     """Raise TableError for a title that is no text, and for a code that is neither text nor a number."""
     for column in schema:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        field = find_field(column.name)
+        field = columns.find_field(column.name)
         is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
         if field in {"title", "onet_code"} and str(kind) not in TEXT_TYPES and not (field == "onet_code" and is_number):
             raise TableError(f"{path}: column {column.name} holds {column.type}, not text; cast it to string")

@@ -11,7 +11,7 @@ from schemas.artifact import Category
 from schemas.events import LabelledPosting
 from schemas.tables import TableError
 from schemas.text import MAX_BODY_CHARS, plain_body
-from trainer.data.columns import pick_cells
+from trainer.data.columns import LABELLED, ColumnNames, read_text
 from trainer.data.file_rows import read_rows
 from trainer.data.labels import (
     NO_NEW_CATEGORY,
@@ -32,8 +32,6 @@ Key = TypeVar("Key", bound=Hashable)
 
 MAX_RAW_BODY_CHARS = 50 * MAX_BODY_CHARS
 """How much of a body is decoded. The plain text that is kept lies in it, unless nearly all of it is markup."""
-MAX_EXACT = 2**53
-"""Below this, a number that a data frame made a float is the number that was meant."""
 BODY_CUT = "cut", f"with a body of more than {MAX_BODY_CHARS:,} characters"
 
 
@@ -79,7 +77,8 @@ def read_postings(paths: Sequence[str], names: Mapping[str, str], *, rules: Labe
     """
     changed: _Tally[tuple[str, str]] = _Tally()
     left_out: _Tally[str] = _Tally()
-    rows = drop_repeats(_read_labelled(paths, LabelReader(names, rules), changed, left_out), left_out.add)
+    columns = LABELLED.rename_source(rules.source_column)
+    rows = drop_repeats(_read_labelled(paths, columns, LabelReader(names, rules), changed, left_out), left_out.add)
     new = make_new_categories((posting for posting, _place in rows if posting.onet_code != UNCLASSIFIED), names)
     postings, rejects = [], []
     for posting, place in rows:
@@ -108,13 +107,17 @@ class _Tally(Generic[Key]):
 
 
 def _read_labelled(
-    paths: Sequence[str], labels: LabelReader, changed: _Tally[tuple[str, str]], left_out: _Tally[str]
+    paths: Sequence[str],
+    columns: ColumnNames,
+    labels: LabelReader,
+    changed: _Tally[tuple[str, str]],
+    left_out: _Tally[str],
 ) -> Iterator[PlacedPosting]:
     """Yield the rows that can be learned from, each under the code that its label means."""
     for path in paths:
-        for row, fields in read_rows(path):
+        for row, fields in read_rows(path, columns):
             place = path, row
-            posting = parse_posting(fields)
+            posting = parse_posting(fields, columns)
             if isinstance(posting, str):
                 left_out.add(posting, place, fields.get(OTHER_SHEET, ""))
                 continue
@@ -130,14 +133,14 @@ def _read_labelled(
             yield posting.model_copy(update=update), place
 
 
-def parse_posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
+def parse_posting(fields: Mapping[str, Any], columns: ColumnNames = LABELLED) -> LabelledPosting | str:
     """Return the posting in a row, or the reason why the row holds none. A number is read as text, as in a CSV file.
 
     A body becomes plain text and is cut before the posting is validated: validation copies it.
     """
     if OTHER_SHEET in fields:
         return OTHER_SHEET
-    cells = pick_cells(fields)
+    cells = columns.pick_cells(fields)
     given = {name: _read_value(name, value) for name, (_column, value) in cells.items()}
     if "onet_code" not in given and is_unclassified(given.get("onet_title")):
         given["onet_code"] = UNCLASSIFIED
@@ -153,14 +156,17 @@ def parse_posting(fields: Mapping[str, Any]) -> LabelledPosting | str:
 
 def _read_value(field: str, value: Any) -> Any:  # noqa: ANN401 - what a JSON, Parquet or XLSX cell holds
     if field == "body" and isinstance(value, str):
-        return plain_body(value[:MAX_RAW_BODY_CHARS])[:MAX_BODY_CHARS]
-    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT:
-        return str(int(value))
-    return value if isinstance(value, str | bytes | bool | list | dict) else str(value)
+        return cut_body(value)
+    return read_text(value)
+
+
+def cut_body(body: str) -> str:
+    """Return the plain text of a body, cut."""
+    return plain_body(body[:MAX_RAW_BODY_CHARS])[:MAX_BODY_CHARS]
 
 
 def _has_long_body(fields: Mapping[str, Any]) -> bool:
-    _column, body = pick_cells(fields).get("body", ("", ""))
+    _column, body = LABELLED.pick_cells(fields).get("body", ("", ""))
     if not isinstance(body, str) or len(body) <= MAX_BODY_CHARS:
         return False
     return len(body) > MAX_RAW_BODY_CHARS or len(plain_body(body)) > MAX_BODY_CHARS

@@ -31,10 +31,15 @@ FROM_OLDER_CODE, FROM_SIX_DIGITS = "from codes of an older O*NET-SOC", "from six
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRules:
-    """How to read labels: whether codes outside the taxonomy make new categories, and what UNCLASSIFIED means."""
+    """How to read labelled rows.
+
+    `new_categories`: whether codes outside the taxonomy make new categories. `unclassified`: what UNCLASSIFIED means.
+    `source_column`: the column of the source, before the usual names of it.
+    """
 
     new_categories: bool = False
     unclassified: Unclassified = "reject"
+    source_column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from openpyxl import load_workbook
 
 from schemas.tables import TableError, check_columns
-from trainer.data.columns import REQUIRED, find_field
+from trainer.data.columns import LABELLED, ColumnNames
 
 MAX_UNPACKED_BYTES = 2_000_000_000
 """How large a workbook may be when it is unpacked. A sheet of a million postings without bodies has a tenth of that."""
@@ -18,14 +18,15 @@ MAX_HEADER_ROW = 20
 """The header is looked for in the first rows that hold anything: titles and notes may stand above it."""
 OTHER_SHEET = "a place on another sheet than the first with a title and a code"
 """The only column of a row that is not read, because it is on another sheet."""
-NEEDED = frozenset(("title", "onet_code"))
+CODES = frozenset(("onet_code", "accept"))
+"""The fields that hold codes."""
 Place = tuple[int, int]
 """The number of a row, from 1, and of a column, from 0."""
 Cell = Any
 """What a cell holds: text, a number, a time, a truth value, or nothing."""
 
 
-def read_xlsx(path: Path) -> Iterator[tuple[int, dict[str, Cell]]]:
+def read_xlsx(path: Path, columns: ColumnNames = LABELLED) -> Iterator[tuple[int, dict[str, Cell]]]:
     """Yield each row that is not blank with its number and its cells by column name. Raises TableError and OSError.
 
     Times become ISO text. A code that the spreadsheet took for a month, `11-2021`, becomes the code again.
@@ -38,7 +39,7 @@ def read_xlsx(path: Path) -> Iterator[tuple[int, dict[str, Cell]]]:
     except Exception as error:  # openpyxl lets through whatever a damaged file makes it raise
         raise _damaged(path, error) from error
     try:
-        yield from _read_sheets(workbook.worksheets, path)
+        yield from _read_sheets(workbook.worksheets, path, columns)
     except (TableError, OSError):
         raise
     except Exception as error:
@@ -62,7 +63,7 @@ def _check_size(path: Path) -> None:
         raise TableError(f"{path} has {size:,} bytes when unpacked; the limit is {MAX_UNPACKED_BYTES:,}. Save it as CSV in UTF-8")
 
 
-def _read_sheets(sheets: Sequence[Any], path: Path) -> Iterator[tuple[int, dict[str, Cell]]]:
+def _read_sheets(sheets: Sequence[Any], path: Path, columns: ColumnNames) -> Iterator[tuple[int, dict[str, Cell]]]:
     """Yield the rows of the first sheet that has the columns. Rows of others that have them hold OTHER_SHEET alone.
 
     If no sheet has them, the error is about the first that holds anything.
@@ -72,12 +73,12 @@ def _read_sheets(sheets: Sequence[Any], path: Path) -> Iterator[tuple[int, dict[
     is_read = False
     for sheet in sheets:
         sheet.reset_dimensions()  # other programs write wrong ones
-        found, seen = _find_header(sheet)
+        found, seen = _find_header(sheet, columns)
         if found and is_read:
-            yield from ((number, {OTHER_SHEET: sheet.title}) for number, _row in _read_rows(sheet, *found, empty))
+            yield from ((number, {OTHER_SHEET: sheet.title}) for number, _row in _read_rows(sheet, *found, columns, empty))
         elif found:
-            check_columns(found[1], str(path), REQUIRED)
-            yield from _read_rows(sheet, *found, empty)
+            check_columns(found[1], str(path), columns.required, columns.key)
+            yield from _read_rows(sheet, *found, columns, empty)
             _check_formulas(path, sheet.title, found[0], empty)
             is_read = True
         headers += seen
@@ -85,17 +86,20 @@ def _read_sheets(sheets: Sequence[Any], path: Path) -> Iterator[tuple[int, dict[
         return
     if not headers:
         raise TableError(f"{path} is empty")
-    check_columns(headers[0], str(path), REQUIRED)
+    check_columns(headers[0], str(path), columns.required, columns.key)
 
 
-def _find_header(sheet: Any) -> tuple[tuple[int, list[str]] | None, list[list[str]]]:  # noqa: ANN401 - openpyxl has no types
+def _find_header(
+    sheet: Any,  # noqa: ANN401 - openpyxl has no types
+    columns: ColumnNames,
+) -> tuple[tuple[int, list[str]] | None, list[list[str]]]:
     """Return the number and names of the header, if the sheet has one, and the first rows that hold anything."""
     seen: list[list[str]] = []
     for number, cells in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS, max_row=10 * MAX_HEADER_ROW), start=1):
         names = ["" if cell is None else str(cell).strip() for cell in cells]
         while names and not names[-1]:
             names.pop()
-        if names and {find_field(name) for name in names} >= NEEDED:
+        if names and {columns.find_field(name) for name in names} >= columns.needed.keys():
             return (number, names), seen
         seen += [names] if names else []
         if len(seen) == MAX_HEADER_ROW:
@@ -103,10 +107,16 @@ def _find_header(sheet: Any) -> tuple[tuple[int, list[str]] | None, list[list[st
     return None, seen
 
 
-def _read_rows(sheet: Any, header: int, names: Sequence[str], empty: set[Place]) -> Iterator[tuple[int, dict[str, Cell]]]:  # noqa: ANN401
+def _read_rows(
+    sheet: Any,  # noqa: ANN401
+    header: int,
+    names: Sequence[str],
+    columns: ColumnNames,
+    empty: set[Place],
+) -> Iterator[tuple[int, dict[str, Cell]]]:
     """Yield the rows below a header. Titles and codes that are empty are noted in `empty`."""
-    fields = [find_field(name) for name in names]
-    needed = [place for place, field in enumerate(fields) if field in NEEDED]
+    fields = [columns.find_field(name) for name in names]
+    needed = [place for place, field in enumerate(fields) if field in columns.needed]
     rows = sheet.iter_rows(values_only=True, min_row=header + 1, max_col=len(names))
     for number, cells in enumerate(rows, start=header + 1):
         empty.update((number, place) for place in needed if place < len(cells) and cells[place] is None)
@@ -139,7 +149,7 @@ def _check_formulas(path: Path, title: str, header: int, empty: Collection[Place
 
 def _convert(cell: Cell, field: str) -> Cell:
     if isinstance(cell, datetime):
-        if field == "onet_code" and cell.day == 1:
+        if field in CODES and cell.day == 1:
             return f"{cell.month:02}-{cell.year:04}"
         return cell.date().isoformat() if cell.time() == time() else cell.isoformat(sep=" ")
     return cell

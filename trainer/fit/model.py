@@ -66,8 +66,10 @@ def fit_model(
     """Fit a model, not yet calibrated, to labelled titles. `caption` is shown beside the progress bar.
 
     With `start`, a model fitted to some of the same titles, its encoders are kept and its category embeddings trained further,
-    which takes a third of the time. `observe` gets the category embeddings of the title part after each epoch.
+    which takes a third of the time. `observe` gets the category embeddings of the title part after each epoch. Titles of weight
+    0 are left out.
     """
+    titles = titles.select(titles.rows.weights > 0)
     encoders = start.encoders if start else _make_encoders(titles, inputs, options, caption)
     titles, inputs = apply_encoder(encoders.title, titles, inputs)
     old = start.tensors if start else None

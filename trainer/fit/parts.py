@@ -1,6 +1,6 @@
 """The parts of a model, each fitted to labelled titles: category embeddings of title, line and body, and the known titles."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import torch
@@ -91,13 +91,16 @@ def choose_known_titles(titles: Titles, inputs: FitInputs, options: FitOptions) 
     """Return the titles of the training data, the most useful first, and the vectors `(n, dim)` float16 of the first n of them.
 
     The vectors serve as exemplars: n is `max_exemplars` at most, and 0 without that part. Titles of postings come first, by
-    how often they occur. O*NET's follow, one of each category in turn, so that a bound leaves every category its share.
+    the weights of their rows. O*NET's follow, one of each category in turn, so that a bound leaves every category its share.
     """
     if not options.parts & {"exemplars", "known"}:
         return (), torch.empty(0, inputs.encoder.ref.dim)
     pairs = list(zip(titles.clean, titles.rows.labels.tolist(), strict=True))
     row_of = {pair: row for row, pair in enumerate(pairs)}
-    counted = Counter(pairs).most_common()
+    weights: defaultdict[tuple[str, int], float] = defaultdict(float)
+    for pair, weight in zip(pairs, titles.rows.weights.tolist(), strict=True):
+        weights[pair] += weight
+    counted = sorted(weights.items(), key=lambda item: -item[1])
     onet_rows = _take_turns(inputs.onet.rows.labels.tolist())
     known = [KnownTitle(title=title, category=label, weight=count) for (title, label), count in counted]
     onet_pairs = list(zip(inputs.onet.clean, inputs.onet.rows.labels.tolist(), strict=True))

@@ -8,7 +8,7 @@ from trainer.fit.category_embeddings import EmbeddedRows
 from trainer.fit.inputs import FitInputs, Titles
 
 DESCRIPTION_WEIGHT = 0.3
-"""The weight in training of an O*NET definition or task; a posting's body weighs 1."""
+"""The weight in training of an O*NET definition or task; a posting's body weighs 1, unless its source has another weight."""
 FINETUNE_ONET_TITLES = 20
 """O*NET titles per category in fine-tuning: the encoder is to learn from the postings first of all."""
 
@@ -33,7 +33,7 @@ def collect_body_texts(titles: Titles, inputs: FitInputs) -> tuple[list[str], to
     return (
         [*(titles.bodies[row] for row in rows), *descriptions.texts],
         torch.cat((titles.rows.labels[rows], torch.tensor(descriptions.labels, dtype=torch.long))),
-        torch.cat((torch.ones(len(rows)), torch.full((len(descriptions.texts),), DESCRIPTION_WEIGHT))),
+        torch.cat((titles.rows.weights[rows], torch.full((len(descriptions.texts),), DESCRIPTION_WEIGHT))),
     )
 
 

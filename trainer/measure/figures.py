@@ -14,6 +14,7 @@ import torch
 from schemas.soc import LEVELS, MAJOR_GROUPS, soc_major
 from trainer.measure.calibration_figures import bin_sums, calibration_error, reachable_share, reliability, risk_coverage
 from trainer.measure.predictions import Predictions
+from trainer.measure.resampling import BOUNDS, draw_resamples
 
 Figures = dict[str, Any]
 """Numbers and texts, or lists of them, by name."""
@@ -22,8 +23,6 @@ BUCKETS = {"0": (0, 0), "1-4": (1, 4), "5-9": (5, 9), "10-49": (10, 49), "50+": 
 """The least and the greatest number of training rows that a category of each bucket has."""
 LEAST_PROBABILITY = 1e-12
 """The log likelihood takes smaller probabilities as this one: at 0 it would be infinite."""
-RESAMPLED = 2_000_000
-"""The bootstrap draws so many row numbers at once (rounds times rows): 16 MB."""
 
 
 def compute_figures(p: Predictions, *, seed: int, precision: float = 0.9) -> Figures:
@@ -80,10 +79,8 @@ def bootstrap_intervals(p: Predictions, seed: int, rounds: int = 1_000) -> dict[
     """
     if not p.rows:
         return {}
-    generator = torch.Generator().manual_seed(seed)
-    size = max(1, RESAMPLED // p.rows)
-    drawn = [_bootstrap(p, min(size, rounds - start), generator) for start in range(0, rounds, size)]
-    bounds = torch.quantile(torch.cat(drawn), torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)  # (2, figures)
+    drawn = [_resampled_figures(p, times) for times in draw_resamples(p.rows, seed=seed, rounds=rounds)]
+    bounds = torch.quantile(torch.cat(drawn), BOUNDS, dim=0)  # (2, figures)
     names = ("top_1", "top_5", "macro_top_1", "ece")
     return {name: [round(float(bound), 4) for bound in pair] for name, pair in zip(names, bounds.T, strict=True)}
 
@@ -225,10 +222,8 @@ def _macro(p: Predictions, top: int, mask: torch.Tensor | None = None) -> float:
     return _mean((_per_category(p, weights * p.within(top)) / rows)[rows > 0])
 
 
-def _bootstrap(p: Predictions, rounds: int, generator: torch.Generator) -> torch.Tensor:
-    """Return (rounds, 4): top-1, top-5, macro top-1 and ECE of rows drawn with replacement."""
-    drawn = torch.randint(p.rows, (rounds, p.rows), generator=generator)
-    times = torch.zeros(rounds, p.rows, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(1).double().expand(drawn.shape))
+def _resampled_figures(p: Predictions, times: torch.Tensor) -> torch.Tensor:
+    """Return (rounds, 4): top-1, top-5, macro top-1 and ECE of resamples `(rounds, rows)`."""
     of_category = _per_category(p, times)  # (rounds, categories)
     shares = _per_category(p, times * p.within(1)) / of_category.clamp_min(1)
     macro = shares.sum(dim=1) / (of_category > 0).sum(dim=1)

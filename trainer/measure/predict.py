@@ -17,17 +17,15 @@ CHUNK = 1_024
 
 def predict(model: Model, titles: Titles) -> Predictions:
     """Return the serving scorer's predictions for titles, and for their bodies if the model looks at bodies."""
+    return make_predictions(model, titles, *answer(model, titles))
+
+
+def answer(model: Model, titles: Titles) -> tuple[torch.Tensor, list[Decision]]:
+    """Return the serving scorer's probabilities `(n, categories)` for n titles, which need not have a category, and decisions."""
     scorer = make_scorer(model)
     judged = [scorer.judge(some) for some in _chunks(make_title_queries(model, titles))]
-    return make_predictions(
-        model, titles, torch.cat([probabilities for probabilities, _ in judged]), [d for _, ds in judged for d in ds]
-    )
-
-
-def decide(model: Model, titles: Titles) -> list[Decision]:
-    """Return the serving scorer's decisions on titles, which need not have a category."""
-    scorer = make_scorer(model)
-    return [decision for some in _chunks(make_title_queries(model, titles)) for decision in scorer.judge(some)[1]]
+    probabilities = [torch.empty(0, len(model.tensors.categories)), *(some for some, _ in judged)]
+    return torch.cat([some.cpu() for some in probabilities]), [decision for _, decisions in judged for decision in decisions]
 
 
 def predict_from_body(model: Model, titles: Titles) -> Predictions:

@@ -1,15 +1,35 @@
-"""Choosing which postings to hold out: a part of the rows or of the titles, drawn with a seed, or the latest ones."""
+"""Choosing which postings to hold out: a part of the rows or titles, drawn with a seed, the latest ones, or those of a source."""
 
 import hashlib
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-SplitKind = Literal["random", "title", "time", "digest"]
+DrawnSplit = Literal["random", "title", "time", "digest"]
+"""The kinds of split that hold out a share of the rows."""
+SplitKind = Literal[DrawnSplit, "source"]
+LEAST_SOURCE_ROWS = 30
+"""A source with fewer rows is not held out: figures of it would be chance."""
+MOST_SOURCES = 6
+"""Only so many sources, the largest ones, are held out in turn: each takes fits of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A way to hold rows out: a kind, and for the kind `source` the source whose rows are held out."""
+
+    kind: SplitKind
+    source: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that reports show."""
+        return self.kind if self.source is None else f"{self.kind} {self.source}"
 
 
 def hold_out(
@@ -18,7 +38,7 @@ def hold_out(
     *,
     share: float,
     seed: int,
-    kind: SplitKind = "random",
+    kind: DrawnSplit = "random",
     dates: Sequence[str | None] = (),
 ) -> list[bool]:
     """Return for each row whether it is held out.
@@ -50,25 +70,23 @@ def hold_out(
     return [row in held for row in range(len(labels))]
 
 
-def split_three_ways(
-    labels: Sequence[Hashable],
-    titles: Sequence[str],
-    dates: Sequence[str | None],
-    *,
-    holdout: float,
-    calibration: float,
-    rounds: int = 1,
-    seed: int,
-    kind: SplitKind,
-) -> tuple[list[bool], list[list[bool]]]:
-    """Return which rows to measure on, and for each round which rows to calibrate on. No row is chosen twice.
+def list_sources(sources: Sequence[str | None]) -> list[str]:
+    """Return the sources to hold out in turn, the largest first: MOST_SOURCES at most, each of LEAST_SOURCE_ROWS at least."""
+    counts = Counter(source for source in sources if source)
+    found = [source for source, rows in counts.items() if rows >= LEAST_SOURCE_ROWS]
+    return sorted(found, key=lambda source: (-counts[source], source))[:MOST_SOURCES]
+
+
+def draw_calibration_rows(
+    labels: Sequence[Hashable], titles: Sequence[str], tested: Sequence[bool], *, calibration: float, rounds: int = 1, seed: int
+) -> list[list[bool]]:
+    """Return for each round which rows to calibrate on. No row is chosen twice, and none that is `tested`.
 
     Half of the rows to calibrate on are drawn as rows, and half as whole titles. Titles that training has met and new titles
     are calibrated separately, and both kinds need enough rows.
     """
-    tested = hold_out(labels, titles, share=holdout, seed=seed, kind=kind, dates=dates)
     taken, parts = list(tested), [[False] * len(tested) for _ in range(rounds)]
-    halves: tuple[SplitKind, SplitKind] = ("random", "title")
+    halves: tuple[DrawnSplit, DrawnSplit] = ("random", "title")
     for turn, (part, half) in enumerate(product(parts, halves), start=1):
         rest = [row for row, is_taken in enumerate(taken) if not is_taken]
         chosen = hold_out(
@@ -77,7 +95,7 @@ def split_three_ways(
         for row, is_chosen in zip(rest, chosen, strict=True):
             part[row] = part[row] or is_chosen
             taken[row] = is_chosen
-    return tested, parts
+    return parts
 
 
 def _hold_out_latest(dates: Sequence[str | None], share: float) -> list[bool]:

@@ -21,6 +21,7 @@ from trainer.report.comparisons import (
     render_top_n,
 )
 from trainer.report.confidence import render_reliability, render_risk
+from trainer.report.judged import render_judged
 from trainer.report.listings import render_categories, render_confusions, render_levels, render_samples
 from trainer.report.page import escape_text, format_seconds, section, side_by_side, table, wrap_page
 
@@ -53,6 +54,8 @@ class Report:
     """(epoch, loss, held-out top-1) of each fit, by the name of the fit"""
     splits: dict[str, Figures] = field(default_factory=dict)
     """The result of `figures.compute_figures` for each split, by the name of the split"""
+    judged: list[Figures] = field(default_factory=list)
+    """Rows {file, set, ...} with the figures of judged postings, see `judgements.judged_figures`"""
     timing: dict[str, float] = field(default_factory=dict)
     """The seconds of each step"""
     command: str = ""
@@ -83,6 +86,7 @@ def render_page(report: Report) -> str:
         f"<dl>{''.join(f'<dt>{escape_text(k, 40)}<dd>{escape_text(v)}' for k, v in list(report.data.items())[:50])}</dl>",
         render_headline(splits),
         render_comparison(report.methods),
+        render_judged(report.judged),
         *(part(splits) for part in SPLIT_SECTIONS),
         _render_epochs(report.curves),
         _render_timing(report.timing),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.codes import read_code
+from trainer.data.codes import read_beginning, read_code
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,25 @@ def test_what_has_no_or_several_meanings_stays_as_it_is(text: str) -> None:
 @given(st.text(alphabet="0123456789-. \u2013=\"'abc:("))
 def test_a_code_that_was_read_is_read_as_itself(text: str) -> None:
     assert read_code(read_code(text)) == read_code(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning"),
+    [
+        ("29-1141.00", "29-1141.00"),
+        ("29-1141", "29-1141"),
+        ("15-12", "15-12"),
+        ("13-", "13-"),
+        ("13", "13"),
+        ("13\u2013", "13-"),
+        (" 29114100 ", "29-1141.00"),
+        ("1", None),
+        ("13-x", None),
+        ("29-1141.1", None),
+        ("29-1141.0", "29-1141.00"),
+        ("13-99999", None),
+        ("", None),
+    ],
+)
+def test_the_beginning_of_a_code_stands_for_its_group(text: str, beginning: str | None) -> None:
+    assert read_beginning(text) == beginning

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.soc import MAJOR_GROUPS
-from trainer.measure import calibration_figures, figures
+from trainer.measure import calibration_figures, figures, resampling
 from trainer.measure.predictions import Predictions
 
 CODES = ("29-1141.00", "29-1141.01", "29-1229.00", "15-1252.00")
@@ -139,7 +139,7 @@ def test_intervals_are_the_same_for_the_same_seed() -> None:
 def test_intervals_do_not_depend_on_how_many_rounds_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     p = predictions(FOUR, [0, 2, 2, 0])
     whole = figures.bootstrap_intervals(p, seed=3, rounds=50)
-    monkeypatch.setattr(figures, "RESAMPLED", 28)
+    monkeypatch.setattr(resampling, "RESAMPLED", 28)
     assert figures.bootstrap_intervals(p, seed=3, rounds=50) == whole
 
 

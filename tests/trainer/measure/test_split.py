@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.measure.split import hold_out, split_three_ways
+from trainer.measure.split import LEAST_SOURCE_ROWS, MOST_SOURCES, draw_calibration_rows, hold_out, list_sources
 
 rows = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("uvwxyz")), max_size=60)
 shares = st.floats(0.01, 0.99)
@@ -56,7 +56,14 @@ def test_another_seed_holds_out_other_rows() -> None:
 @given(rows, seeds, st.sampled_from(["random", "title", "digest"]))
 def test_what_is_measured_on_is_not_calibrated_on(drawn: list[tuple[str, str]], seed: int, kind: str) -> None:
     labels, titles = [label for label, _ in drawn], [title for _, title in drawn]
-    tested, calibrating = split_three_ways(labels, titles, [], holdout=0.3, calibration=0.4, rounds=2, seed=seed, kind=kind)
-    assert tested == hold_out(labels, titles, share=0.3, seed=seed, kind=kind)
+    tested = hold_out(labels, titles, share=0.3, seed=seed, kind=kind)
+    calibrating = draw_calibration_rows(labels, titles, tested, calibration=0.4, rounds=2, seed=seed)
     assert len(calibrating) == 2
     assert all(sum(row) <= 1 for row in zip(tested, *calibrating, strict=True))
+
+
+def test_the_largest_sources_are_held_out_and_no_small_one() -> None:
+    sizes = {f"source {rows}": rows for rows in range(LEAST_SOURCE_ROWS - 2, LEAST_SOURCE_ROWS + 10)}
+    sources = [source for source, rows in sizes.items() for _ in range(rows)] + [None, ""] * 100
+    assert list_sources(sources) == sorted(sizes, key=lambda source: -sizes[source])[:MOST_SOURCES]
+    assert list_sources(["small"] * (LEAST_SOURCE_ROWS - 1)) == []

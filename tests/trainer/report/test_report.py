@@ -111,6 +111,16 @@ def full() -> Report:
         methods=[method, {**method, "method": "mean", "top_1": 0.6, "train_seconds": 1.0, "intervals": None}],
         curves={"softmax": [(1, 3.0, 0.5), (2, 2.0, 0.6)], "static": [(1, 4.0, None)]},
         splits={"random": split(["a", "b", "c"]), "title": split(["d"])},
+        judged=[
+            {
+                "file": "judged.jsonl",
+                "set": "all",
+                "job_rows": 8,
+                "no_job_rows": 2,
+                "top_1": 0.625,
+                "intervals": {"top_1": [0.5, 0.75]},
+            }
+        ],
         timing={"embed": 93.4},
         command="occustream-trainer evaluate",
     )
@@ -125,6 +135,7 @@ def test_a_full_report_leaves_nothing_out() -> None:
     for words in (
         "Of 100 held-out postings, 33 get the right code first, 100 within",
         "1 min 33 s",
+        "judged.jsonlall8262.5 %50.0-75.0-",
         "occustream-trainer evaluate",
     ):
         assert words in seen.words
