@@ -73,7 +73,8 @@ class Mix(BaseModel):
 
     1. p = weighted mean of softmax(scale * cosine) for the title, the same for the line, and the vote of the exemplars.
     2. If the exact title is known, p becomes (known_prior * p + counts) / (known_prior + sum of counts), where `counts` are the
-       labelled postings with that title: p counts as much as `known_prior` postings.
+       labelled postings with that title: p counts as much as `known_prior` postings. A title that O*NET lists counts for
+       `listed_weight` postings, which the categories that it is listed under share.
     3. If there is a body, p becomes (p + d * b) / (1 + d), where b = softmax(body_scale * cosine) for the body and
        d = body_weight * (1 - max p): the surer the title, the less the body counts.
     """
@@ -87,6 +88,7 @@ class Mix(BaseModel):
     body_weight: Finite = Field(0.0, ge=0)
     body_scale: Finite = Field(20.0, gt=0)
     known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles is not used.")
+    listed_weight: Finite = Field(0.0, ge=0, description="How many labelled postings a title counts for that O*NET lists.")
 
 
 class Thresholds(BaseModel):

@@ -72,7 +72,7 @@ class TrainOptions:
     precision: Precision = "auto"
     max_seq_length: int = 128
     languages: tuple[str, ...] = (AUTO,)
-    onet_titles: int = 60
+    onet_titles: int = 10_000
     new_categories: bool = False
     unclassified: Unclassified = "reject"
     source_column: str | None = None

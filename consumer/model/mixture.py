@@ -12,9 +12,9 @@ from torch.nn.functional import normalize
 
 from consumer.model.queries import Queries
 from consumer.model.serving_options import AS_TRAINED, ServingOptions
+from consumer.model.title_tables import TitleTable
 from schemas.artifact import Calibration, Category, Exemplars, KnownTitle, Mix
 from schemas.soc import GROUP_LEVELS, Level
-from schemas.text import title_key
 
 NEAREST = 2
 """How many exemplars an answer names as evidence."""
@@ -52,14 +52,16 @@ class Nearest:
 class Parts:
     """What each part of a model says about n postings, `(n, categories)`, or None where the model has no such part.
 
-    `title`, `line` and `body` are cosines, `vote` holds probabilities, and `counts` says how many labelled postings had exactly
-    that title. `known` and `with_body`, `(n,)`, say which postings have such counts, and which have a body.
+    `title`, `line` and `body` are cosines, `vote` holds probabilities. `counts` says how many labelled postings had exactly that
+    title, `listed` under which categories O*NET lists it: each row adds up to 1, or is 0 for a title that is not listed.
+    `known` and `with_body`, `(n,)`, say which postings have counts, and which have a body.
     """
 
     title: torch.Tensor
     vote: torch.Tensor | None
     line: torch.Tensor | None
     counts: torch.Tensor | None
+    listed: torch.Tensor | None
     known: torch.Tensor
     body: torch.Tensor | None
     with_body: torch.Tensor
@@ -90,12 +92,21 @@ def average_by_weight(mix: Mix, predicted: Mapping[str, torch.Tensor]) -> torch.
 def blend(mix: Mix, parts: Parts) -> torch.Tensor:
     """Return the mixed probabilities `(n, categories)` of all parts by the formula of `Mix`."""
     mixed = average_by_weight(mix, predict_by_part(mix, parts))
-    if parts.counts is not None and mix.known_prior is not None:
-        mixed = (mix.known_prior * mixed + parts.counts) / (mix.known_prior + parts.counts.sum(dim=1, keepdim=True))
+    known = _count_known(mix, parts)
+    if known is not None and mix.known_prior is not None:
+        mixed = (mix.known_prior * mixed + known) / (mix.known_prior + known.sum(dim=1, keepdim=True))
     if parts.body is None or not mix.body_weight:
         return mixed
     doubt = mix.body_weight * (1 - mixed.amax(dim=1, keepdim=True)) * parts.with_body[:, None]
     return (mixed + doubt * torch.softmax(mix.body_scale * parts.body, dim=1)) / (1 + doubt)
+
+
+def _count_known(mix: Mix, parts: Parts) -> torch.Tensor | None:
+    """Return how many postings speak for each category because of the exact title, O*NET's list counting for some."""
+    if parts.listed is None or not mix.listed_weight:
+        return parts.counts
+    listed = mix.listed_weight * parts.listed
+    return listed if parts.counts is None else parts.counts + listed
 
 
 class Mixture:
@@ -126,7 +137,8 @@ class Mixture:
             voters = self.titles[: exemplars.count]
             self._voter_categories = torch.tensor([title.category for title in voters], device=device)
             self._voter_weights = torch.tensor([title.weight for title in voters], device=device)
-        self._known = {} if "known" in without else _tabulate_known(self.titles)
+        titles = () if "known" in without else self.titles
+        self._known, self._listed = TitleTable.count_postings(titles), TitleTable.share_listed(titles)
         adjustment = serving_options.prior_adjustment
         self._log_prior = adjustment * _log_shares(self.categories).to(device) if adjustment else None
         self._groups = [tuple(t.to(device) for t in _number_groups(self.categories, level)) for level in GROUP_LEVELS]
@@ -164,7 +176,8 @@ class Mixture:
             title=queries.title @ self._title.T,
             vote=nearest.vote if nearest else None,
             line=None if self._line is None or queries.line is None else queries.line @ self._line.T,
-            counts=self._count_postings(queries.keys),
+            counts=self._known.look_up(queries.keys, len(self.categories), self.device),
+            listed=self._listed.look_up(queries.keys, len(self.categories), self.device),
             known=torch.tensor([self.is_known(key) for key in queries.keys], dtype=torch.bool, device=self.device),
             body=None if self._body is None or body is None else body @ self._body.T,
             with_body=with_body,
@@ -192,17 +205,6 @@ class Mixture:
             sums.append(best.values)
         return torch.stack(members, dim=1), torch.stack(sums, dim=1)
 
-    def _count_postings(self, keys: Sequence[str]) -> torch.Tensor | None:
-        """Return how many labelled postings had exactly these titles, `(n, categories)`; None if no title is known."""
-        met = [(row, self._known[key]) for row, key in enumerate(keys) if key in self._known]
-        if not met:
-            return None
-        rows = torch.tensor([row for row, votes in met for _ in votes], device=self.device)
-        categories = torch.tensor([category for _row, votes in met for category in votes], device=self.device)
-        weights = torch.tensor([weight for _row, votes in met for weight in votes.values()], device=self.device)
-        counts = torch.zeros(len(keys), len(self.categories), device=self.device)
-        return counts.index_put_((rows, categories), weights, accumulate=True)
-
 
 def _unit_rows(name: str, rows: torch.Tensor, count: int) -> torch.Tensor:
     """Return `count` rows scaled to length 1, in single precision. Raises ValueError."""
@@ -212,20 +214,6 @@ def _unit_rows(name: str, rows: torch.Tensor, count: int) -> torch.Tensor:
     if not bool(torch.isfinite(lengths).all()) or bool((lengths < 1e-6).any()):  # noqa: PLR2004 - no direction left
         raise ValueError(f"a row of the {name} embeddings is NaN, infinite or of length zero")
     return normalize(rows.float(), dim=1)
-
-
-def _tabulate_known(titles: Sequence[KnownTitle]) -> dict[str, dict[int, float]]:
-    """Return how many labelled postings each title key had in each category. The titles are cleaned already.
-
-    O*NET's own titles, which weigh less than 1, are left out: a quarter of the postings with such a title have another code.
-    """
-    votes: dict[str, dict[int, float]] = {}
-    for title in titles:
-        if title.weight < 1:
-            continue
-        of_title = votes.setdefault(title_key(title.title), {})
-        of_title[title.category] = of_title.get(title.category, 0.0) + title.weight
-    return votes
 
 
 def _log_shares(categories: Sequence[Category]) -> torch.Tensor:

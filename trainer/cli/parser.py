@@ -143,7 +143,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help=f"URL or path of the archive, or of its folder, for --onet VERSION (${MIRROR_VARIABLE}, else its publisher)",
     )
     add(
-        "--onet-titles", type=parse_positive, default=60, metavar="N", help="O*NET job titles that train a category, at most (60)"
+        "--onet-titles",
+        type=parse_positive,
+        default=10_000,
+        metavar="N",
+        help="O*NET job titles that train a category, at most (10,000: all)",
     )
     add(
         "--new-categories",

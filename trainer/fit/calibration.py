@@ -26,6 +26,8 @@ NEVER = 1.01
 WEIGHTS = [step / 10 for step in range(8)]
 KNOWN_PRIORS = (0.3, 1.0, 3.0, 10.0, 30.0)
 DEFAULT_KNOWN_PRIOR = 10.0
+LISTED_WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0)
+DEFAULT_LISTED_WEIGHT = 10.0
 BODY_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SHARPNESS = [0.5 + step / 20 for step in range(51)]
 MARGINS = (0.0, 0.1, 0.2, 0.3)
@@ -116,6 +118,20 @@ def choose_known_prior(mix: Mix, held_out: HeldOutParts) -> float:
         return _loss(_log_probabilities(mix.model_copy(update={"known_prior": prior}), known), known)
 
     return min(KNOWN_PRIORS, key=loss)
+
+
+def choose_listed_weight(mix: Mix, held_out: HeldOutParts) -> float:
+    """Return the number of postings that O*NET's list counts for beside the counts of exactly this title."""
+    if held_out.parts.listed is None:
+        return DEFAULT_LISTED_WEIGHT
+    listed = held_out.select(held_out.parts.listed.any(dim=1))
+    if len(listed) < MIN_ROWS:
+        return DEFAULT_LISTED_WEIGHT
+
+    def loss(weight: float) -> float:
+        return _loss(_log_probabilities(mix.model_copy(update={"listed_weight": weight}), listed), listed)
+
+    return min(LISTED_WEIGHTS, key=loss)
 
 
 def choose_body_weight(mix: Mix, held_out: HeldOutParts) -> Mix:

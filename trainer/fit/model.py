@@ -10,11 +10,13 @@ from consumer.model.mixture import Mixture, Tensors
 from schemas.artifact import Calibration, Exemplars, Mix, Thresholds
 from trainer.fit.calibration import (
     DEFAULT_KNOWN_PRIOR,
+    DEFAULT_LISTED_WEIGHT,
     NEVER,
     HeldOutParts,
     calibrate,
     choose_body_weight,
     choose_known_prior,
+    choose_listed_weight,
     choose_mix_weights,
     choose_scale,
 )
@@ -85,6 +87,7 @@ def fit_model(
         exemplar_weight=0.3 if exemplars else 0.0,
         line_weight=0.3 if line is not None else 0.0,
         known_prior=DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
+        listed_weight=DEFAULT_LISTED_WEIGHT if "known" in options.parts else 0.0,
     )
     return Model(inputs.taxonomy_version, tensors, encoders, mix, exemplars)
 
@@ -121,5 +124,6 @@ def calibrate_model(model: Model, held_out: HeldOutParts, options: FitOptions) -
     mix = choose_mix_weights(mix, held_out)
     if mix.known_prior is not None:
         mix = mix.model_copy(update={"known_prior": choose_known_prior(mix, held_out)})
+        mix = mix.model_copy(update={"listed_weight": choose_listed_weight(mix, held_out)})
     mix = choose_body_weight(mix, held_out)
     return replace(model, mix=mix, calibration=calibrate(mix, held_out, precision=options.accept_precision))

@@ -124,6 +124,19 @@ def test_a_title_of_onets_own_is_no_known_title() -> None:
     assert score_parts(mixed, make_queries(["line cook"])).counts is None
 
 
+def test_a_title_that_onet_lists_pulls_towards_its_categories_by_the_formula() -> None:
+    listed = (KnownTitle(title="Line Cook", category=1, weight=0.6), KnownTitle(title="line cook", category=2, weight=0.6))
+    tensors, asked = replace(all_tensors(), titles=(*TITLES, *listed)), make_queries(["line cook", "cook of lines"])
+    mix = MIX.model_copy(update={"listed_weight": 4.0})
+    found = blend_parts(make_mixture(mix, tensors=tensors), asked)
+    unknowing = make_mixture(MIX.model_copy(update={"known_prior": None}), tensors=tensors)
+    before, known = blend_parts(unknowing, asked), torch.tensor([0.0, 1.0 + 2.0, 2.0])
+    torch.testing.assert_close(found[0], (3.0 * before[0] + known) / (3.0 + 5.0))
+    torch.testing.assert_close(found[1], before[1])
+    unlisted = blend_parts(make_mixture(MIX, tensors=tensors), asked)
+    torch.testing.assert_close(unlisted[0], (3.0 * before[0] + torch.tensor([0.0, 1.0, 0.0])) / 4.0)
+
+
 def mix_with_bodies(weight: float, bodies: Sequence[str]) -> tuple[Mixture, Queries]:
     """Every part, and bodies; "" is none."""
     tensors, titles = replace(all_tensors(), body=all_tensors().title), ["driver nurse"] * len(bodies)

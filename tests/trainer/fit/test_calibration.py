@@ -16,7 +16,9 @@ from tests.support.tiny_model import CATEGORIES, make_manifest, tiny_scorer
 from trainer.fit.calibration import (
     BODY_WEIGHTS,
     DEFAULT_KNOWN_PRIOR,
+    DEFAULT_LISTED_WEIGHT,
     KNOWN_PRIORS,
+    LISTED_WEIGHTS,
     MIN_ROWS,
     NEVER,
     REJECT,
@@ -24,6 +26,7 @@ from trainer.fit.calibration import (
     calibrate,
     choose_body_weight,
     choose_known_prior,
+    choose_listed_weight,
     choose_mix_weights,
     choose_scale,
     compute_held_out_parts,
@@ -168,6 +171,14 @@ def test_exact_titles_weigh_as_much_as_they_are_right(right: bool, prior: float)
     mix = Mix(scale=2.0, known_prior=3.0)
     assert choose_known_prior(mix, make_held_out([(0.75, right)] * 40, ["met"] * 40)) == prior
     assert choose_known_prior(mix, make_held_out([(0.75, right)] * 40)) == DEFAULT_KNOWN_PRIOR, "none of them was met"
+
+
+@pytest.mark.parametrize(("right", "weight"), [(True, max(LISTED_WEIGHTS)), (False, 0.0)])
+def test_a_list_of_onets_weighs_as_much_as_it_is_right(right: bool, weight: float) -> None:
+    mix, titles = Mix(scale=2.0, known_prior=3.0), (KnownTitle(title="Listed", category=0, weight=0.6),)
+    held_out = make_held_out([(0.75, right)] * 40, ["listed"] * 40, mixture(titles=titles))
+    assert choose_listed_weight(mix, held_out) == weight
+    assert choose_listed_weight(mix, make_held_out([(0.75, right)] * 40)) == DEFAULT_LISTED_WEIGHT, "none of them is listed"
 
 
 def make_bodies(bodies: torch.Tensor, labels: torch.Tensor) -> HeldOutParts:
