@@ -9,6 +9,7 @@ from consumer.languages.scripts import find_languages_of_script
 from consumer.languages.understood import AUTO, Understood, find_understood
 from consumer.model.scorer import Scorer
 from schemas.events import JobPosting, Reason
+from schemas.no_job import title_names_no_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ class Abstainer:
 
 
 def _judge(posting: JobPosting, understood: Understood, *, reads_body: bool) -> Abstention | None:
-    """Return why the answer for a posting does not count. A rule about what a title says belongs here, after the language."""
+    """Return why the answer for a posting does not count."""
     if understood is not None and (language := _find_foreign(posting, understood, reads_body=reads_body)) is not None:
         return Abstention("language", language)
-    return None
+    decided_by_body = reads_body and bool(posting.body)
+    return Abstention("no_job") if not decided_by_body and title_names_no_job(posting.title) else None
 
 
 def _find_foreign(posting: JobPosting, understood: frozenset[str], *, reads_body: bool) -> str | None:

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints
 
 from consumer.errors import ConfigError
 from consumer.row_files import open_text
@@ -10,6 +13,8 @@ from schemas.tables import NOT_UTF8, TableError, column_key, read_csv_rows
 
 Crosswalks = Mapping[str, Mapping[str, tuple[str, ...]]]
 """By O*NET-SOC code: the codes of each taxonomy by the taxonomy's name."""
+TaxonomyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,49}$")]
+"""What the codes of another taxonomy are called in the event."""
 
 MAX_CODES = 200
 """More codes of one taxonomy for one occupation are refused, since they go into every event."""

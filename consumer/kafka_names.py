@@ -1,6 +1,7 @@
 """What Kafka's own names look like: broker addresses, topics, and the input topics as a list or a pattern. Asks no broker."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -80,6 +81,17 @@ class InputTopics:
 
     def __str__(self) -> str:
         return self.pattern or ",".join(self.names)
+
+
+def check_topics(read: InputTopics, enriched: Sequence[str], dead_letter: str) -> None:
+    """Refuse topics that would be fed back into the input, or mixed with dead letters. Raises ValueError."""
+    if dead_letter in enriched:
+        raise ValueError(f"output_topic and dead_letter_topic must differ: {dead_letter!r} is both")
+    if fed_back := [topic for topic in (*enriched, dead_letter) if read.matches(topic)]:
+        raise ValueError(
+            "input_topic, output_topic and dead_letter_topic must differ: "
+            f"{fed_back[0]!r} is written, and input_topic {str(read)!r} reads it"
+        )
 
 
 def _check_pattern(text: str) -> str:

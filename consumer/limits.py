@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from consumer.messages import Message
 from schemas.events import JobPosting
@@ -44,6 +46,9 @@ def parse_limit(given: Any) -> Any:  # noqa: ANN401 - whatever stands in a setti
     if not limit:
         raise ValueError("codes or SOC groups with commas are expected, such as 29-,31-1120,29-1141.00")
     return limit
+
+
+LimitSetting = Annotated[tuple[str, ...], BeforeValidator(parse_limit)]
 
 
 def read_limit(value: Any) -> Limit | None:  # noqa: ANN401 - any JSON value

@@ -7,31 +7,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from consumer.crosswalks import TaxonomyName
 from consumer.feeds.kinds import ENVELOPES, Envelope, OnDelete
 from consumer.feeds.mapping import ByMapping, FieldName, parse_expressions
 from consumer.feeds.profiles import read_profile
-from consumer.kafka_names import BootstrapServers, InputTopics, TopicName
+from consumer.kafka_names import BootstrapServers, InputTopics, TopicName, check_topics
 from consumer.kafka_properties import OUR_PROPERTIES, milliseconds
 from consumer.languages.understood import AUTO, parse_languages
-from consumer.limits import parse_limit
+from consumer.limits import LimitSetting
 from consumer.model.serving_options import Part, Precision, ServingOptions
 from consumer.settings_loading import KafkaTable, LayeredSettings, Properties, Table
 from consumer.times import Period, parse_time
 from schemas.events import Decision
 
 ENV_PREFIX = "OCCUSTREAM_"
-
 Format = Literal["json", "avro", "protobuf", "json-schema"]
 """How the values of a topic are written. All but the first need a schema registry."""
-
-
 Expressions = Annotated[tuple[str, ...], BeforeValidator(parse_expressions)]
-LimitSetting = Annotated[tuple[str, ...], BeforeValidator(parse_limit)]
-TaxonomyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,49}$")]
-"""What the codes of another taxonomy are called in the event."""
 
 
 class Settings(LayeredSettings):
@@ -225,7 +220,7 @@ class Settings(LayeredSettings):
 
     @model_validator(mode="after")
     def _rules_across_fields(self) -> Self:
-        self._check_topics()
+        check_topics(self.input_topics, (self.output_topic, *self.decision_topics.values()), self.dead_letter_topic)
         self._check_kafka()
         if self.uses_schema_registry and not {"url", "schema.registry.url"} & self.schema_registry.keys():
             raise ValueError(f"the formats {self.input_format} and {self.output_format} need --schema-registry url=http://...")
@@ -237,17 +232,6 @@ class Settings(LayeredSettings):
         if self.drain_timeout_s * 1_000 >= self._max_poll_ms:
             raise ValueError("drain_timeout_s must be less than max.poll.interval.ms")
         return self
-
-    def _check_topics(self) -> None:
-        """Refuse topics that would be fed back into the input, or mixed with dead letters. Raises ValueError."""
-        enriched = (self.output_topic, *self.decision_topics.values())
-        if self.dead_letter_topic in enriched:
-            raise ValueError(f"output_topic and dead_letter_topic must differ: {self.dead_letter_topic!r} is both")
-        if read := [topic for topic in (*enriched, self.dead_letter_topic) if self.input_topics.matches(topic)]:
-            raise ValueError(
-                "input_topic, output_topic and dead_letter_topic must differ: "
-                f"{read[0]!r} is written, and input_topic {self.input_topic!r} reads it"
-            )
 
     def _check_kafka(self) -> None:
         """Refuse Kafka properties that would break what this program promises. Raises ValueError."""

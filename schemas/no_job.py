@@ -9,6 +9,7 @@ from schemas.job_words import JOB_WORDS, names_clinic, names_job, split_words
 from schemas.missing import is_missing
 from schemas.noise import FILLER_WORDS, HOUR_WORDS, NUMBERS
 from schemas.places import PLACES, STATE_CODES, STATES, SURE_STATE_CODES
+from schemas.text import clean_title
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ADDRESS = re.compile(
@@ -44,6 +45,12 @@ _ONLY_ALONE = split_words("test testing demo sample example asdf qwerty lorem ip
 _MIN_RUN = 2
 """A longer run of one letter is no word."""
 _HOURS = (HOUR_WORDS | FILLER_WORDS) - {"or", "and"}
+
+
+def title_names_no_job(title: str) -> bool:
+    """Return whether a title as posted surely names no job. Most titles hold a word that names one, which costs microseconds."""
+    words = [word.casefold() for word in _LETTERS.findall(title)]
+    return not names_job(words) and names_no_job(clean_title(title))
 
 
 def names_no_job(clean: str) -> bool:

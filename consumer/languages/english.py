@@ -1,6 +1,6 @@
 """Tells plain English at a glance, by words alone. Most postings need no more, and a detector takes a hundred times as long."""
 
-from schemas.noise import JOB_WORDS
+from schemas.job_words import JOB_WORDS
 
 MIN_SHARE = 0.5
 """A title is plain English if at least so many of its words are words of English job titles."""

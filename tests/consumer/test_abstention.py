@@ -102,6 +102,19 @@ def test_the_title_decides_and_the_body_where_the_title_does_not(title: str, bod
     assert found(title, scorer, body=body) == language
 
 
+@pytest.mark.parametrize("title", ["Apply now", "2025-06-01", "jobs@example.com", "Hiring event, Tulsa, OK"])
+def test_a_title_that_names_no_job_is_unclassified_and_its_occupations_published(title: str) -> None:
+    sure = CALIBRATION.model_copy(update={"new": CALIBRATION.new.model_copy(update={"accept_at": 0.0})})
+    event = event_of(posting_bytes(title), tiny_scorer(calibration=sure))
+    assert (event["decision"], event["reason"], len(event["occupations"])) == ("unclassified", "no_job", 3)
+
+
+def test_a_title_that_names_no_job_leaves_the_word_to_a_body_that_is_read() -> None:
+    reading = tiny_scorer(tensors=tensors_with_body(), **parts_with_body())
+    assert event_of(posting_bytes("Apply now", body=ENGLISH_BODY), reading)["reason"] is None
+    assert event_of(posting_bytes("Apply now"), reading)["reason"] == "no_job"
+
+
 def test_a_version_says_which_languages_it_understands() -> None:
     assert found(GERMAN, tiny_scorer(languages=("en", "de"))) is None
     assert found(GERMAN, tiny_scorer(languages=("any",))) is None
@@ -119,7 +132,7 @@ def test_the_setting_beats_what_the_version_says() -> None:
     assert found(GERMAN, tiny_scorer(languages=("any",)), Rules(abstainer=Abstainer(("en",)))) == "de"
 
 
-def test_postings_that_differ_in_their_stated_language_share_a_cached_answer_and_no_decision() -> None:
+def test_a_stated_language_changes_the_decision_and_not_the_cached_answer() -> None:
     scorer = tiny_scorer(cache_size=9)
     titles = [posting_bytes("Cook", language=language) for language in ("en", "de", "en")]
     assert [event_of(posting, scorer)["reason"] for posting in titles] == [None, "language", None]

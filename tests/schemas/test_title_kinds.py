@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.cleaning import apply_rules, is_bare, read_title
 from schemas.job_words import JOB_WORDS, is_role, read_words
-from schemas.no_job import names_no_job
+from schemas.no_job import title_names_no_job
 from schemas.spelling import find_right_word
 from schemas.text import clean_title
 
@@ -39,7 +39,7 @@ def test_a_hasty_title_is_clean_after_one_cleaning(kind: str, raw: str, wanted: 
 
 @pytest.mark.parametrize(("title", "answer"), KINDS["no_job"])
 def test_a_title_that_surely_names_no_job_is_told(title: str, answer: str) -> None:
-    assert names_no_job(clean_title(title)) == (answer == "yes")
+    assert title_names_no_job(title) == (answer == "yes")
 
 
 def test_no_job_word_and_no_similar_word_is_ever_corrected() -> None:

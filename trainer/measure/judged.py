@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from consumer.abstention import Abstainer
+from schemas.events import JobPosting
 from schemas.missing import is_missing
 from schemas.tables import TableError
 from schemas.text import body_text, plain_text
@@ -20,6 +22,7 @@ from trainer.measure.figures import Figures
 from trainer.measure.judgements import Judgements, judge_answers, judged_figures
 from trainer.measure.predict import answer
 from trainer.options import Say
+from trainer.publish import make_scorer
 
 EVERY_SET, EVERY_FILE = "all", "all files"
 """The names of a file's rows of all sets, and of the rows of all files."""
@@ -87,10 +90,21 @@ def _make_rows(file: JudgedFile, judgements: Judgements, seed: int) -> Iterator[
 
 def _judge(model: Model, judged: JudgedTitles) -> Judgements:
     probabilities, decisions = answer(model, judged.titles)
-    refused = [_is_refused(posting.title) for posting in judged.file.postings]
-    decisions = ["unclassified" if never else decision for never, decision in zip(refused, decisions, strict=True)]
+    ruled_out = _rule_out(model, judged.file.postings)
+    decisions = ["unclassified" if never else decision for never, decision in zip(ruled_out, decisions, strict=True)]
     codes = [category.onet_code for category in model.tensors.categories]
     return judge_answers(probabilities.cpu(), decisions, judged.acceptable, codes)
+
+
+def _rule_out(model: Model, postings: Sequence[JudgedPosting]) -> list[bool]:
+    """Return for each posting whether the consumer makes a dead letter of it or abstains, so that it is never accepted."""
+    refused = [_is_refused(posting.title) for posting in postings]
+    asked = [
+        JobPosting(posting_id="judged", title="x" if never else posting.title, body=posting.body or None)
+        for never, posting in zip(refused, postings, strict=True)
+    ]
+    abstentions = Abstainer().judge(asked, make_scorer(model))
+    return [never or abstention is not None for never, abstention in zip(refused, abstentions, strict=True)]
 
 
 def _is_refused(title: str) -> bool:
