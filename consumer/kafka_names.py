@@ -83,14 +83,14 @@ class InputTopics:
         return self.pattern or ",".join(self.names)
 
 
-def check_topics(read: InputTopics, enriched: Sequence[str], dead_letter: str) -> None:
+def check_topics(input_topic: str, enriched: Sequence[str], dead_letter: str) -> None:
     """Refuse topics that would be fed back into the input, or mixed with dead letters. Raises ValueError."""
     if dead_letter in enriched:
         raise ValueError(f"output_topic and dead_letter_topic must differ: {dead_letter!r} is both")
-    if fed_back := [topic for topic in (*enriched, dead_letter) if read.matches(topic)]:
+    if fed_back := [topic for topic in (*enriched, dead_letter) if InputTopics.parse(input_topic).matches(topic)]:
         raise ValueError(
             "input_topic, output_topic and dead_letter_topic must differ: "
-            f"{fed_back[0]!r} is written, and input_topic {str(read)!r} reads it"
+            f"{fed_back[0]!r} is written, and input_topic {input_topic!r} reads it"
         )
 
 

@@ -220,7 +220,7 @@ class Settings(LayeredSettings):
 
     @model_validator(mode="after")
     def _rules_across_fields(self) -> Self:
-        check_topics(self.input_topics, (self.output_topic, *self.decision_topics.values()), self.dead_letter_topic)
+        check_topics(self.input_topic, (self.output_topic, *self.decision_topics.values()), self.dead_letter_topic)
         self._check_kafka()
         if self.uses_schema_registry and not {"url", "schema.registry.url"} & self.schema_registry.keys():
             raise ValueError(f"the formats {self.input_format} and {self.output_format} need --schema-registry url=http://...")

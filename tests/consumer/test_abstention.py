@@ -102,7 +102,7 @@ def test_the_title_decides_and_the_body_where_the_title_does_not(title: str, bod
     assert found(title, scorer, body=body) == language
 
 
-@pytest.mark.parametrize("title", ["Apply now", "2025-06-01", "jobs@example.com", "Hiring event, Tulsa, OK"])
+@pytest.mark.parametrize("title", ["Apply now", "2025-06-01", "jobs@example.com", "Hiring event"])
 def test_a_title_that_names_no_job_is_unclassified_and_its_occupations_published(title: str) -> None:
     sure = CALIBRATION.model_copy(update={"new": CALIBRATION.new.model_copy(update={"accept_at": 0.0})})
     event = event_of(posting_bytes(title), tiny_scorer(calibration=sure))

@@ -113,9 +113,9 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
 
 HOSTILE = {
     "numbers": b'{"a": [' + b"0," * (MEGABYTE // 2) + b"0]}",
-    "lists": b'{"a": [' + b"[]        ," * (MEGABYTE // 11) + b"0]}",
-    "objects": b'{"a": [' + b'{"b":   0},' * (MEGABYTE // 11) + b"{}]}",
-    "deep lists": b'{"a": [' + (b"[" * 90 + b" " * 800 + b"]" * 90 + b",") * (MEGABYTE // 981) + b"0]}",
+    "lists": b'{"a": [' + (b"[]" + b" " * 19 + b",") * (MEGABYTE // 22) + b"0]}",
+    "objects": b'{"a": [' + (b'{"b":   0}' + b" " * 11 + b",") * (MEGABYTE // 22) + b"{}]}",
+    "deep lists": b'{"a": [' + (b"[" * 90 + b" " * 1_800 + b"]" * 90 + b",") * (MEGABYTE // 1_981) + b"0]}",
     "a long text": b'{"a": "' + b"x" * MEGABYTE + b'"}',
     "long texts": b'{"a": [' + (b'"' + b"x" * 10_000 + b'",') * (MEGABYTE // 10_003) + b'"x"]}',
     "names": b"{" + b",".join(b'"%d":1.5' % number for number in range(MEGABYTE // 12)) + b"}",
