@@ -70,9 +70,9 @@ def watch_steps(strikes: Sequence[Strike]) -> None:
 
 def _watch_score(score: Callable[..., Any], steps: StepCounter) -> Callable[..., Any]:
     @wraps(score)
-    def watched(*arguments: Any) -> Any:  # noqa: ANN401 - as given
+    def watched(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as given
         steps.count("decode")
-        answers = score(*arguments)
+        answers = score(*arguments, **named)
         steps.count("score")
         return answers
 
