@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 
 from consumer.errors import ConfigError
 from consumer.row_files import open_text
+from schemas.missing import is_missing
 from schemas.tables import NOT_UTF8, TableError, column_key, read_csv_rows
 
 Crosswalks = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -21,8 +22,8 @@ MAX_CODES = 200
 MAX_CODE_CHARS = 200
 MAX_BYTES = 100_000_000
 _ONET_CODE = re.compile(r"\d\d-\d{4}(?:\.\d\d)?")
-_NO_CODE = frozenset({"", "none", "n/a", "na", "-"})
-"""What such files have where an occupation has no code."""
+_NONE = "na"
+"""What such files have, too, where an occupation has no code."""
 
 
 def read_crosswalks(files: Mapping[str, Path]) -> Crosswalks:
@@ -62,7 +63,7 @@ def _collect(found: dict[str, dict[str, None]], path: Path, rows: Sequence[tuple
             raise ConfigError(f"crosswalk: {path}, row {number}: {onet_code!r} under {source!r} is no O*NET-SOC code")
         if len(code) > MAX_CODE_CHARS or NOT_UTF8.search(code):
             raise ConfigError(f"crosswalk: {path}, row {number}: {code[:40]!r} under {target!r} is no code")
-        if code.casefold() in _NO_CODE:
+        if is_missing(code) or code.casefold() == _NONE:
             continue
         codes = found.setdefault(onet_code if "." in onet_code else f"{onet_code}.00", {})
         codes[code] = None
