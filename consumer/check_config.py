@@ -4,27 +4,21 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from consumer.errors import BrokerError, OccustreamError
 from consumer.formats.choose import check_registry, make_formats
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
-from consumer.kafka.topic_admin import SIZE_LIMIT, TopicAdmin
+from consumer.kafka.topic_admin import TopicAdmin
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.registry.folder import FolderRegistry
 from consumer.settings import Settings
 from consumer.settings_loading import tables, unknown_variables
-from consumer.topic_commands import DEAD_LETTER_ROOM_BYTES
+from consumer.size_limits import Problem, find_faulty_limits
 
 SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential", "user.info")
-
-
-class Problem(str):
-    """What would keep `run` from working, in a line. A plain string beside it is a warning."""
-
-    __slots__ = ()
 
 
 def check(settings: Settings, *, offline: bool) -> int:
@@ -103,10 +97,8 @@ def _check_topics(settings: Settings) -> Iterator[str]:
     try:
         admin = TopicAdmin(settings.kafka_properties())
         there = admin.partition_counts()
-        inputs = [topic for topic in there if settings.input_topics.matches(topic)]
         yield from _check_missing(settings, there.keys())
-        if inputs and settings.dead_letter_topic in there:
-            yield from _check_size_limits(settings, admin.size_limits([*inputs, settings.dead_letter_topic]))
+        yield from find_faulty_limits(settings, admin)
     except BrokerError as error:
         yield Problem(f"{error}; --offline checks without a broker")
 
@@ -130,21 +122,3 @@ def _check_missing(settings: Settings, there: Collection[str]) -> Iterator[str]:
             )
     if settings.input_topics.pattern and not any(map(settings.input_topics.matches, there)):
         yield f"no topic matches {settings.input_topic} yet"
-
-
-def _check_size_limits(settings: Settings, limits: Mapping[str, int]) -> Iterator[str]:
-    """Yield why some dead letters would not fit in their topic. A dead letter is its message and some headers."""
-    own = limits.get(settings.dead_letter_topic)
-    inputs = {topic: limit for topic, limit in limits.items() if topic != settings.dead_letter_topic}
-    if own is None or not inputs:
-        yield f"{SIZE_LIMIT} of the topics is not ours to see: whether each dead letter fits is not known"
-        return
-    topic, largest = max(inputs.items(), key=lambda item: item[1])
-    needed = largest + DEAD_LETTER_ROOM_BYTES
-    if own >= needed:
-        return
-    text = (
-        f"{SIZE_LIMIT} of dead-letter topic {settings.dead_letter_topic!r} is {own}, and {largest} of input topic {topic!r}: "
-        f"a dead letter that does not fit stops the consumer; raise it to {needed}"
-    )
-    yield Problem(text) if own < largest else text

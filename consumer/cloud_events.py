@@ -8,7 +8,6 @@ from schemas.events import SCHEMA_VERSION, EnrichedPosting
 
 ENRICHED_TYPE = f"occustream.posting.enriched.v{SCHEMA_VERSION}"
 DELETED_TYPE = f"occustream.posting.deleted.v{SCHEMA_VERSION}"
-PREFIX = "ce_"
 CONTENT_TYPE = "content-type"
 CONTENT_TYPES = {
     "json": "application/json",
@@ -47,15 +46,6 @@ class CloudEvents:
             ("ce_source", self.source.encode()),
             ("ce_type", kind.encode()),
         )
-
-
-def other_headers(headers: Headers) -> Headers:
-    """Return the headers that say nothing of a CloudEvent: those of the input's own event would contradict ours."""
-    return tuple((name, value) for name, value in headers if not _is_of_cloud_event(name.lower()))
-
-
-def _is_of_cloud_event(name: str) -> bool:
-    return name.startswith(PREFIX) or name == CONTENT_TYPE
 
 
 def _time_headers(time_ms: int | None) -> Headers:

@@ -6,7 +6,7 @@ The steps of decoding are in `feeds/`: read the value, unwrap envelopes, find th
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from consumer.cloud_events import CloudEvents, other_headers
+from consumer.cloud_events import CloudEvents
 from consumer.dead_letter_record import Stage, make_dead_letter
 from consumer.errors import InvalidMessage
 from consumer.event_json import Write, write_json_event
@@ -14,8 +14,9 @@ from consumer.feeds.envelopes import find_binary_delete, find_removed, find_wrap
 from consumer.feeds.fields import ByNames, FieldFinder
 from consumer.feeds.kinds import ENVELOPES, Delete, Envelope, OnDelete
 from consumer.feeds.posting import make_posting
-from consumer.feeds.reading import SCHEMA_HEADER, Read, read_json
-from consumer.messages import Headers, Message, Record
+from consumer.feeds.reading import Read, read_json
+from consumer.messages import Message, Record
+from consumer.passed_headers import origin_headers, passed_headers
 from schemas.events import Decision, EnrichedPosting, JobPosting
 from schemas.text import plain_text
 
@@ -85,9 +86,9 @@ class Codec:
         value, added = self._write(enriched)
         self._check_size(value, "the enriched posting")
         headers = (
-            *self._passed_headers(message),
+            *passed_headers(message.headers),
             *added,
-            ("occustream.event-id", enriched.event_id.encode()),
+            *origin_headers(message),
             ("occustream.model-version", enriched.model.version.encode()),
             *(self._cloud_events.enriched_headers(enriched) if self._cloud_events else ()),
         )
@@ -112,16 +113,11 @@ class Codec:
         if self._on_delete == "skip" or message.key is None:
             return None
         headers = (
-            *self._passed_headers(message),
-            ("occustream.event-id", message.event_id.encode()),
+            *passed_headers(message.headers),
+            *origin_headers(message),
             *(self._cloud_events.delete_headers(message) if self._cloud_events else ()),
         )
         return Record(self._output_topic, message.key, None, headers, message.partition)
-
-    def _passed_headers(self, message: Message) -> Headers:
-        headers = other_headers(message.headers) if self._cloud_events else message.headers
-        # A reader of the output would believe the header of the input.
-        return tuple(header for header in headers if header[0] != SCHEMA_HEADER)
 
     def _make_posting(self, message: Message, fields: Any) -> JobPosting | Delete:  # noqa: ANN401 - any JSON value
         if not isinstance(fields, dict):

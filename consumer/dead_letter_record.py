@@ -1,13 +1,18 @@
-"""The wire format of a dead letter: the message with key, value and headers unchanged, and headers that say why it failed."""
+"""The wire format of a dead letter: the message with key, value and headers unchanged, and headers that say why it failed.
 
+A letter that its topic does not take whole is abridged: it says where its message lies.
+"""
+
+import hashlib
 import importlib.metadata
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, Self
 
 from consumer.errors import InvalidMessage
 from consumer.messages import Headers, Message, Record
+from consumer.passed_headers import keep_one_trace, trace_headers
 
 HEADER_PREFIX = "dead-letter."
 ATTEMPT_HEADER = f"{HEADER_PREFIX}attempt"
@@ -27,8 +32,15 @@ HEADER_NAMES = (
     "model-version",
 )
 """The headers of a dead letter, after HEADER_PREFIX, in the order in which they are written."""
+LEFT_OUT_HEADER = f"{HEADER_PREFIX}left-out"
+"""Only an abridged letter has this header and the next one. It holds VALUE_LEFT_OUT or ALL_LEFT_OUT."""
+DIGEST_HEADER = f"{HEADER_PREFIX}value-sha256"
+"""The SHA-256 of the message's value, in hexadecimal digits: what is read at its place later must have it."""
+VALUE_LEFT_OUT = "value"
+ALL_LEFT_OUT = "value,key,headers"
 MAX_ERROR_CHARS = 1_000
-_OUR_HEADERS = frozenset((REPLAY_OF_HEADER, *(HEADER_PREFIX + name for name in HEADER_NAMES)))
+_STORY_HEADERS = frozenset(HEADER_PREFIX + name for name in HEADER_NAMES)
+_OUR_HEADERS = _STORY_HEADERS | {REPLAY_OF_HEADER, LEFT_OUT_HEADER, DIGEST_HEADER}
 
 Stage = Literal["decode", "score", "encode", "deliver"]
 """The step at which a message failed."""
@@ -53,7 +65,47 @@ def make_dead_letter(message: Message, error: InvalidMessage, *, topic: str, sta
         (HEADER_PREFIX + name, str(value).encode("utf-8", "backslashreplace"))
         for name, value in zip(HEADER_NAMES, values, strict=True)
     )
-    return Record(topic, message.key, message.value, (*original_headers(message.headers), *headers), message.partition)
+    return Record(
+        topic, message.key, message.value, (*keep_one_trace(original_headers(message.headers)), *headers), message.partition
+    )
+
+
+def abridge(letter: Record, message: Message) -> Record:
+    """Return the next smaller form of a message's dead letter: without the value, then without key and headers, too.
+
+    After the smallest form comes the whole letter again.
+    """
+    own = tuple(header for header in letter.headers if header[0] in _STORY_HEADERS)
+    trace, left_out = trace_headers(message.headers), _left_out(letter)
+    if left_out == ALL_LEFT_OUT:
+        whole = (*keep_one_trace(original_headers(message.headers)), *own)
+        return replace(letter, key=message.key, value=message.value, headers=whole)
+    if left_out or message.value is None:
+        return replace(letter, key=None, value=None, headers=(*trace, *own, *_place_headers(message, ALL_LEFT_OUT)))
+    return replace(letter, value=None, headers=(*letter.headers, *_place_headers(message, VALUE_LEFT_OUT)))
+
+
+def is_abridged(letter: Record) -> bool:
+    """Return whether a dead letter lacks something of its message."""
+    return _left_out(letter) != ""
+
+
+def is_smallest(letter: Record) -> bool:
+    """Return whether a dead letter lacks all of its message."""
+    return _left_out(letter) == ALL_LEFT_OUT
+
+
+def value_digest(message: Message) -> str:
+    """Return what DIGEST_HEADER holds for a message."""
+    return hashlib.sha256(message.value or b"").hexdigest()
+
+
+def _place_headers(message: Message, left_out: str) -> Headers:
+    return (LEFT_OUT_HEADER, left_out.encode()), (DIGEST_HEADER, value_digest(message).encode())
+
+
+def _left_out(letter: Record) -> str:
+    return next((_text(value) for name, value in letter.headers if name == LEFT_OUT_HEADER), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +124,9 @@ class DeadLetter:
     timestamp_ms: int | None
     app_version: str
     model_version: str
+    left_out: str = ""
+    """What an abridged letter lacks of its message: VALUE_LEFT_OUT or ALL_LEFT_OUT; empty for a whole letter."""
+    value_sha256: str = ""
 
     @classmethod
     def parse(cls, message: Message) -> Self | None:
@@ -93,6 +148,8 @@ class DeadLetter:
             timestamp_ms=_parse_number(fields.get("timestamp-ms")),
             app_version=fields.get("app-version", ""),
             model_version=fields.get("model-version", ""),
+            left_out=fields.get("left-out", ""),
+            value_sha256=fields.get("value-sha256", ""),
         )
 
     @property

@@ -39,6 +39,11 @@ class Metrics:
         self.dead_letters = Counter(
             "occustream_dead_letters_total", "Dead letters acknowledged by the broker.", ["reason"], registry=registry
         )
+        self.dead_letters_abridged = Counter(
+            "occustream_dead_letters_abridged_total",
+            "Dead letters without their message's value, because their topic does not take the whole.",
+            registry=registry,
+        )
         self.deletes = Counter(
             "occustream_deletes_total",
             "Messages that say a posting is gone, by what said so and what became of them.",

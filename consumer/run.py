@@ -32,6 +32,7 @@ from consumer.registry.reloader import Reloader, wait_for_version
 from consumer.rules import Rules
 from consumer.run_input import RunInput, open_input
 from consumer.settings import Settings
+from consumer.size_limits import warn_of_limits
 
 log = logging.getLogger("occustream")
 
@@ -73,6 +74,7 @@ def run(settings: Settings) -> int:
         stop=lambda: stop.is_set() or dead_letter_share.exceeded or run_input.check_done(),
         drain_timeout_s=settings.drain_timeout_s,
     )
+    warn_of_limits(settings)
     http.start()
     reloader.start()
     log.info("serving version %s on %s; metrics at %s/metrics", scorer.version, scorer.encoder.device, http.address)

@@ -8,6 +8,7 @@ from consumer.argument_types import parse_count
 from consumer.kafka.topic_admin import BROKER_DEFAULT, SIZE_LIMIT, TopicAdmin
 from consumer.settings import Settings
 from consumer.settings_loading import add_flags
+from consumer.size_limits import DEAD_LETTER_ROOM_BYTES
 
 SETTINGS = (
     "bootstrap_servers",
@@ -19,8 +20,6 @@ SETTINGS = (
     "dead_letter_topic",
     "kafka",
 )
-DEAD_LETTER_ROOM_BYTES = 8_192
-"""How much larger than its message a dead letter may be: its headers hold up to 1,000 characters of an error."""
 DESCRIPTION = (
     "Create the input, output and dead-letter topics of the settings that are not there yet. A topic that is there is never "
     "altered. 'run' and 'check-config' create none. The dead-letter topic gets a max.message.bytes that leaves room for the "
@@ -95,7 +94,7 @@ def _describe_existing(admin: TopicAdmin, topic: str, partitions: int, needed: i
     limit = admin.size_limits([topic]).get(topic)
     if needed is None or limit is None or limit >= needed:
         return line
-    return f"{line}. Its {SIZE_LIMIT} is {limit}: raise it to {needed}, or some dead letters stop the consumer"
+    return f"{line}. Its {SIZE_LIMIT} is {limit}: raise it to {needed}, or some dead letters lack their message's value"
 
 
 def _create(admin: TopicAdmin, topic: str, shape: Shape, *, config: Mapping[str, str], dry_run: bool) -> str:

@@ -18,6 +18,15 @@ JSON = "application/json"
 
 EVENT_HEADERS = {"occustream.event-id": "`topic:partition:offset` of the input message: the same at every delivery."}
 MODEL_HEADERS = {"occustream.model-version": "The model version that made the record."}
+ORIGIN_HEADERS = {
+    "occustream.timestamp-ms": "The time of the input message, in milliseconds since 1970; not if it has none.",
+    "occustream.key-schema-id": "The input message's `__key_schema_id`, if it has one: it holds for the key of the record.",
+}
+ABRIDGED_HEADERS = {
+    "dead-letter.left-out": "Only if the whole letter is larger than its topic takes: `value` or `value,key,headers`. "
+    "That is missing here, and lies at the place that topic, partition and offset name.",
+    "dead-letter.value-sha256": "Then: the SHA-256 of the message's value, in hexadecimal digits.",
+}
 CLOUD_HEADERS = {
     "ce_specversion": "1.0. All ce_ headers: only with the setting `cloudevents`.",
     "ce_id": "The event id.",
@@ -88,7 +97,7 @@ def _messages(examples: Mapping[str, BaseModel]) -> dict[str, Any]:
         },
         "enrichedPosting": {
             "title": "A posting with its occupations",
-            "headers": _headers({**EVENT_HEADERS, **MODEL_HEADERS}, {**CLOUD_HEADERS, **POSTING_CLOUD_HEADERS}),
+            "headers": _headers({**EVENT_HEADERS, **MODEL_HEADERS}, {**ORIGIN_HEADERS, **CLOUD_HEADERS, **POSTING_CLOUD_HEADERS}),
             "payload": {"$ref": "#/components/schemas/EnrichedPosting"},
             "examples": [
                 {
@@ -102,7 +111,7 @@ def _messages(examples: Mapping[str, BaseModel]) -> dict[str, Any]:
         "deletedPosting": {
             "title": "A posting of this key is gone",
             "description": "A record without a value, which a compacted topic takes for a delete.",
-            "headers": _headers(EVENT_HEADERS, CLOUD_HEADERS),
+            "headers": _headers(EVENT_HEADERS, {**ORIGIN_HEADERS, **CLOUD_HEADERS}),
             "payload": {"type": "null"},
             "examples": [{"name": "gone", "headers": event_id, "payload": None}],
             **_kafka_key("The key of the message."),
@@ -110,8 +119,8 @@ def _messages(examples: Mapping[str, BaseModel]) -> dict[str, Any]:
         "deadLetter": {
             "title": "A message that could not be enriched, with its bytes unchanged",
             "contentType": "application/octet-stream",
-            "headers": _headers(DEAD_LETTER_HEADERS, {}),
-            "payload": {"description": "The bytes of the message, whatever they are; or none."},
+            "headers": _headers(DEAD_LETTER_HEADERS, ABRIDGED_HEADERS),
+            "payload": {"description": "The bytes of the message, whatever they are; or none: see `dead-letter.left-out`."},
             **_kafka_key("The key of the message."),
         },
     }

@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from consumer.argument_types import parse_count
+from consumer.dead_letter_record import DeadLetter
 from consumer.dead_letters.filter import FIELDS, TIMES, Filter
+from consumer.dead_letters.originals import Originals
 from consumer.dead_letters.replay import ReplayOptions, ReplayPlan, plan_replay, replay
 from consumer.dead_letters.terminal import Counts, format_details, format_line, format_table, format_time, to_json_fields
 from consumer.dead_letters.topic import DeadLetterTopic
@@ -129,11 +131,20 @@ def show_letter(settings: Settings, options: argparse.Namespace) -> int:
         print(f"no dead letter of {options.id!r} in {settings.dead_letter_topic!r}; {hint}", file=sys.stderr)
         return 1
     if options.raw is not None:
-        _write_raw(found[-1].message.value or b"", options.raw)
-        return 0
+        return _show_raw(letters, found[-1], options.raw)
     print(format_details(found[-1], replayed=letters.was_replayed(found[-1])))
     if earlier := [letter.position for letter in found[:-1]]:
         print(f"also:         {', '.join(earlier)}")
+    return 0
+
+
+def _show_raw(letters: DeadLetterTopic, letter: DeadLetter, file: str) -> int:
+    """Write the value of the letter's message, and nothing else."""
+    whole = letters.complete(letter)
+    if whole is None:
+        print(f"the letter lacks the value, and its message {letter.event_id} is gone from its topic", file=sys.stderr)
+        return 1
+    _write_raw(whole.message.value or b"", file)
     return 0
 
 
@@ -216,11 +227,11 @@ class _Progress:
 
 
 def _open_topic(settings: Settings) -> DeadLetterTopic:
-    def read(ranges: Mapping[int, range] | None) -> Iterator[Message]:
-        with TopicReader(settings.kafka_properties(), settings.dead_letter_topic, ranges=ranges) as messages:
+    def read(topic: str, ranges: Mapping[int, range] | None) -> Iterator[Message]:
+        with TopicReader(settings.kafka_properties(), topic, ranges=ranges) as messages:
             yield from messages
 
-    return DeadLetterTopic(read)
+    return DeadLetterTopic(partial(read, settings.dead_letter_topic), Originals(read))
 
 
 def _write_raw(value: bytes, file: str) -> None:

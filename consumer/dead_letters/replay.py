@@ -20,6 +20,8 @@ MAX_COUNT = 500
 """Dead letters in a transaction."""
 MAX_BYTES = 4_000_000
 """Bytes in a transaction, so that it takes far less time than its timeout."""
+GONE = "abridged letters whose messages are no longer in their topics"
+"""Why a letter is kept that does not hold its message's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ def plan_replay(letters: DeadLetterTopic, options: ReplayOptions) -> ReplayPlan:
             plan.replayed += 1
         elif (why := options.why_kept(letter)) is not None:
             plan.kept[why] += 1
+        elif letters.complete(letter) is None:
+            plan.kept[GONE] += 1
         else:
             plan.to_send[options.target(letter)] += 1
     return plan
@@ -105,7 +109,9 @@ def _send(batch: list[DeadLetter], sink: TransactionalSink, options: ReplayOptio
 def _letters_to_send(letters: DeadLetterTopic, options: ReplayOptions) -> Iterator[DeadLetter]:
     for letter in letters:
         if options.filter.matches(letter) and not letters.was_replayed(letter) and options.why_kept(letter) is None:
-            yield letter
+            whole = letters.complete(letter)
+            if whole is not None:
+                yield whole
 
 
 def _batches(letters: Iterable[DeadLetter], rate: float) -> Iterator[list[DeadLetter]]:

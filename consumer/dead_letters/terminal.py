@@ -12,6 +12,7 @@ MAX_VALUE_CHARS = 4_000
 """Of a value that is printed."""
 MAX_ERROR_CHARS = 120
 """Of an error in a list with a line for each dead letter."""
+_LEFT_OUT = "value:        left out: the whole letter is larger than its topic takes; --raw reads it where it lies"
 
 
 @dataclass
@@ -80,6 +81,7 @@ def to_json_fields(letter: DeadLetter, *, replayed: bool) -> dict[str, Any]:
         "error_class": letter.error_class,
         "attempt": letter.attempt,
         "replayed": replayed,
+        "left_out": letter.left_out,
         "app_version": letter.app_version,
         "model_version": letter.model_version,
         **_json_field("key", letter.message.key),
@@ -100,11 +102,12 @@ def format_details(letter: DeadLetter, *, replayed: bool) -> str:
         "error class": letter.error_class or "-",
         "attempt": f"{letter.attempt}{', replayed' if replayed else ''}",
         "versions": f"application {letter.app_version or '-'}, model {letter.model_version or '-'}",
+        **({"left out": f"{letter.left_out}; it lies at {letter.event_id}"} if letter.left_out else {}),
         "key": _bytes_text(letter.message.key),
         **{f"header {name}": _bytes_text(value) for name, value in letter.headers},
     }
     lines = [f"{escape(name) + ':':<14}{escape(text)}" for name, text in details.items()]
-    return "\n".join([*lines, *_value_lines(letter.message.value)])
+    return "\n".join([*lines, *([_LEFT_OUT] if letter.left_out else _value_lines(letter.message.value))])
 
 
 def _value_lines(value: bytes | None) -> list[str]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from consumer.dead_letter_record import DeadLetter
+from consumer.dead_letters.originals import Originals
 from consumer.messages import Message, Record
 
 ReadTopic = Callable[[Mapping[int, range] | None], Iterable[Message]]
@@ -15,9 +16,13 @@ RECEIPT_HEADER = "dead-letter.receipt"
 class DeadLetterTopic:
     """The dead letters of a topic up to its end at the time this object is made. It knows which of them were replayed."""
 
-    def __init__(self, read: ReadTopic) -> None:
-        """Read the whole topic once, for the receipts. Raises what `read` raises, BrokerError."""
+    def __init__(self, read: ReadTopic, originals: Originals | None = None) -> None:
+        """Read the whole topic once, for the receipts. Raises what `read` raises, BrokerError.
+
+        `originals` knows the messages of abridged letters; without it, they are gone.
+        """
         self._read = read
+        self._originals = originals or Originals(lambda _topic, _ranges: ())
         self._replayed: set[tuple[int, int]] = set()
         self._ranges: dict[int, range] = {}
         self.others = 0  # messages that are neither dead letters nor receipts
@@ -31,6 +36,10 @@ class DeadLetterTopic:
     def was_replayed(self, letter: DeadLetter) -> bool:
         """Return whether a replay has sent this dead letter back."""
         return (letter.message.partition, letter.message.offset) in self._replayed
+
+    def complete(self, letter: DeadLetter) -> DeadLetter | None:
+        """Return a letter with all that its message had; None if it is abridged and its message is gone. Raises BrokerError."""
+        return self._originals.complete(letter)
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Yield the dead letters, in order per partition. Each iteration reads the topic again."""

@@ -9,7 +9,8 @@ from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.in_flight import InFlight
 from consumer.delivery.protocol import SILENT_S, count_delivered
 from consumer.delivery.retry_queue import RetryQueue
-from consumer.enrich import Outcome, reject_as_too_large
+from consumer.delivery.smaller import make_smaller
+from consumer.enrich import Outcome
 from consumer.errors import DeliveryFailed
 from consumer.messages import Record, Sink, Source, TopicPartition
 from consumer.metrics import Metrics
@@ -23,7 +24,8 @@ class AtLeastOnce:
 
     A record that the broker refuses is sent again, after a pause, until it is accepted; meanwhile nothing more is read. An
     enriched posting that is too large for its topic becomes a dead letter, which may then stand behind the dead letters of later
-    messages. A record that the broker merely does not acknowledge stays with the Kafka client, which tries without end.
+    messages. A dead letter that is too large is written without its message's value. A record that the broker merely does not
+    acknowledge stays with the Kafka client, which tries without end.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class AtLeastOnce:
         self._in_flight = InFlight()
         # Sent and not answered, with those of partitions that are gone: the client still holds them.
         self._unanswered = self._unanswered_bytes = 0
-        self._retry_queue = RetryQueue(partial(reject_as_too_large, codec=codec), clock=clock)
+        self._retry_queue = RetryQueue(partial(make_smaller, codec=codec), clock=clock)
         self._committed_at = self._answered_at = clock()
 
     @property

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from consumer.codec import Codec
 from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.protocol import RETRY_PAUSES, SILENT_S, count_delivered
-from consumer.enrich import Outcome, reject_as_too_large
+from consumer.delivery.smaller import has_smallest_record, make_smaller
+from consumer.enrich import Outcome
 from consumer.errors import DeliveryFailed, RecordTooLarge
 from consumer.messages import Source, TopicPartition, TransactionalSink, next_offsets
 from consumer.metrics import Metrics
@@ -65,8 +66,8 @@ class ExactlyOnce:
                 middle = len(outcomes) // 2
                 self.deliver(outcomes[:middle])
                 self.deliver(outcomes[middle:])
-            elif outcomes[0].error is None:
-                self.deliver([reject_as_too_large(outcomes[0], self._codec)])
+            elif not has_smallest_record(outcomes[0]):
+                self.deliver([make_smaller(outcomes[0], self._codec)])
             else:
                 raise self._note_failure(error, outcomes) from None
         except DeliveryFailed as error:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from consumer.dead_letter_record import is_abridged
 from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.enrich import Outcome
 from consumer.feeds.kinds import DeleteAction
@@ -69,6 +70,14 @@ def count_delivered(outcome: Outcome, metrics: Metrics, dead_letter_share: DeadL
     if outcome.error is not None:
         metrics.dead_letters.labels(outcome.error.reason).inc()
         log.warning("%s became a dead letter: %s", message.event_id, outcome.error)
+        if outcome.record is not None and is_abridged(outcome.record):
+            metrics.dead_letters_abridged.inc()
+            log.warning(
+                "the dead letter of %s lacks the value: the whole is larger than %r takes (max.message.bytes). "
+                "Raise that, and replay it before retention deletes the message",
+                message.event_id,
+                outcome.record.topic,
+            )
     if outcome.delete is not None:
         metrics.deletes.labels(outcome.delete.kind, _delete_action(outcome)).inc()
     else:

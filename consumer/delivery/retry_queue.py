@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from consumer.delivery.protocol import RETRY_PAUSES
+from consumer.delivery.smaller import has_smallest_record
 from consumer.enrich import Outcome
 from consumer.errors import RecordTooLarge
 from consumer.messages import TopicPartition
@@ -18,12 +19,12 @@ class RetryQueue:
     """Outcomes whose records were refused.
 
     A broker accepts or refuses what a client sends together as a whole. So a record that is too large is found by halving what is
-    sent. `make_dead_letter` replaces an outcome that was refused as too large when it was sent alone. A dead letter that is
-    refused itself is tried without end.
+    sent. `make_smaller` replaces an outcome that was refused as too large when it was sent alone. Where even the smallest record
+    is refused, all forms are tried without end.
     """
 
-    def __init__(self, make_dead_letter: Callable[[Outcome], Outcome], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._make_dead_letter = make_dead_letter
+    def __init__(self, make_smaller: Callable[[Outcome], Outcome], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._make_smaller = make_smaller
         self._clock = clock
         self._refused: list[Outcome] = []
         self._postponed: list[Outcome] = []  # sent once the refused ones have got through
@@ -46,13 +47,13 @@ class RetryQueue:
         self._refused += outcomes
         self._too_large |= isinstance(error, RecordTooLarge)
         self.trouble = trouble
-        if not self._too_large or self._sent_dead_letter_alone:  # the search by halves goes on without a pause
+        if not self._too_large or self._sent_smallest_alone:  # the search by halves goes on without a pause
             self._retry_at = self._clock() + next(self._pauses)
 
     def take(self) -> list[Outcome]:
         """Remove and return the outcomes to send now. All records sent before must have been answered."""
-        if self._too_large and self._sent_alone and not self._sent_dead_letter_alone:
-            self._refused = [self._make_dead_letter(self._refused[0])]
+        if self._too_large and self._sent_alone:
+            self._refused = [self._make_smaller(self._refused[0])]
         self._send_at_most = max(1, self._last_sent // 2) if self._too_large else min(UNLIMITED, 2 * self._send_at_most)
         queued = self._refused + self._postponed
         now, self._refused, self._postponed = queued[: self._send_at_most], [], queued[self._send_at_most :]
@@ -82,6 +83,6 @@ class RetryQueue:
         return self._last_sent == 1 and len(self._refused) == 1
 
     @property
-    def _sent_dead_letter_alone(self) -> bool:
-        """Whether that single record was a dead letter."""
-        return self._sent_alone and self._refused[0].error is not None
+    def _sent_smallest_alone(self) -> bool:
+        """Whether nothing smaller can be sent instead of that single record."""
+        return self._sent_alone and has_smallest_record(self._refused[0])

@@ -51,11 +51,12 @@ class Job:
         for number in itertools.islice(self._numbers, count):
             title = _TITLES[number * 7919 % len(_TITLES)]
             value = next(self._bad) if number % bad_every == bad_every // 2 else posting_bytes(title, posting_id=number)
-            self._send(number, value)
+            self.send(number, value)
         self.kafka.flush()
         self.fed += count
 
-    def _send(self, number: int, value: bytes | None) -> None:
+    def send(self, number: int, value: bytes | None) -> None:
+        """Send a message to one of the partitions, chosen by its number."""
         message = Message(self.input, number * 31 % PARTITIONS, -1, b"key-%d" % (number % 500), value, (("n", b"%d" % number),))
         self.kafka.append(message)
         self.kafka.producer.poll(0)

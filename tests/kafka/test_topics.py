@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from consumer.__main__ import main
 from consumer.errors import BrokerError
 from consumer.kafka.source import KafkaSource
-from consumer.topic_commands import DEAD_LETTER_ROOM_BYTES
+from consumer.size_limits import DEAD_LETTER_ROOM_BYTES
 from deploy.kafka.broker import LocalKafka
 from deploy.kafka.node import Node, new_cluster_id
 from deploy.kafka.ports import free_port
@@ -156,6 +156,7 @@ def test_a_refusal_of_the_broker_is_one_line(cluster: Cluster, run: Run) -> None
     ("limit", "status", "said"),
     [
         (1_999_999, 1, "occustream-consumer: max.message.bytes of dead-letter topic"),
+        (8_191, 1, "some letters never fit and stop the consumer"),
         (2_000_000, 0, "warning: max.message.bytes of dead-letter topic"),
         (2_000_000 + DEAD_LETTER_ROOM_BYTES, 0, ""),
     ],
@@ -165,12 +166,24 @@ def test_a_dead_letter_topic_must_take_what_the_input_takes(
 ) -> None:
     topics = {
         "input_topic": cluster.create("in", max_message_bytes="2000000"),
-        "output_topic": cluster.create("out"),
+        "output_topic": cluster.create("out", max_message_bytes="2000000"),
         "dead_letter_topic": cluster.create("dead", max_message_bytes=str(limit)),
     }
     found, text = run("check-config", **topics)
     assert (found, "max.message.bytes of dead-letter" in text) == (status, bool(said))
     assert said in text
+
+
+def test_an_output_topic_that_takes_less_than_the_input_is_a_warning(cluster: Cluster, run: Run) -> None:
+    topics = {
+        "input_topic": cluster.create("in"),
+        "output_topic": cluster.create("out", max_message_bytes="500000"),
+        "dead_letter_topic": cluster.create("dead", max_message_bytes="2000000"),
+    }
+    status, said = run("check-config", **topics)
+    assert status == 0
+    assert f"warning: max.message.bytes of output topic {topics['output_topic']!r} is 500000, below that of input topic" in said
+    assert "set --kafka batch.size=500000" in said
 
 
 def test_a_pattern_that_matches_nothing_yet_is_a_warning(cluster: Cluster, run: Run) -> None:

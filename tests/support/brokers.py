@@ -125,7 +125,8 @@ class Kafka:
     def __init__(self, servers: str, **group: Any) -> None:
         self.servers = servers
         self.group = group
-        self.producer = ck.Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, "linger.ms": 5, "log_level": 3})
+        own = {"linger.ms": 5, "log_level": 3, "message.max.bytes": 8_000_000}
+        self.producer = ck.Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, **own})
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
 
     def create_topic(self, partitions: int = 4, prefix: str = "topic") -> str:

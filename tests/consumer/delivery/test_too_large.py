@@ -1,5 +1,6 @@
 """An enriched posting that its topic does not take becomes a dead letter; what went with it is delivered, in order, once."""
 
+import hashlib
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,11 +26,16 @@ from tests.support.tiny_model import tiny_scorer
 LIMIT = {OUT: 3_000, DEAD: 20_000}
 BIG = posting_bytes("Nurse", body="x" * 4_000)
 """Fits the dead-letter topic; enriched, it does not fit the output."""
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def too_large(topic: str, records: Sequence[Record], limits: Mapping[str, int]) -> bool:
     """Whether a broker refuses records that are sent to it together, as it does: by their size as a whole."""
-    return sum(record.size_bytes for record in records if record.topic == topic) > limits[topic]
+    return sum(map(size_bytes, (record for record in records if record.topic == topic))) > limits[topic]
+
+
+def size_bytes(record: Record) -> int:
+    return record.size_bytes + sum(len(name) + len(value or b"") for name, value in record.headers)
 
 
 class Limited(MemorySink):
@@ -124,11 +130,39 @@ def test_its_dead_letter_says_so_and_holds_the_message_as_it_came(kind: Any) -> 
 
 
 @KINDS
-def test_a_dead_letter_that_is_too_large_itself_blocks_and_goes_on_once_it_fits(kind: Any) -> None:
+@pytest.mark.parametrize(
+    ("key", "headers", "value", "left_out"),
+    [
+        (b"k", (("n", b"1"),), BIG, "value"),
+        (b"k" * 3_000, (("n", b"1"),), BIG, "value,key,headers"),
+        (b"k", (("n", b"1" * 3_000),), BIG, "value,key,headers"),
+        (b"k" * 4_000, (), None, "value,key,headers"),
+    ],
+)
+def test_a_dead_letter_that_is_too_large_says_where_its_message_lies(
+    kind: Any, key: bytes, headers: Any, value: bytes | None, left_out: str
+) -> None:
+    broker, clock = memory_broker(2), Clock(tick_s=0.001)
+    broker.append(TopicPartition(IN, 0), value, key=key, headers=(*headers, ("traceparent", TRACE)))
+    for number in range(4):
+        broker.append(TopicPartition(IN, number % 2), posting_bytes("Nurse"))
+    pipeline = run(broker, kind(broker, {**LIMIT, DEAD: 2_000}), clock)
+    assert (pipeline.ready(), committed(broker)) == (None, {0: 3, 1: 2})
+    (found,) = map(DeadLetter.parse, broker.messages(DEAD))
+    assert found is not None
+    assert (found.event_id, found.left_out, found.reason) == (f"{IN}:0:0", left_out, "too_large")
+    assert found.value_sha256 == hashlib.sha256(value or b"").hexdigest()
+    kept = (key, (*headers, ("traceparent", TRACE))) if left_out == "value" else (None, (("traceparent", TRACE),))
+    assert (found.message.value, found.message.key, found.headers) == (None, *kept)
+    assert clock.now_s < 1_000.0 + 400 * 0.02, "the search makes no pause"
+
+
+@KINDS
+def test_a_topic_that_takes_no_letter_at_all_blocks_and_gets_the_whole_one_later(kind: Any) -> None:
     values = [posting_bytes("Nurse"), BIG, posting_bytes("Cook"), posting_bytes("Driver")]
     broker, clock = filled(values, 1), Clock(tick_s=0.001)
-    sink = kind(broker, {**LIMIT, DEAD: 2_000})
-    pipeline = run(broker, sink, clock)
+    sink = kind(broker, {**LIMIT, DEAD: 100})
+    pipeline = run(broker, sink, clock, turns=600)
     assert "too large" in str(pipeline.ready())
     assert committed(broker) == {0: 1}
     assert broker.messages(DEAD) == []
@@ -139,7 +173,7 @@ def test_a_dead_letter_that_is_too_large_itself_blocks_and_goes_on_once_it_fits(
     assert pipeline.ready() is None
     assert committed(broker) == {0: 4}
     assert order(broker.messages(OUT)) == [f"{IN}:0:{n}" for n in (0, 2, 3)]
-    assert order(broker.messages(DEAD)) == [f"{IN}:0:1"]
+    assert [(event_id(m), m.value) for m in broker.messages(DEAD)] == [(f"{IN}:0:1", BIG)]
 
 
 def test_what_is_postponed_behind_a_lost_partition_is_not_taken_for_the_refused_one() -> None:
