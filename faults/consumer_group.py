@@ -15,6 +15,8 @@ from faults.strikes import Strike
 from faults.topics import Progress, read_topic
 
 PARTITIONS = 6
+MAX_TOPIC_BYTES = 8_000_000
+"""Of a message of the input topic and, if not told otherwise, of the topics that are written."""
 SESSION_S = 4.0
 """A consumer that sends no heartbeat stays in its group for so long."""
 
@@ -33,8 +35,11 @@ class ConsumerGroup:
         seed: float,
         servers: str = "",
         isolate_output: bool = False,
+        written_bytes: int = MAX_TOPIC_BYTES,
     ) -> None:
         """Create the topics. `servers` are the addresses for the consumers, by default the cluster's own.
+
+        `written_bytes`: the largest message that the enriched and the dead-letter topic take.
 
         `isolate_output`: the enriched topic needs `output_node` for every record. That node coordinates neither the group nor
         its transactions, and leads no partition of the topic: Kafka (4.3.1, 4.4.0) does not end a transaction in a partition
@@ -45,8 +50,9 @@ class ConsumerGroup:
         self.exactly_once = exactly_once
         self.group_id = f"group-{name}"
         self.input_topic, self.output_topic, self.dead_letter_topic = (f"{kind}-{name}" for kind in ("raw", "enriched", "dead"))
-        shape: dict[str, Any] = {"partitions": PARTITIONS, "max_message_bytes": "8000000"}
-        cluster.create_topics(self.input_topic, self.dead_letter_topic, **shape)
+        shape: dict[str, Any] = {"partitions": PARTITIONS, "max_message_bytes": str(written_bytes)}
+        cluster.create_topics(self.input_topic, **{**shape, "max_message_bytes": str(MAX_TOPIC_BYTES)})
+        cluster.create_topics(self.dead_letter_topic, **shape)
         self.output_node = cluster.uninvolved_node(self.group_id, self.transactional_id(0)) if isolate_output else 0
         leader = next(node for node in cluster.nodes if node != self.output_node)
         cluster.create_topics(self.output_topic, **shape, nodes=[leader, self.output_node] if isolate_output else ())

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from consumer.dead_letter_record import DIGEST_HEADER, LEFT_OUT_HEADER, value_digest
 from consumer.messages import Message
 from faults.feed import ENRICHED, EXPECT
 
@@ -29,6 +30,8 @@ class Findings:
     """Consumers that hung when they were stopped, and ended themselves in time; their logs show where they hung."""
     revived: int = 0
     """Consumers that Kafka shut out for good, so that they ended with status 1 and were started again."""
+    abridged: int = 0
+    """Dead letters that lack their message's value and say where it lies."""
     first_lost: tuple[str, ...] = ()
     """Event ids, at most `SHOWN`."""
 
@@ -65,12 +68,12 @@ def compare(inputs: Sequence[Message], enriched: Sequence[Message], dead: Sequen
         invented=len(enriched) + len(dead) - len(found),
         duplicates=len(found) - len(distinct),
         out_of_order=_count_out_of_order(enriched_pairs) + _count_out_of_order(dead_pairs),
-        changed=sum(not _keeps_key_and_partition(*pair) for pair in found)
-        + sum(record.value != origin.value for record, origin in dead_pairs),
+        changed=sum(not _keeps_key_and_partition(*pair) for pair in found) + sum(not _keeps_value(*pair) for pair in dead_pairs),
         dead_letters_right=right,
         dead_letters_wrong=len(dead_pairs)
         - right
         + sum(expected_outcome(origin) != ENRICHED for _record, origin in enriched_pairs),
+        abridged=sum(_is_abridged(record) for record, _origin in dead_pairs),
         first_lost=tuple(itertools.islice((name for name in origins if name not in distinct), SHOWN)),
     )
 
@@ -98,6 +101,17 @@ def model_version(record: Message) -> str:
 
 def _keeps_key_and_partition(record: Message, origin: Message) -> bool:
     return (record.key, record.partition) == (origin.key, origin.partition)
+
+
+def _keeps_value(record: Message, origin: Message) -> bool:
+    """Return whether a dead letter has its message's value, or its digest."""
+    if _is_abridged(record):
+        return record.value is None and _header(record, DIGEST_HEADER) == value_digest(origin)
+    return record.value == origin.value
+
+
+def _is_abridged(record: Message) -> bool:
+    return bool(_header(record, LEFT_OUT_HEADER))
 
 
 def _count_out_of_order(found: Iterable[tuple[Message, Message]]) -> int:

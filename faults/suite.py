@@ -11,7 +11,7 @@ from typing import Any, Literal
 from confluent_kafka import KafkaException
 
 from faults.cluster import Cluster
-from faults.consumer_group import ConsumerGroup
+from faults.consumer_group import MAX_TOPIC_BYTES, ConsumerGroup
 from faults.processes import ConsumerProcesses
 from faults.tiny_model import VersionPublisher
 
@@ -57,7 +57,9 @@ class ScenarioRun:
         self.rng = Random(seed)  # noqa: S311 - faults to be repeated, no secrets
         self._suite = suite
 
-    def new_group(self, *, servers: str = "", isolate_output: bool = False) -> ConsumerGroup:
+    def new_group(
+        self, *, servers: str = "", isolate_output: bool = False, written_bytes: int = MAX_TOPIC_BYTES
+    ) -> ConsumerGroup:
         """Return a new consumer group with topics of its own."""
         return ConsumerGroup(
             self.cluster,
@@ -68,6 +70,7 @@ class ScenarioRun:
             seed=self.rng.random(),
             servers=servers,
             isolate_output=isolate_output,
+            written_bytes=written_bytes,
         )
 
     def by_size(self, short: int, full: int) -> int:

@@ -1,6 +1,6 @@
 """All scenarios, and in which order they are played."""
 
-from faults.scenarios import bounces, kills, members, network, poison, reloads, sigterm, soak, stall, stops
+from faults.scenarios import bounces, kills, members, network, oversized, poison, reloads, sigterm, soak, stall, stops
 from faults.suite import Delivery, Scenario, Size
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -9,6 +9,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *stall.SCENARIOS,
     *members.SCENARIOS,
     *poison.SCENARIOS,
+    *oversized.SCENARIOS,
     *reloads.SCENARIOS,
     *soak.SCENARIOS,
     *network.SCENARIOS,
