@@ -104,6 +104,7 @@ def make_loader(settings: Settings) -> ScorerLoader:
         precision=settings.precision,
         top_n=settings.top_n,
         cache_size=settings.title_cache_size,
+        cache_bytes=settings.title_cache_bytes,
         serving_options=settings.serving_options,
         crosswalks=read_crosswalks(settings.crosswalk),
     )

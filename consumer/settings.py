@@ -41,9 +41,7 @@ class Settings(LayeredSettings):
         description="topic of postings to enrich; or several, with commas; or a regular expression that begins with ^",
     )
     output_topic: TopicName = Field("postings.enriched", description="topic of enriched postings")
-    output_topic_accept: TopicName | None = Field(
-        None, description="topic of enriched postings with the decision accept, if not the output topic"
-    )
+    output_topic_accept: TopicName | None = Field(None, description="topic of postings to accept, if not the output topic")
     output_topic_review: TopicName | None = Field(None, description="the same for review")
     output_topic_unclassified: TopicName | None = Field(None, description="the same for unclassified")
     dead_letter_topic: TopicName = Field("postings.dead-letters", description="topic of messages that are no postings")
@@ -119,6 +117,7 @@ class Settings(LayeredSettings):
     )
     bad_share_window: int = Field(1_000, ge=1, le=1_000_000, description="how many of the last messages that share is taken of")
     title_cache_size: int = Field(50_000, ge=0, description="distinct titles whose answers are cached per model version; 0: none")
+    title_cache_bytes: int = Field(128_000_000, ge=0, description="about how much memory these answers may take")
     commit_interval_s: float = Field(1.0, gt=0, le=60, description="seconds between commits of finished offsets")
     reload_interval_s: float = Field(1.0, gt=0, le=5, description="seconds between looks for a new version in the registry")
     drain_timeout_s: float = Field(

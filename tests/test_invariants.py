@@ -494,6 +494,7 @@ LIMITS = (
     "max_message_bytes",
     "max_title_chars",
     "title_cache_size",
+    "title_cache_bytes",
     "drain_timeout_s",
     "commit_interval_s",
     "reload_interval_s",

@@ -6,7 +6,6 @@ Only two things in a scorer change: the cache of answers, and how many postings 
 import hashlib
 import logging
 import sys
-from collections import OrderedDict
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from consumer.crosswalks import Crosswalks
 from consumer.errors import ArtifactError, ScorerFailed
 from consumer.limits import Limit
 from consumer.model.allowed_codes import AllowedCodes
+from consumer.model.answer_cache import MAX_BYTES, AnswerCache, Key
 from consumer.model.answers import Answer, AnswerMaker, ScoredRow
 from consumer.model.encoder import Encoder
 from consumer.model.mixture import Mixture, Nearest, Parts, blend
@@ -30,9 +30,6 @@ log = logging.getLogger(__name__)
 GOLDEN_TOLERANCE = 0.02
 """How far a golden title's cosine may differ from the manifest's. Half precision on other hardware needs this room."""
 
-_Key = tuple[str, bytes, Limit | None]
-"""A line, a digest of the body, which may be long, and the limit. They stay fields, since a title may hold any separator."""
-
 
 class _Question(NamedTuple):
     """What the model reads of a posting. Without a line part, `line` is the cleaned title; without a body part, `body` is ""."""
@@ -42,7 +39,7 @@ class _Question(NamedTuple):
     limit: Limit | None
 
     @property
-    def key(self) -> _Key:
+    def key(self) -> Key:
         """The key of the answer in the cache. Postings with the same key have the same answer."""
         body = hashlib.blake2b(self.body.encode(), digest_size=16).digest() if self.body else b""
         return self.line, body, self.limit
@@ -61,6 +58,7 @@ class Scorer:
         body_encoder: Encoder | None = None,
         top_n: int,
         cache_size: int = 0,
+        cache_bytes: int = MAX_BYTES,
         crosswalks: Crosswalks = MappingProxyType({}),
     ) -> None:
         self.manifest = manifest
@@ -85,8 +83,7 @@ class Scorer:
             crosswalks=crosswalks,
         )
         self._allowed_codes = AllowedCodes([category.onet_code for category in mixture.categories], mixture.device)
-        self._cache: OrderedDict[_Key, ScoredRow] = OrderedDict()  # least recently used first
-        self._cache_size = cache_size
+        self._cache = AnswerCache(cache_size, cache_bytes)
         self._max_postings = sys.maxsize  # computed at a time
 
     @property
@@ -112,7 +109,7 @@ class Scorer:
         rows = {key: self._cache[key] for key in keys if key in self._cache}
         new = {key: question for key, question in zip(keys, questions, strict=True) if key not in rows}
         rows.update(zip(new, self._compute(list(new.values())), strict=True))
-        self._remember(rows)
+        self._cache.remember(rows)
         answers = {key: self._answer_maker.make_answer(row) for key, row in rows.items()}
         return [answers[key] for key in keys]
 
@@ -174,15 +171,6 @@ class Scorer:
         numbers = _copy_to_host([flags, best.indices, members, ids], torch.int64)
         shares = _copy_to_host([parts.title.gather(1, best.indices), best.values, sums, cosines, allowed.share], torch.float32)
         return [ScoredRow(*row) for row in zip(*numbers, *shares, strict=True)]
-
-    def _remember(self, rows: dict[_Key, ScoredRow]) -> None:
-        if not self._cache_size:
-            return
-        for key, row in rows.items():
-            self._cache[key] = row
-            self._cache.move_to_end(key)
-        while len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
 
 
 def _copy_to_host(columns: Sequence[torch.Tensor], dtype: torch.dtype) -> list[list[list[Any]]]:

@@ -13,13 +13,13 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Protocol
 
 from consumer.errors import ArtifactError, CurrentMoved, RegistryError
 from consumer.model.encoder_folder import weights_sha256
 from consumer.model.mixture import Tensors
+from consumer.registry.ages import is_long_unused, rank_age, read_clock
 from consumer.registry.artifact import Artifact, read_artifact, read_manifest, write_artifact
 from consumer.registry.pointer import CURRENT, VERSION, read_pointer, write_pointer
 from consumer.registry.writers_lock import REMOVED_PREFIX, STAGING_PREFIX, hold_lock
@@ -30,7 +30,7 @@ ANY_VERSION = "*"
 """The value of `instead_of` that allows any version to be replaced. No version can have this name."""
 SHA256 = re.compile("[0-9a-f]{64}")
 YOUNG_S = 3_600.0
-"""How long an encoder is kept that no version names: its version may not be published yet."""
+"""How long an encoder is kept after it was first found without a version: that may not be published yet."""
 
 
 class ModelRegistry(Protocol):
@@ -161,20 +161,22 @@ class FolderRegistry:
             raise RegistryError(f"{self.root / CURRENT} knows no earlier version to roll back to{why}")
 
     def prune(self, keep: int) -> list[str]:
-        """Remove the oldest versions beyond `keep`, and the encoders that no other version names. Return the removed versions.
+        """Remove the oldest versions beyond `keep`, and encoders that no version names. Return the removed versions.
 
+        Ages are by the clock of the file system; a version that claims to come from the future counts as the oldest.
         The version in service and the one before it always stay. `roll_back` forgets the removed ones. Raises RegistryError, and
         ArtifactError if the pointer cannot be read; then nothing is removed.
         """
         with hold_lock(self.root):
-            pointer, manifests = read_pointer(self.root), self.list_versions()
+            pointer, now = read_pointer(self.root), read_clock(self.root)
+            manifests = sorted(self.list_versions(), key=lambda m: rank_age(m, self._version_folder(m.version), now))
             spare = [m.version for m in manifests if m.version not in pointer[:2]]
             removed = spare[: max(0, len(manifests) - keep)]
             if kept := [version for version in pointer if version not in removed]:
                 write_pointer(self.root, kept)
             for version in removed:
                 self._remove(self._version_folder(version))
-            self._remove_unnamed_encoders()
+            self._remove_unnamed_encoders(now)
         return removed
 
     def _store(self, manifest: Manifest, tensors: Tensors) -> Manifest:
@@ -199,14 +201,14 @@ class FolderRegistry:
                 self._remove(self.root / CURRENT)
         write_pointer(self.root, [version, *(v for v in pointer if v != version)])
 
-    def _remove_unnamed_encoders(self) -> None:
-        """Remove the encoders that no version names, except young ones: a trainer stores an encoder before its version."""
+    def _remove_unnamed_encoders(self, now: float) -> None:
+        """Remove the encoders that no version has named for long: a trainer stores an encoder before its version."""
         manifests = self.list_versions()
         if len(manifests) < len(list((self.root / "versions").glob("*"))):
             return  # a version that cannot be read may need any of them
         named = {ref.sha256 for m in manifests for ref in (m.encoder, m.line_encoder, m.body_encoder) if ref}
         for folder in (self.root / "encoders").glob("*"):
-            if folder.name not in named and time.time() - folder.stat().st_ctime > YOUNG_S:
+            if folder.name not in named and is_long_unused(folder, now, young_s=YOUNG_S):
                 self._remove(folder)
 
     def _remove(self, folder: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from consumer.crosswalks import Crosswalks
 from consumer.errors import ArtifactError, EncoderError
+from consumer.model.answer_cache import MAX_BYTES
 from consumer.model.encoder import Encoder, load_encoder
 from consumer.model.mixture import Mixture
 from consumer.model.scorer import Scorer, check_serveable
@@ -37,6 +38,7 @@ class ScorerLoader:
         precision: Precision = "auto",
         top_n: int = 5,
         cache_size: int = 0,
+        cache_bytes: int = MAX_BYTES,
         serving_options: ServingOptions = AS_TRAINED,
         crosswalks: Crosswalks = MappingProxyType({}),
     ) -> None:
@@ -46,7 +48,7 @@ class ScorerLoader:
         self._device = device
         self._precision = precision
         self._top_n = top_n
-        self._cache_size = cache_size
+        self._cache_limits: Mapping[str, int] = {"cache_size": cache_size, "cache_bytes": cache_bytes}
         self._serving_options = serving_options
         self._crosswalks = crosswalks
         self._encoders: dict[EncoderRef, Encoder] = {}
@@ -82,7 +84,7 @@ class ScorerLoader:
             line_encoder=encoders[manifest.line_encoder] if manifest.line_encoder else None,
             body_encoder=encoders[manifest.body_encoder] if manifest.body_encoder else None,
             top_n=self._top_n,
-            cache_size=self._cache_size,
+            **self._cache_limits,
             crosswalks=self._crosswalks,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from consumer.metrics import RELOADS, Metrics
+from consumer.model.answer_cache import MAX_BYTES
 from consumer.model.encoder import Encoder, load_encoder
 from consumer.model.mixture import Mixture, Tensors
 from consumer.model.scorer import Scorer
@@ -153,6 +154,7 @@ def tiny_scorer(
     serving_options: ServingOptions = AS_TRAINED,
     top_n: int = 3,
     cache_size: int = 0,
+    cache_bytes: int = MAX_BYTES,
     **changes: Any,
 ) -> Scorer:
     """Return a scorer over CATEGORIES; `changes` go to its manifest."""
@@ -166,6 +168,7 @@ def tiny_scorer(
         body_encoder=BodyEncoder() if manifest.body_encoder else None,
         top_n=top_n,
         cache_size=cache_size,
+        cache_bytes=cache_bytes,
     )
 
 
