@@ -10,6 +10,7 @@ from pathlib import Path
 
 from consumer.dead_letters.commands import add_commands as add_letter_commands
 from consumer.errors import ConfigError, OccustreamError
+from consumer.masking import mask_addresses
 from consumer.process.logs import start_logging
 from consumer.samples.commands import add_sample_flags, check_samples, show_profiles
 from consumer.settings import Settings
@@ -34,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except ConfigError as error:
-        print(f"occustream-consumer: {error}", file=sys.stderr)
+        print(f"occustream-consumer: {mask_addresses(str(error))}", file=sys.stderr)
         return 2
     except OccustreamError as error:
-        print(f"occustream-consumer: {error}", file=sys.stderr)
+        print(f"occustream-consumer: {mask_addresses(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `... | head`: the reader of our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception:
-        traceback.print_exc()
+        print(mask_addresses(traceback.format_exc()), end="", file=sys.stderr)
         print("occustream-consumer: unexpected error, see above; nothing uncommitted is lost", file=sys.stderr)
         return 1
     return status

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -13,12 +12,11 @@ from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.topic_admin import TopicAdmin
 from consumer.kafka.transactions import KafkaTransactions
+from consumer.masking import mask_value
 from consumer.registry.folder import FolderRegistry
 from consumer.settings import Settings
 from consumer.settings_loading import tables, unknown_variables
 from consumer.size_limits import Problem, find_faulty_limits
-
-SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "jaas", "token", "oauthbearer.config", "credential", "user.info")
 
 
 def check(settings: Settings, *, offline: bool) -> int:
@@ -48,19 +46,8 @@ def _masked(settings: Settings) -> dict[str, object]:
     values = settings.model_dump(mode="json")
     for setting, table in tables(Settings).items():
         if table.secret:
-            values[setting] = {name: _mask(name, value) for name, value in values[setting].items()}
+            values[setting] = {name: mask_value(name, value) for name, value in values[setting].items()}
     return values
-
-
-def _mask(name: str, value: object) -> object:
-    """Return the value of a property as it may be printed: addresses may hold a user's name and password."""
-    if _is_secret(name):
-        return "***"
-    return re.sub(r"//[^/@]*@", "//***@", value) if isinstance(value, str) else value
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name for word in SECRET_WORDS)
 
 
 def _check_registry(folder: Path) -> Iterator[str]:

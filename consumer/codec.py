@@ -8,7 +8,7 @@ from typing import Any
 
 from consumer.cloud_events import CloudEvents
 from consumer.dead_letter_record import Stage, make_dead_letter
-from consumer.errors import InvalidMessage
+from consumer.errors import MAX_QUOTED_CHARS, InvalidMessage
 from consumer.event_json import Write, write_json_event
 from consumer.feeds.envelopes import find_binary_delete, find_removed, find_wrapped, unwrap
 from consumer.feeds.fields import ByNames, FieldFinder
@@ -165,10 +165,10 @@ def _hint(fields: Mapping[str, Any], title_names: tuple[str, ...]) -> str:
             if isinstance(held, dict)
             else []
         )
-        if titles and name.isidentifier() and name.isascii():
+        if titles and name.isidentifier() and name.isascii() and len(name) <= MAX_QUOTED_CHARS:
             return f"; if {name!r} is the posting, set a mapping: --mapping title={name}.{titles[0]}"
         if isinstance(held, list) and held and isinstance(held[0], dict):
-            return f"; if {name!r} is a batch of postings, let the producer send each as a message of its own"
+            return f"; if {name[:MAX_QUOTED_CHARS]!r} is a batch of postings, let the producer send each as a message of its own"
     return ""
 
 

@@ -38,7 +38,6 @@ DIGEST_HEADER = f"{HEADER_PREFIX}value-sha256"
 """The SHA-256 of the message's value, in hexadecimal digits: what is read at its place later must have it."""
 VALUE_LEFT_OUT = "value"
 ALL_LEFT_OUT = "value,key,headers"
-MAX_ERROR_CHARS = 1_000
 _STORY_HEADERS = frozenset(HEADER_PREFIX + name for name in HEADER_NAMES)
 _OUR_HEADERS = _STORY_HEADERS | {REPLAY_OF_HEADER, LEFT_OUT_HEADER, DIGEST_HEADER}
 
@@ -50,7 +49,7 @@ def make_dead_letter(message: Message, error: InvalidMessage, *, topic: str, sta
     """Return the dead letter of a message. For a replayed message, headers of its former dead letter are replaced."""
     values = (
         error.reason,
-        error.detail[:MAX_ERROR_CHARS],
+        error.detail,
         error.error_class,
         stage,
         count_attempts(message.headers) + 1,

@@ -59,6 +59,9 @@ DeadLetterReason = Literal[
 ]
 """Why a message becomes a dead letter: the header `dead-letter.reason`, and `occustream_dead_letters_total` counts by it."""
 DEAD_LETTER_REASONS: tuple[DeadLetterReason, ...] = get_args(DeadLetterReason)
+MAX_DETAIL_CHARS = 1_000
+MAX_QUOTED_CHARS = 80
+"""Of a name that is quoted from a message."""
 
 
 class OccustreamError(Exception):
@@ -100,12 +103,15 @@ class ScorerFailed(OccustreamError):
 
 
 class InvalidMessage(OccustreamError):
-    """A message that cannot be a posting. `detail` explains the reason; `cause` is the exception that showed it, if any."""
+    """A message that cannot be a posting. `detail` explains the reason; `cause` is the exception that showed it, if any.
+
+    A detail may quote the message, which may be large: it is cut to MAX_DETAIL_CHARS.
+    """
 
     def __init__(self, reason: DeadLetterReason, detail: str, *, cause: Exception | None = None) -> None:
-        super().__init__(f"{reason}: {detail}")
+        self.detail = detail[:MAX_DETAIL_CHARS]
+        super().__init__(f"{reason}: {self.detail}")
         self.reason: DeadLetterReason = reason
-        self.detail = detail
         self.error_class = type(cause or self).__name__  # the name alone: an exception would keep its frames alive
 
 

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from consumer.errors import ConfigError
+from consumer.masking import mask_pair, mask_servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def _parse_table_flags(flag: str, arguments: Sequence[str], table: Table) -> dic
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or not name:
-            raise ConfigError(f"{flag} takes NAME=VALUE, not {argument!r}")
+            raise ConfigError(f"{flag} takes NAME=VALUE, not {mask_pair(argument) if table.secret else repr(argument)}")
         spelled = _spell(name, table)
         values[spelled] = [*values.get(spelled, []), value] if table.repeats else value
     return values
@@ -240,5 +241,5 @@ def _explain(error: ValidationError, settings_class: type[LayeredSettings]) -> s
         secret = any(table.secret and name.startswith(setting) for setting, table in tables(settings_class).items())
         hidden = not name or secret or fault["type"] in ("extra_forbidden", "missing")
         value = "" if hidden else f" (got {fault['input']!r})"
-        faults.append(f"{name}: {message}{value}" if name else message)
+        faults.append(mask_servers(f"{name}: {message}{value}" if name else message))
     return "wrong settings: " + "; ".join(faults)

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Sequence
 
 from consumer.errors import ConfigError, OccustreamError
+from consumer.masking import mask_addresses
 from schemas.tables import TableError
 from trainer.cli.parser import make_parser
 
@@ -19,16 +20,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return commands.run_command(options)
     except ConfigError as error:
-        print(f"occustream-trainer: {error}", file=sys.stderr)
+        print(f"occustream-trainer: {mask_addresses(str(error))}", file=sys.stderr)
         return 2
     except (OccustreamError, TableError) as error:
-        print(f"occustream-trainer: {error}", file=sys.stderr)
+        print(f"occustream-trainer: {mask_addresses(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("occustream-trainer: interrupted; 'list' shows what is published", file=sys.stderr)
         return 130
     except Exception:
-        traceback.print_exc()
+        print(mask_addresses(traceback.format_exc()), end="", file=sys.stderr)
         print("occustream-trainer: unexpected error, see above; 'list' shows what is published", file=sys.stderr)
         return 1
 

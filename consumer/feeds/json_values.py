@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from consumer.errors import InvalidMessage
+from consumer.errors import MAX_QUOTED_CHARS, InvalidMessage
 
 MAX_DEPTH = 100
 """How deep a posting's objects and lists may nest; the posting itself is the first level."""
@@ -136,7 +136,7 @@ def _explain(text: bytes, error: ValueError) -> InvalidMessage:
         return InvalidMessage("not_utf8", f"byte {not_utf8.start} is not UTF-8: {not_utf8.reason}", cause=not_utf8)
     told = str(error)
     if (repeated := _REPEATED_KEY.fullmatch(told)) is not None:
-        return InvalidMessage("not_json", f"the key {repeated[1][:80]!r} appears twice in one object", cause=error)
+        return InvalidMessage("not_json", f"the key {repeated[1][:MAX_QUOTED_CHARS]!r} appears twice in one object", cause=error)
     if told.startswith("recursion limit"):
         return InvalidMessage("not_json", _TOO_DEEP, cause=error)
     if b"\\u" in text and _is_json(text):  # only an escape can stand for a lone surrogate, which UTF-8 cannot hold

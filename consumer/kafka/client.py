@@ -10,12 +10,12 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, ConfigError
+from consumer.kafka.broken_brokers import broker_log
 from consumer.kafka.convert import from_client_partition, to_client_partitions
 from consumer.kafka.failures import NOT_ASSIGNED, explain_no_answer
 from consumer.kafka_names import InputTopics
+from consumer.masking import mask_values
 from consumer.messages import TopicPartition
-
-log = logging.getLogger(__name__)
 
 METADATA_TIMEOUT_S = 10.0
 LEAVE_TIMEOUT_S = 5.0
@@ -67,15 +67,15 @@ def make_client(
     """
 
     def log_error(error: KafkaError) -> None:
-        log.warning("Kafka: %s", error.str())
+        broker_log.write(logging.WARNING, f"Kafka: {error.str()}")
         on_error(error)
 
     try:
         return kind({**properties, **NO_NEW_TOPICS, "error_cb": log_error}, logger=_Log(on_log))
     except KafkaException as error:
-        raise ConfigError(f"Kafka property refused: {error.args[0].str()}") from error
+        raise ConfigError(f"Kafka property refused: {mask_values(error.args[0].str(), properties)}") from error
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"Kafka property refused: {error}") from error
+        raise ConfigError(f"Kafka property refused: {mask_values(str(error), properties)}") from error
 
 
 class _Log:
@@ -86,8 +86,9 @@ class _Log:
 
     def log(self, level: int, text: str, *values: object) -> None:
         """Log a line and hand it on."""
-        log.log(level, text, *values)
-        self._on_log(text % values if values else text)
+        line = text % values if values else text
+        broker_log.write(level, line)
+        self._on_log(line)
 
 
 def make_end_client(properties: Mapping[str, Any]) -> closing[Any]:

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-
-log = logging.getLogger(__name__)
+from consumer.kafka.broken_brokers import broker_log
 
 # librdkafka's own error codes begin with an underscore.
 FATAL = KafkaError._FATAL  # noqa: SLF001
@@ -66,4 +65,4 @@ def raise_or_log(error: KafkaError, topic: str) -> None:
     if error.fatal() or error.code() in NEED_A_PERSON:
         raise BrokerError(f"cannot read {topic!r}: {error.str()}")
     if error.code() != PARTITION_END:
-        log.warning("Kafka: %s", error.str())
+        broker_log.write(logging.WARNING, f"Kafka: {error.str()}")

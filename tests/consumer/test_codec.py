@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.enrich import enrich
-from consumer.errors import DEAD_LETTER_REASONS, InvalidMessage
+from consumer.errors import DEAD_LETTER_REASONS, MAX_DETAIL_CHARS, MAX_QUOTED_CHARS, InvalidMessage
 from consumer.feeds.json_values import MAX_DEPTH
 from consumer.feeds.kinds import Delete
 from consumer.metrics import Metrics
@@ -95,6 +95,26 @@ def test_a_header_that_names_the_schema_of_the_input_never_stands_on_the_output(
     assert names == ["a", "b", "occustream.event-id", "occustream.model-version"]
     letter = make_codec().dead_letter(named, InvalidMessage("not_decoded", ""), stage="decode", model_version="v1")
     assert letter.headers[:3] == named.headers
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"%s": 1, "%s": 2}' % (b"k" * 9_000, b"k" * 9_000),
+        b'{"id": 7, "%s": {"title": "Cook"}}' % (b"k" * 9_000),
+        b'{"%s": [{"title": "Cook"}]}' % (b"k" * 9_000),
+        b'{"type": "%s", "specversion": "1.0", "id": "1", "source": "s"}' % (b"k" * 9_000),
+    ],
+)
+def test_an_error_holds_no_more_of_a_messages_keys_than_a_bound(value: bytes) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        make_codec().decode(make_message(value))
+    assert str(refused.value).count("k") < 100 + MAX_QUOTED_CHARS
+
+
+def test_whatever_an_error_quotes_it_is_cut() -> None:
+    error = InvalidMessage("not_scored", "x" * 10_000)
+    assert (len(error.detail), len(str(error))) == (MAX_DETAIL_CHARS, MAX_DETAIL_CHARS + len("not_scored: "))
 
 
 def test_every_reason_is_one_that_the_table_above_proves() -> None:
