@@ -1,7 +1,9 @@
 # One image for the consumer and the trainer; say which by the command. Build with the repository root as context:
 #   docker build -t occustream .
 #   docker run occustream occustream-trainer --help
-FROM python:3.11-slim
+# Pin the base image by digest, and take packages from an index with a password: docs/images.md.
+ARG BASE_IMAGE=python:3.11.14-slim-bookworm
+FROM ${BASE_IMAGE}
 
 ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -17,14 +19,18 @@ COPY schemas schemas
 COPY consumer consumer
 COPY trainer trainer
 
-# Give this argument the address of an index of CPU builds of torch, and the image loses the gigabytes of CUDA.
-ARG PIP_EXTRA_INDEX_URL
-RUN pip install --constraint constraints.txt ".[minilm]"
+# A configuration of pip may name an index of CPU builds of torch: the image then loses the gigabytes of CUDA. It is a secret of the
+# build, not an argument: an argument would stay in the image's history, with the password of the index.
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    pip install --constraint constraints.txt ".[minilm]"
 # Below the installation: a change here need not repeat it.
 COPY deploy/feed.py deploy/feed.py
 
 USER occustream
-ENV OCCUSTREAM_REGISTRY=/registry
+# What libraries would keep in the home of the user goes to /tmp: the rest may be read-only.
+ENV OCCUSTREAM_REGISTRY=/registry \
+    XDG_CACHE_HOME=/tmp/cache \
+    HF_HOME=/tmp/huggingface
 EXPOSE 9108 9109
 HEALTHCHECK --interval=5s --timeout=3s --start-period=120s --retries=6 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('OCCUSTREAM_HTTP_PORT', '9108') + '/livez', timeout=2)"]

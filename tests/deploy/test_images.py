@@ -7,9 +7,17 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from consumer.settings import Settings
+from consumer.size_limits import DEAD_LETTER_ROOM_BYTES
+from deploy.kafka.jars import kafka_version
 from tests.deploy.deployment_files import COMPOSE, DASHBOARD_FILE, DEPLOY, OURS, SERVICES, given_settings, load, trainer_settings
 from tests.support.paths import ROOT
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+KAFKAS_LIMIT = 1_048_588
+"""`max.message.bytes` of a topic that sets none."""
 
 
 def bind_mounts() -> list[tuple[str, Path, str]]:
@@ -142,3 +150,49 @@ def test_a_file_of_ours_that_a_command_runs_is_copied_into_the_image() -> None:
     assert run
     let_in = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert {f"!{path}" for path in run} <= set(let_in)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_writes_only_to_volumes_and_memory_and_has_no_right_of_root(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert any(mount.startswith("/tmp:") for mount in service["tmpfs"])
+    assert all("size=" in mount for mount in service["tmpfs"]), "memory is bounded, too"
+    assert not service.get("privileged")
+    assert "user" not in service
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_has_limits_of_memory_and_processes(name: str) -> None:
+    assert re.fullmatch(r"\d+[mg]", SERVICES[name]["mem_limit"])
+    assert SERVICES[name]["pids_limit"] > 0
+
+
+def test_an_image_is_one_version_and_can_be_pinned_by_digest_without_an_edit() -> None:
+    images = [service["image"] for service in SERVICES.values() if service["image"] != OURS]
+    assert all(re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z/-]+:v?\d+\.\d+\.\d+\}", image) for image in images)
+    assert {image for image in images if "kafka" in image} == {f"${{KAFKA_IMAGE:-apache/kafka:{kafka_version()}}}"}
+    assert re.search(r"^ARG BASE_IMAGE=python:\d+\.\d+\.\d+-\S+\nFROM \$\{BASE_IMAGE\}$", DOCKERFILE, re.MULTILINE)
+
+
+def test_nothing_secret_stays_in_the_history_of_the_image() -> None:
+    assert re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE) == ["BASE_IMAGE"]
+    assert re.search(r"^RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^USER (?!root)\w+$", DOCKERFILE, re.MULTILINE)
+
+
+def test_nobody_comes_into_grafana_without_a_password_and_none_is_known() -> None:
+    given = SERVICES["grafana"]["environment"]
+    assert given["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert given["GF_SECURITY_ADMIN_PASSWORD"].startswith("${GRAFANA_PASSWORD:?")
+    assert given["GF_SECURITY_ADMIN_USER"] != "admin"
+    assert "/deploy/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_dead_letter_topic_of_compose_takes_any_message_with_its_headers() -> None:
+    limit = re.search(r"--entity-name (\S+) --add-config max.message.bytes=(\d+)", SERVICES["topics"]["command"][0])
+    assert limit
+    assert limit[1] == given_settings(SERVICES["consumer"])["dead_letter_topic"]
+    assert int(limit[2]) == KAFKAS_LIMIT + DEAD_LETTER_ROOM_BYTES

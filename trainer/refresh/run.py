@@ -130,7 +130,7 @@ def _make_labelled_topic(settings: ServeSettings, metrics: Metrics) -> LabelledT
     if not settings.labelled_topic:
         return None
     # `read_to_end` needs to be told where the partitions end.
-    source = _make_source(settings, settings.labelled_topic, "labelled", {"enable.partition.eof": True})
+    source = make_source(settings, settings.labelled_topic, "labelled", {"enable.partition.eof": True})
     return LabelledTopic(source, settings.state / COLLECTED, metrics)
 
 
@@ -140,12 +140,12 @@ def _make_enriched_topic(
     """Return the topic of enriched events, read from now on; None if there is none."""
     if not settings.enriched_topic:
         return None
-    source = _make_source(settings, settings.enriched_topic, "enriched", {"auto.offset.reset": "latest"})
+    source = make_source(settings, settings.enriched_topic, "enriched", {"auto.offset.reset": "latest"})
     store = partial(write_reference, settings.state / REFERENCE)
     return EnrichedTopic(source, monitor, lambda: service.version, metrics, store_reference=store)
 
 
-def _make_source(settings: ServeSettings, topic: str, group: str, own: Properties) -> KafkaSource:
+def make_source(settings: ServeSettings, topic: str, group: str, own: Properties) -> KafkaSource:
     """Return a member of a consumer group that reads this topic only."""
     brokers: Properties = {"bootstrap.servers": settings.bootstrap_servers or "", "group.id": f"{settings.group_id}-{group}"}
     return KafkaSource({"client.id": "occustream-trainer", **settings.kafka, **brokers, **own}, topic=topic)
