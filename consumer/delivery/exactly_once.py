@@ -58,14 +58,13 @@ class ExactlyOnce:
         return None if is_over else self._last_failure
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None:
-        """See `Delivery`. A batch that is too large is halved, each half with its offsets, down to the one record at fault."""
+        """See `Delivery`. A batch that is too large is parted, each part with its offsets, down to the one record at fault."""
         try:
             self._write_transaction(outcomes)
         except RecordTooLarge as error:
             if len(outcomes) > 1:
-                middle = len(outcomes) // 2
-                self.deliver(outcomes[:middle])
-                self.deliver(outcomes[middle:])
+                for part in _part(outcomes):
+                    self.deliver(part)
             elif not has_smallest_record(outcomes[0]):
                 self.deliver([make_smaller(outcomes[0], self._codec)])
             else:
@@ -101,3 +100,13 @@ class ExactlyOnce:
         self._failing_partitions = {outcome.message.topic_partition for outcome in outcomes}
         self._retry_at = self._clock() + next(self._pauses)
         return error
+
+
+def _part(outcomes: Sequence[Outcome]) -> list[Sequence[Outcome]]:
+    """Return a batch in parts, in order: two halves, or around a record that holds most of the bytes. It is likely at fault."""
+    sizes = [outcome.record.size_bytes if outcome.record is not None else 0 for outcome in outcomes]
+    largest = sizes.index(max(sizes))
+    if 2 * sizes[largest] <= sum(sizes):
+        middle = len(outcomes) // 2
+        return [outcomes[:middle], outcomes[middle:]]
+    return [part for part in (outcomes[:largest], outcomes[largest : largest + 1], outcomes[largest + 1 :]) if part]

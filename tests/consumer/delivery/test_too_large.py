@@ -176,6 +176,23 @@ def test_a_topic_that_takes_no_letter_at_all_blocks_and_gets_the_whole_one_later
     assert [(event_id(m), m.value) for m in broker.messages(DEAD)] == [(f"{IN}:0:1", BIG)]
 
 
+def test_exactly_once_finds_a_huge_record_among_small_ones_at_once() -> None:
+    class Counted(LimitedTransactions):
+        tries = 0
+
+        def transact(self, *given: Any) -> None:
+            self.tries += 1
+            super().transact(*given)
+
+    broker = filled(
+        [posting_bytes("Nurse")] * 60 + [posting_bytes("Nurse", body="x" * 90_000)] + [posting_bytes("Nurse")] * 60, 1
+    )
+    sink = Counted(broker, {OUT: 89_000, DEAD: 2_000})
+    run(broker, sink, Clock(tick_s=0.001), batch=200, codec=make_codec(max_message_bytes=1_000_000))
+    assert (len(broker.messages(OUT)), len(broker.messages(DEAD)), committed(broker)) == (40, 1, {0: 41})
+    assert sink.tries == 6, "all, those before it, it, its letter, its letter without the value, those behind it"
+
+
 def test_what_is_postponed_behind_a_lost_partition_is_not_taken_for_the_refused_one() -> None:
     replaced: list[Outcome] = []
     queue = RetryQueue(lambda outcome: replaced.append(outcome) or outcome)  # type: ignore[func-returns-value]
