@@ -184,9 +184,8 @@ def test_exactly_once_finds_a_huge_record_among_small_ones_at_once() -> None:
             self.tries += 1
             super().transact(*given)
 
-    broker = filled(
-        [posting_bytes("Nurse")] * 60 + [posting_bytes("Nurse", body="x" * 90_000)] + [posting_bytes("Nurse")] * 60, 1
-    )
+    small = [posting_bytes("Nurse")] * 20
+    broker = filled([*small, posting_bytes("Nurse", body="x" * 90_000), *small], 1)
     sink = Counted(broker, {OUT: 89_000, DEAD: 2_000})
     run(broker, sink, Clock(tick_s=0.001), batch=200, codec=make_codec(max_message_bytes=1_000_000))
     assert (len(broker.messages(OUT)), len(broker.messages(DEAD)), committed(broker)) == (40, 1, {0: 41})
