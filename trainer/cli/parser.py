@@ -182,7 +182,7 @@ def _add_method(parser: argparse.ArgumentParser, kind: EncoderKind) -> None:
         choices=get_args(Part),
         default=list(WITHOUT[kind]),
         metavar="PART",
-        help=f"parts to leave out: exemplars, line, known, body ({', '.join(WITHOUT[kind]) or 'none'})",
+        help=f"parts to leave out: exemplars, line, known, head, body ({', '.join(WITHOUT[kind]) or 'none'})",
     )
     add("--max-exemplars", type=parse_positive, default=50_000, metavar="N", help="known titles kept with a vector (50000)")
     add("--seed", type=parse_seed, default=0, metavar="N", help="seed of splits, samples and fits (0)")

@@ -93,7 +93,7 @@ def choose_known_titles(titles: Titles, inputs: FitInputs, options: FitOptions) 
     The vectors serve as exemplars: n is `max_exemplars` at most, and 0 without that part. Titles of postings come first, by
     the weights of their rows. O*NET's follow, one of each category in turn, so that a bound leaves every category its share.
     """
-    if not options.parts & {"exemplars", "known"}:
+    if not options.parts & {"exemplars", "known", "head"}:
         return (), torch.empty(0, inputs.encoder.ref.dim)
     pairs = list(zip(titles.clean, titles.rows.labels.tolist(), strict=True))
     row_of = {pair: row for row, pair in enumerate(pairs)}
