@@ -102,7 +102,10 @@ def choose_known_titles(titles: Titles, inputs: FitInputs, options: FitOptions) 
         weights[pair] += weight
     counted = sorted(weights.items(), key=lambda item: -item[1])
     onet_rows = _take_turns(inputs.onet.rows.labels.tolist())
-    known = [KnownTitle(title=title, category=label, weight=count) for (title, label), count in counted]
+    known = [
+        KnownTitle(title=title, category=label, weight=VOTE_WEIGHT if inputs.unlabelled else count)
+        for (title, label), count in counted
+    ]
     onet_pairs = list(zip(inputs.onet.clean, inputs.onet.rows.labels.tolist(), strict=True))
     for title, label in (onet_pairs[row] for row in onet_rows):
         known.append(KnownTitle(title=title, category=label, weight=VOTE_WEIGHT))
