@@ -34,7 +34,7 @@ class TopicsJob(Job):
         self.input = ",".join(self.topics)
         self.pattern = f"^{prefix}-.*"
 
-    def _send(self, number: int, value: bytes | None) -> None:
+    def send(self, number: int, value: bytes | None) -> None:
         topic = self.topics[number // PARTITIONS % 2]
         headers = (("n", b"%d" % number),)
         self.kafka.append(Message(topic, number * 31 % PARTITIONS, -1, b"key-%d" % (number % 500), value, headers))
