@@ -44,6 +44,8 @@ class PartitionState:
     end_seen: int | None = None
     """The offset where reading met the end of the partition last."""
 
+    topic_is_new: bool = False
+    """Whether what is committed is outside of the log and was committed for a former topic of this name."""
     start: int | None = None
     """The offset where reading began."""
     commit_asked: int | None = None
@@ -108,7 +110,7 @@ class PartitionState:
 
     def start_at(self, offset: int) -> None:
         """Note the offset where reading goes on, as `Offsets` found it."""
-        self.start, self.beginning = offset, None
+        self.start, self.beginning, self.topic_is_new = offset, None, False
 
     def ask_commit(self, offset: int) -> None:
         """Note that the group is asked to commit this offset, instead of one that it refused before."""
