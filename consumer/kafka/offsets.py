@@ -11,6 +11,8 @@ from confluent_kafka import KafkaError, KafkaException
 from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.client import END, FIRST
 from consumer.kafka.convert import format_partitions, from_client_partition, to_client_offsets, to_client_partitions
+from consumer.kafka.failures import is_fatal
+from consumer.kafka.group_client import GroupClient
 from consumer.kafka.log_bounds import Bounds, find_bounds
 from consumer.kafka.offset_note import OffsetNote
 from consumer.kafka.partitions import Beginning, Partitions
@@ -36,6 +38,15 @@ class Membership(NamedTuple):
     metadata: Any
     notes: Mapping[str, str]
     """What to note beside an offset of each topic: its id."""
+    partitions: Partitions
+
+    def past(self, offsets: Mapping[TopicPartition, int]) -> list[ck.TopicPartition]:
+        """Return what to commit, with its notes, once the messages before these offsets are finished."""
+        return to_client_offsets(self.partitions.past(offsets), self.notes)
+
+    def finish(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Note that these offsets were committed."""
+        self.partitions.finish(self.partitions.past(offsets))
 
 
 class OffsetEvents(Protocol):
@@ -55,7 +66,7 @@ class Offsets:
 
     def __init__(
         self,
-        client: ck.Consumer,
+        client: GroupClient,
         group_id: str,
         topic_ids: TopicIds,
         partitions: Partitions,
@@ -67,7 +78,7 @@ class Offsets:
         """`reset`: earliest, latest or error; `begin`: where a partition begins instead. Raises ConfigError."""
         if reset not in RESETS:
             raise ConfigError(f"auto.offset.reset must be earliest, latest or error, not {reset!r}")
-        self._client: Any = client  # its stubs know no choice between a commit that waits and one that does not
+        self._group_client = client
         self._group_id = group_id
         self._topic_ids = topic_ids
         self._reset = RESETS[reset]
@@ -76,6 +87,10 @@ class Offsets:
         self._counts_at_start: Mapping[str, int] = {}
         self._partitions = partitions
         self._unanswered_commits = 0
+
+    @property
+    def _client(self) -> Any:  # noqa: ANN401 - its stubs know no choice between a commit that waits and one that does not
+        return self._group_client.raw
 
     def start(self, partition_counts: Mapping[str, int]) -> None:
         """Note how many partitions each topic has at the start: those that are added later are read from their first message."""
@@ -109,14 +124,15 @@ class Offsets:
         Nothing here waits: for a lost coordinator, librdkafka waits without a bound, and no other call is served meanwhile.
         """
         refused = {p: state.commit_refused for p, state in self._partitions.items() if state.commit_refused is not None}
-        wanted = refused | dict(offsets)
+        wanted = refused | self._partitions.past(offsets)
+        self._partitions.finish({partition: wanted[partition] for partition in offsets})
         for partition, offset in wanted.items():
             self._partitions.known(partition).ask_commit(offset)
         try:
             self._send_commit(wanted)
         except KafkaException as error:
-            if error.args[0].fatal():
-                raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
+            if is_fatal(error.args[0]):
+                self._group_client.end_or_wait(error.args[0])
             log.warning("commit failed, it is asked again: %s", error.args[0].str())
             for partition, offset in wanted.items():
                 self._partitions[partition].commit_refused = offset
