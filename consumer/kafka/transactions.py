@@ -12,10 +12,9 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka.client import partition_count
-from consumer.kafka.convert import to_client_offsets
 from consumer.kafka.failures import FENCED, delivery_failure, is_fatal, is_too_large
 from consumer.kafka.offsets import Membership
+from consumer.kafka.output_partitions import OutputPartitions
 from consumer.kafka.transactional_producer import SLOW_S, TransactionalProducer, retry_step, seconds_left
 from consumer.messages import Record, TopicPartition
 from consumer.process.background import count_unfinished_steps, run_with_deadline
@@ -46,9 +45,8 @@ class KafkaTransactions:
         self.producer = TransactionalProducer(
             properties, transactional_id=transactional_id, renewed=renewed, open_timeout_s=open_timeout_s
         )
-        self._servers = properties.get("bootstrap.servers", "")
         self._topics = topics
-        self._partition_counts: dict[str, int] = {}
+        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""))
         self._refusal: DeliveryFailed | None = None  # of a record of the transaction that is being written
         self._sequence_gap = False
         self._aborted = False  # whether the last failed transaction was aborted; if not, only the committed offsets show its end
@@ -60,7 +58,7 @@ class KafkaTransactions:
 
     def look_up(self, topics: Iterable[str]) -> None:
         """Learn of topics that records may go to, too. Raises BrokerError where one is not there or no broker answers."""
-        self._partition_counts |= {t: partition_count(self.producer.client, t, servers=self._servers) for t in topics}
+        self._partitions.start(self.producer.client, topics)
 
     def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
         """See `TransactionalSink.transact`.
@@ -90,6 +88,7 @@ class KafkaTransactions:
 
     def _write(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], member: Membership) -> None:
         client = self.producer.ready_client()
+        self._partitions.refresh(client)
         self._aborted, self._refusal = False, None
         started = time.monotonic()
         until = started + self.producer.timeout_s
@@ -99,10 +98,12 @@ class KafkaTransactions:
             for record in records:
                 self._produce(client, record, until)
             if offsets:
-                self._send_offsets(client, to_client_offsets(offsets, member.notes), member.metadata, until)
+                self._send_offsets(client, member.past(offsets), member.metadata, until)
             retry_step(lambda: client.commit_transaction(seconds_left(until)), until)
         except (KafkaException, BufferError) as error:
             self._undo(error, time.monotonic() - started)
+        if offsets:
+            member.finish(offsets)
         self.producer.discard_if_doubtful(started)
 
     def _send_offsets(self, client: Any, wanted: Sequence[ck.TopicPartition], group: object, until: float) -> None:  # noqa: ANN401
@@ -122,7 +123,7 @@ class KafkaTransactions:
             raise DeliveryFailed("the group's coordinator did not take the offsets of a transaction in its time")
 
     def _produce(self, client: Any, record: Record, until: float) -> None:  # noqa: ANN401 - confluent_kafka is untyped
-        partition = record.input_partition % self._partition_counts[record.topic]
+        partition = self._partitions.find(record)
         while True:
             try:
                 client.produce(
@@ -150,6 +151,7 @@ class KafkaTransactions:
 
     def _note_refusal(self, error: KafkaError, topic: str) -> None:
         """Note why a record is not taken: the first reason, or that one is too large."""
+        self._partitions.note_refusal(error, topic)
         if isinstance(self._refusal, RecordTooLarge):
             return
         found = delivery_failure(error, f"{topic!r} does not take a record")
