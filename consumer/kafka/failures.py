@@ -1,12 +1,13 @@
 """Which error of a Kafka client means what: a record is too large, a client is of no more use, a person is needed."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
+from consumer.kafka.reasons import name_missing_right
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +33,13 @@ NEED_A_PERSON = (
 
 
 @contextmanager
-def explain_no_answer(servers: str) -> Iterator[None]:
-    """Turn the failure of a look-up into a BrokerError that says where to look."""
+def explain_no_answer(servers: str, ask_reason: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Turn the failure of a look-up into a BrokerError that says where to look. `ask_reason`: why connections fail, if known."""
     try:
         yield
     except KafkaException as error:
         raise BrokerError(
-            f"no Kafka broker answers at {servers!r} ({error.args[0].str()}); "
+            f"no Kafka broker answers at {servers!r} ({ask_reason() or error.args[0].str()}); "
             "check --bootstrap-servers (OCCUSTREAM_BOOTSTRAP_SERVERS) and the security settings"
         ) from error
 
@@ -53,9 +54,10 @@ def is_too_large(error: KafkaError) -> bool:
     return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
-def delivery_failure(error: KafkaError, what: str) -> DeliveryFailed:
-    """Return what a producer's error means for a record, to be raised or handed on; `what` begins its message."""
-    return (RecordTooLarge if is_too_large(error) else DeliveryFailed)(f"{what}: {error.str()}")
+def delivery_failure(error: KafkaError, what: str, *, topic: str = "") -> DeliveryFailed:
+    """Return what a producer's error means for a record to a topic, to be raised or handed on; `what` begins its message."""
+    right = name_missing_right(error, topic=topic, operation="WRITE")
+    return (RecordTooLarge if is_too_large(error) else DeliveryFailed)(f"{what}: {error.str()}{right}")
 
 
 def is_name_held(error: KafkaError) -> bool:
@@ -79,11 +81,11 @@ def explain_shut_out(error: KafkaError, topic: str, name: str) -> str:
     )
 
 
-def raise_or_log(error: KafkaError, topic: str) -> None:
+def raise_or_log(error: KafkaError, topic: str, *, group: str = "") -> None:
     """Raise BrokerError for an error of a consumer that needs a person. Log any other: librdkafka recovers by itself."""
     if error.code() == FATAL:
         raise BrokerError(explain_shut_out(error, topic, ""))
     if error.fatal() or error.code() in NEED_A_PERSON:
-        raise BrokerError(f"cannot read {topic!r}: {error.str()}")
+        raise BrokerError(f"cannot read {topic!r}: {error.str()}{name_missing_right(error, topic=topic, group=group)}")
     if error.code() != PARTITION_END:
         log.warning("Kafka: %s", error.str())

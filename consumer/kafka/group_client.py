@@ -19,6 +19,7 @@ from consumer.kafka.convert import from_client_partition, to_client_partitions
 from consumer.kafka.failures import explain_shut_out, is_fatal, is_name_held
 from consumer.kafka.group_properties import keeps_membership
 from consumer.kafka.partitions import Partitions
+from consumer.kafka.reasons import LoginReason
 from consumer.messages import TopicPartition
 from consumer.process.backoff import Backoff
 
@@ -39,11 +40,14 @@ class GroupClient:
         self._topics = topics
         self._subscribe: Callable[[], None] = lambda: None
         self._name = str(properties.get("group.instance.id", ""))
+        self.group = str(properties.get("group.id", ""))
+        self.login = LoginReason()
+        """Why brokers refuse the login, if they do."""
         self._held_since: float | None = None
         self._pauses = JOIN_PAUSES.pauses()
         self._join_at = 0.0
         self._joined = False
-        self.raw: Any = make_client(ck.Consumer, self._properties)
+        self.raw: Any = make_client(ck.Consumer, self._properties, on_error=self.login.on_error)
         """The present client."""
 
     @property
@@ -61,7 +65,7 @@ class GroupClient:
         """Join the group with another client. Nothing may be assigned."""
         self._join_at = time.monotonic() + JOIN_PAUSES.longest_s
         self.raw.close()
-        self.raw = make_client(ck.Consumer, self._properties)
+        self.raw = make_client(ck.Consumer, self._properties, on_error=self.login.on_error)
         self._subscribe()
 
     def note_assigned(self) -> None:

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.kafka.client import partition_count
 from consumer.kafka.failures import NO_PARTITION
+from consumer.kafka.reasons import LoginReason
 from consumer.messages import Record
 
 log = logging.getLogger(__name__)
@@ -22,15 +23,15 @@ class OutputPartitions:
     another one.
     """
 
-    def __init__(self, servers: str) -> None:
-        """`servers` are named where no broker answers."""
-        self._servers = servers
+    def __init__(self, servers: str, login: LoginReason) -> None:
+        """`servers` are named where no broker answers, with the reason of the login."""
+        self._servers, self._login = servers, login
         self._counts: dict[str, int] = {}
         self._outdated: set[str] = set()
 
     def start(self, client: Any, topics: Iterable[str]) -> None:  # noqa: ANN401 - confluent_kafka is untyped
         """Learn of these topics, too. Raises BrokerError where one is not there or no broker answers."""
-        self._counts |= {topic: partition_count(client, topic, servers=self._servers) for topic in topics}
+        self._counts |= {topic: partition_count(client, topic, servers=self._servers, login=self._login) for topic in topics}
 
     def find(self, record: Record) -> int:
         """Return the partition of a record."""

@@ -11,6 +11,7 @@ from consumer.errors import BrokerError, DeliveryFailed
 from consumer.kafka.client import IDEMPOTENT_PRODUCER, make_client, outside_group
 from consumer.kafka.failures import delivery_failure, is_fatal
 from consumer.kafka.output_partitions import OutputPartitions
+from consumer.kafka.reasons import LoginReason
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
@@ -28,9 +29,10 @@ class KafkaSink:
 
     def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
         """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
-        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **outside_group(properties)})
+        login = LoginReason()
+        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **outside_group(properties)}, on_error=login.on_error)
         self._topics = topics
-        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""))
+        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""), login)
         self._full_queue_timeout_s = full_queue_timeout_s
 
     def start(self) -> None:
@@ -60,7 +62,7 @@ class KafkaSink:
             except KafkaException as error:
                 _raise_if_fatal(error)
                 self._partitions.note_refusal(error.args[0], record.topic)
-                raise delivery_failure(error.args[0], f"{record.topic!r} refuses a record") from error
+                raise delivery_failure(error.args[0], f"{record.topic!r} refuses a record", topic=record.topic) from error
             else:
                 return
 
@@ -74,7 +76,7 @@ class KafkaSink:
 
     def _explain(self, error: KafkaError, topic: str) -> DeliveryFailed:
         self._partitions.note_refusal(error, topic)
-        return delivery_failure(error, "refused")
+        return delivery_failure(error, "refused", topic=topic)
 
 
 def _raise_if_fatal(error: KafkaException) -> None:

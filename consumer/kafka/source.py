@@ -20,6 +20,7 @@ from consumer.kafka.failures import PARTITION_END, POSITION_OUT_OF_RANGE, is_fat
 from consumer.kafka.group_client import GroupClient
 from consumer.kafka.group_properties import member_properties
 from consumer.kafka.offsets import Membership, OffsetEvents, Offsets
+from consumer.kafka.other_members import OtherMembers
 from consumer.kafka.partitions import Partitions, PartitionState
 from consumer.kafka.pauses import Pauses
 from consumer.kafka.topic_id import TopicIds
@@ -61,7 +62,7 @@ class KafkaSource:
         reset = given.pop("auto.offset.reset", "earliest")
         own = {**given, "auto.offset.reset": "error"}
         self._client = GroupClient(own, str(self._topics), on_commit=self._take_answer)
-        self._topic_ids = TopicIds(properties)
+        self._topic_ids, self._other_members = TopicIds(properties), OtherMembers(properties)
         self._partitions = Partitions(pass_tails=begin is None)  # a range ends where it was told to
         self._pauses = Pauses(self._client, self._partitions)
         group = self._client, str(given.get("group.id", "")), self._topic_ids, self._partitions
@@ -79,7 +80,7 @@ class KafkaSource:
 
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
-        counts = partition_counts(self._client.raw, self._topics, servers=self._servers)
+        counts = partition_counts(self._client.raw, self._topics, servers=self._servers, login=self._client.login)
         if not counts:
             log.warning("no topic matches %s yet; it is waited for", self._topics)
         self._offsets.start(counts)
@@ -308,5 +309,7 @@ class KafkaSource:
             log.error("topic %r is gone; it is waited for until somebody creates it", partition.topic)
         elif is_fatal(error):
             self._client.end_or_wait(error)
+        elif error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+            self._other_members.log_names()
         else:
-            raise_or_log(error, str(self._topics))
+            raise_or_log(error, str(self._topics), group=self._client.group)

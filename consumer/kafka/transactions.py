@@ -15,6 +15,7 @@ from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka.failures import FENCED, delivery_failure, is_fatal, is_too_large
 from consumer.kafka.offsets import Membership
 from consumer.kafka.output_partitions import OutputPartitions
+from consumer.kafka.reasons import SILENT, explain_silent_topics
 from consumer.kafka.transactional_producer import SLOW_S, TransactionalProducer, retry_step, seconds_left
 from consumer.messages import Record, TopicPartition
 from consumer.process.background import count_unfinished_steps, run_with_deadline
@@ -46,7 +47,7 @@ class KafkaTransactions:
             properties, transactional_id=transactional_id, renewed=renewed, open_timeout_s=open_timeout_s
         )
         self._topics = topics
-        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""))
+        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""), self.producer.login)
         self._refusal: DeliveryFailed | None = None  # of a record of the transaction that is being written
         self._sequence_gap = False
         self._aborted = False  # whether the last failed transaction was aborted; if not, only the committed offsets show its end
@@ -101,7 +102,7 @@ class KafkaTransactions:
                 self._send_offsets(client, member.past(offsets), member.metadata, until)
             retry_step(lambda: client.commit_transaction(seconds_left(until)), until)
         except (KafkaException, BufferError) as error:
-            self._undo(error, time.monotonic() - started)
+            self._undo(error, time.monotonic() - started, topics={record.topic for record in records})
         if offsets:
             member.finish(offsets)
         self.producer.discard_if_doubtful(started)
@@ -154,11 +155,13 @@ class KafkaTransactions:
         self._partitions.note_refusal(error, topic)
         if isinstance(self._refusal, RecordTooLarge):
             return
-        found = delivery_failure(error, f"{topic!r} does not take a record")
+        if error.code() in SILENT:
+            return
+        found = delivery_failure(error, f"{topic!r} does not take a record", topic=topic)
         if self._refusal is None or isinstance(found, RecordTooLarge):  # which may have taken others with it
             self._refusal = found
 
-    def _undo(self, error: KafkaException | BufferError, took_s: float) -> NoReturn:
+    def _undo(self, error: KafkaException | BufferError, took_s: float, *, topics: set[str]) -> NoReturn:
         """Abort, so that nothing of the transaction remains. Raises DeliveryFailed, or BrokerError where we are replaced."""
         if isinstance(error, BufferError):
             self.producer.discard("its queue stayed full")
@@ -166,12 +169,22 @@ class KafkaTransactions:
         cause = error.args[0]
         if is_fatal(cause):
             self.producer.raise_if_replaced(cause, took_s)
-            self.producer.discard(cause.str())
+            failure = self._explain(cause, topics)
+            self.producer.discard(str(failure))
         elif cause.txn_requires_abort() or is_too_large(cause):  # the client did not even queue it
             self._aborted = self._abort(took_s)
+            failure = self._explain(cause, topics)
         else:
-            self.producer.discard(cause.str())
-        raise (self._refusal or delivery_failure(cause, "the transaction was broken off")) from error
+            failure = self._explain(cause, topics)
+            self.producer.discard(str(failure))
+        raise failure from error
+
+    def _explain(self, cause: KafkaError, topics: set[str]) -> DeliveryFailed:
+        """Return why a transaction failed: what refused a record of it, or what is wrong with its topics."""
+        if self._refusal is not None:
+            return self._refusal
+        begin = "" if is_too_large(cause) else explain_silent_topics(self.producer.client, topics)
+        return delivery_failure(cause, f"{begin}the transaction was broken off", topic=" or ".join(sorted(topics)))
 
     def _abort(self, took_s: float) -> bool:
         """Abort, and return whether that was done. A slow abort costs the client: a process must end in time."""
