@@ -107,6 +107,11 @@ class Cluster:
         wait_until(lambda: all(self._has_leaders(name, partitions) for name in names), f"{', '.join(names)} are there")
         wait_until(lambda: all(_knows(node.bootstrap_servers, names) for node in self.nodes.values()), "each node knows them")
 
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic, and wait until no node knows it."""
+        self._admin.delete_topics([name], operation_timeout=WAIT_S)[name].result(WAIT_S)
+        wait_until(lambda: not any(_knows(node.bootstrap_servers, [name]) for node in self.nodes.values()), f"{name} is gone")
+
     def wait_in_sync(self) -> None:
         """Wait until every replica of every partition has all its records."""
         wait_until(self._in_sync, "all replicas are in sync")

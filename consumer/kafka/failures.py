@@ -54,9 +54,9 @@ def is_too_large(error: KafkaError) -> bool:
     return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
-def delivery_failure(error: KafkaError, what: str, *, topic: str = "") -> DeliveryFailed:
+def delivery_failure(error: KafkaError, what: str, *, topic: str = "", group: str = "") -> DeliveryFailed:
     """Return what a producer's error means for a record to a topic, to be raised or handed on; `what` begins its message."""
-    right = name_missing_right(error, topic=topic, operation="WRITE")
+    right = name_missing_right(error, topic=topic, operation="WRITE", group=group)
     return (RecordTooLarge if is_too_large(error) else DeliveryFailed)(f"{what}: {error.str()}{right}")
 
 

@@ -39,6 +39,7 @@ class Membership(NamedTuple):
     notes: Mapping[str, str]
     """What to note beside an offset of each topic: its id."""
     partitions: Partitions
+    group_id: str
 
     def past(self, offsets: Mapping[TopicPartition, int]) -> list[ck.TopicPartition]:
         """Return what to commit, with its notes, once the messages before these offsets are finished."""

@@ -148,7 +148,7 @@ class KafkaSource:
 
     def group(self) -> object:
         """See `Source.group`."""
-        return Membership(self._client.raw.consumer_group_metadata(), self._topic_ids.notes, self._partitions)
+        return Membership(self._client.raw.consumer_group_metadata(), self._topic_ids.notes, self._partitions, self._client.group)
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""

@@ -102,7 +102,7 @@ class KafkaTransactions:
                 self._send_offsets(client, member.past(offsets), member.metadata, until)
             retry_step(lambda: client.commit_transaction(seconds_left(until)), until)
         except (KafkaException, BufferError) as error:
-            self._undo(error, time.monotonic() - started, topics={record.topic for record in records})
+            self._undo(error, time.monotonic() - started, records=records, group=member.group_id if offsets else "")
         if offsets:
             member.finish(offsets)
         self.producer.discard_if_doubtful(started)
@@ -161,7 +161,7 @@ class KafkaTransactions:
         if self._refusal is None or isinstance(found, RecordTooLarge):  # which may have taken others with it
             self._refusal = found
 
-    def _undo(self, error: KafkaException | BufferError, took_s: float, *, topics: set[str]) -> NoReturn:
+    def _undo(self, error: KafkaException | BufferError, took_s: float, *, records: Sequence[Record], group: str) -> NoReturn:
         """Abort, so that nothing of the transaction remains. Raises DeliveryFailed, or BrokerError where we are replaced."""
         if isinstance(error, BufferError):
             self.producer.discard("its queue stayed full")
@@ -169,22 +169,23 @@ class KafkaTransactions:
         cause = error.args[0]
         if is_fatal(cause):
             self.producer.raise_if_replaced(cause, took_s)
-            failure = self._explain(cause, topics)
+            failure = self._explain(cause, records, group)
             self.producer.discard(str(failure))
         elif cause.txn_requires_abort() or is_too_large(cause):  # the client did not even queue it
             self._aborted = self._abort(took_s)
-            failure = self._explain(cause, topics)
+            failure = self._explain(cause, records, group)
         else:
-            failure = self._explain(cause, topics)
+            failure = self._explain(cause, records, group)
             self.producer.discard(str(failure))
         raise failure from error
 
-    def _explain(self, cause: KafkaError, topics: set[str]) -> DeliveryFailed:
+    def _explain(self, cause: KafkaError, records: Sequence[Record], group: str) -> DeliveryFailed:
         """Return why a transaction failed: what refused a record of it, or what is wrong with its topics."""
         if self._refusal is not None:
             return self._refusal
+        topics = sorted({record.topic for record in records})
         begin = "" if is_too_large(cause) else explain_silent_topics(self.producer.client, topics)
-        return delivery_failure(cause, f"{begin}the transaction was broken off", topic=" or ".join(sorted(topics)))
+        return delivery_failure(cause, f"{begin}the transaction was broken off", topic=" or ".join(topics), group=group)
 
     def _abort(self, took_s: float) -> bool:
         """Abort, and return whether that was done. A slow abort costs the client: a process must end in time."""

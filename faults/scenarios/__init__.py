@@ -1,6 +1,6 @@
 """All scenarios, and in which order they are played."""
 
-from faults.scenarios import bounces, kills, members, network, poison, reloads, sigterm, soak, stall, stops
+from faults.scenarios import bounces, crashes, kills, members, network, offsets, poison, reloads, sigterm, soak, stall, stops
 from faults.suite import Delivery, Scenario, Size
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -8,6 +8,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     *sigterm.SCENARIOS,
     *stall.SCENARIOS,
     *members.SCENARIOS,
+    *crashes.SCENARIOS,
+    *offsets.SCENARIOS,
     *poison.SCENARIOS,
     *reloads.SCENARIOS,
     *soak.SCENARIOS,
