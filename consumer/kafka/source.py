@@ -34,8 +34,6 @@ HEARTBEAT_AFTER_S = 1.0
 SLICE_S = 0.1
 COMMIT_TIMEOUT_S = 3.0
 """How long a commit that is waited for may take to be answered."""
-TAIL_INTERVAL_S = 1.0
-"""Between two commits of ends that were met behind the last message."""
 RETRY_S = 1.0
 """Between two tries to look offsets up, or to commit what was refused."""
 
@@ -69,7 +67,7 @@ class KafkaSource:
         self._offsets = Offsets(*group, reset=reset, begin=begin, events=events)
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
-        self._retry_at = self._tails_at = 0.0
+        self._retry_at = 0.0
         self._in_callback = False
         self._polled_at = time.monotonic()
 
@@ -125,6 +123,10 @@ class KafkaSource:
         until = time.monotonic() + COMMIT_TIMEOUT_S
         while wait and not self._in_callback and self._offsets.awaits_answer and time.monotonic() < until:
             self._serve_callbacks(SLICE_S)
+
+    def tails(self) -> Mapping[TopicPartition, int]:
+        """See `Source.tails`."""
+        return self._partitions.tails()
 
     def hold(self, partitions: Collection[TopicPartition]) -> None:
         """Read no more of these, until they are gained again or all is rewound."""
@@ -193,7 +195,6 @@ class KafkaSource:
         self._in_callback = True  # no answer is served in it; the client sends what we commit before it lets go
         try:
             self._on_revoke(from_client_partitions(partitions), False)  # noqa: FBT003 - OnRevoke
-            self._commit_tails()
         finally:
             self._in_callback = False
         self._drop(from_client_partitions(partitions))
@@ -243,8 +244,6 @@ class KafkaSource:
             self._join_again()
         self._take_new_topics()
         self._pauses.resume(self._partitions.where(lambda state: state.is_read))
-        if time.monotonic() >= self._tails_at:
-            self._commit_tails()
         unplaced = self._partitions.where(lambda state: state.unplaced)
         if time.monotonic() < self._retry_at or not (unplaced or self._offsets.has_refused_commit):
             return
@@ -262,11 +261,6 @@ class KafkaSource:
             self._partitions.drop(partitions)
         self._stash.clear()
         self._client.join_again()
-
-    def _commit_tails(self) -> None:
-        self._tails_at = time.monotonic() + TAIL_INTERVAL_S
-        if tails := self._partitions.tails():
-            self._offsets.commit(tails)
 
     def _place(self, unplaced: Collection[TopicPartition]) -> None:
         """Go on reading where `Offsets` says. A partition of which it cannot say so now stays unplaced."""

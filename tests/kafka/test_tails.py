@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from consumer.codec import Codec
 from consumer.kafka.source import KafkaSource
-from consumer.messages import Message, TopicPartition, next_offsets
+from consumer.messages import Message, TopicPartition
+from consumer.pipeline import Pipeline
 from tests.support.brokers import GROUP_PROTOCOLS, Kafka, unique
+from tests.support.messages import MAX_MESSAGE_BYTES, MAX_TITLE_CHARS, posting_bytes
+from tests.support.pipeline import make_pipeline
 from tests.support.topic_reading import end_offsets
 from tests.support.waiting import WAIT_S, wait_until
 
@@ -29,10 +33,17 @@ class Reader:
         self.source.start(lambda _partitions, _lost: None)
         return self.source
 
+    def make_pipeline(self, source: KafkaSource, delivery: str, **options: Any) -> Pipeline:
+        out, dead = self.kafka.create_topic(1), self.kafka.create_topic(1)
+        limits = {"max_message_bytes": MAX_MESSAGE_BYTES, "max_title_chars": MAX_TITLE_CHARS}
+        codec = Codec(output_topic=out, dead_letter_topic=dead, **limits)
+        return make_pipeline(source, self.kafka.sink_of(delivery, out, dead), codec=codec, **options)
+
     def poll(self) -> list[Message]:
         assert self.source is not None
         found = list(self.source.poll(100, 0.05))
         self.read += found
+        self.source.commit(self.source.tails(), wait=False)
         return found
 
     def reads(self, count: int) -> None:
@@ -40,6 +51,9 @@ class Reader:
 
     def commits_to_the_end(self) -> bool:
         self.poll()
+        return self.is_at_the_end()
+
+    def is_at_the_end(self) -> bool:
         return self.kafka.committed(self.group, self.topic) == end_offsets(self.kafka.servers, self.topic)
 
     def close(self) -> None:
@@ -63,20 +77,19 @@ def abort(reader: Reader, *values: bytes) -> None:
 @pytest.mark.parametrize("protocol", GROUP_PROTOCOLS)
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
 def test_nothing_is_left_to_read_behind_the_end_of_a_transaction(reader: Reader, delivery: str, protocol: str) -> None:
-    out = reader.kafka.create_topic(1)
-    sink = reader.kafka.sink_of(delivery, out)
-    reader.kafka.begin(reader.topic, b"one", b"two").commit_transaction(WAIT_S)
-    source = reader.start(**GROUP_PROTOCOLS[protocol])
-    for values in ((b"three",), ()):
-        reader.reads(1)
-        if delivery == "exactly-once":
-            sink.transact([], next_offsets(reader.read), source.group())  # type: ignore[union-attr]
-        else:
-            source.commit(next_offsets(reader.read), wait=False)
-        wait_until(reader.commits_to_the_end, "the group is where the partition ends")
-        reader.read.clear()
-        if values:
-            reader.kafka.begin(reader.topic, *values).commit_transaction(WAIT_S)
+    source = reader.kafka.source(reader.topic, reader.group, **GROUP_PROTOCOLS[protocol])
+    pipeline = reader.make_pipeline(source, delivery)
+    reader.kafka.begin(reader.topic, posting_bytes("Nurse"), posting_bytes("Cook")).commit_transaction(WAIT_S)
+    source.start(pipeline.on_revoke)
+    for end in (
+        lambda: reader.kafka.begin(reader.topic, posting_bytes("Nurse")).commit_transaction(WAIT_S),
+        lambda: reader.kafka.begin(reader.topic, *[posting_bytes("Nurse")] * 100).abort_transaction(WAIT_S),
+        lambda: None,
+    ):
+        wait_until(lambda: pipeline.turn() or reader.is_at_the_end(), "the group is where the partition ends")  # type: ignore[func-returns-value]
+        end()
+    pipeline.drain()
+    assert reader.is_at_the_end()
 
 
 def test_what_was_aborted_at_the_end_is_passed_without_a_message(reader: Reader) -> None:
@@ -93,7 +106,7 @@ def test_an_end_is_not_committed_before_the_messages_before_it_are_finished(read
     source = reader.start()
     reader.reads(2)
     source.commit({reader.partition: 1}, wait=True)
-    until = time.monotonic() + 3.0  # the end is met, and ends are committed once a second
+    until = time.monotonic() + 2.0
     while time.monotonic() < until:
         reader.poll()
     assert source.reached(reader.partition) == 3, "the end was met"
@@ -117,15 +130,11 @@ def test_messages_that_are_rewound_are_read_again_though_their_end_was_met(reade
 
 
 @pytest.mark.parametrize("instance", [{}, {"group.instance.id": "one"}])
-def test_a_member_that_leaves_commits_the_ends_that_it_met(
-    reader: Reader, instance: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("consumer.kafka.source.TAIL_INTERVAL_S", 1_000.0)
-    source = reader.start(**instance)
-    wait_until(lambda: not reader.poll() and bool(reader.kafka.committed(reader.group, reader.topic)), "it has begun")
-    reader.kafka.begin(reader.topic, b"one").commit_transaction(WAIT_S)
-    reader.reads(1)
-    wait_until(lambda: bool(reader.poll()) or source.reached(reader.partition) == 2, "the end is met")
-    source.commit({reader.partition: 1}, wait=True)
-    reader.close()
-    assert reader.kafka.committed(reader.group, reader.topic) == {reader.partition: 2}
+def test_a_consumer_that_ends_commits_the_ends_that_it_met(reader: Reader, instance: dict[str, str]) -> None:
+    source = reader.kafka.source(reader.topic, reader.group, **instance)
+    pipeline = reader.make_pipeline(source, "at-least-once", commit_interval_s=1_000.0)
+    source.start(pipeline.on_revoke)
+    reader.kafka.begin(reader.topic, posting_bytes("Nurse")).commit_transaction(WAIT_S)
+    wait_until(lambda: pipeline.turn() or source.reached(reader.partition) == 2, "the end is met")  # type: ignore[func-returns-value]
+    pipeline.drain()
+    assert reader.is_at_the_end()
