@@ -67,12 +67,13 @@ def _list_voters(mix: Mix, parts: Parts) -> Iterator[tuple[torch.Tensor, torch.T
 
 def _set_first(probabilities: torch.Tensor, sure: torch.Tensor) -> torch.Tensor:
     """Return the probabilities with `sure` `(n,)` for rank 1, and the others scaled to the rest. Rank 1 never falls behind."""
-    best, ids = probabilities.topk(2, dim=1)
-    rest = (1 - best[:, 0]).clamp_min(SURE)
-    ratio = best[:, 1] / rest
+    best = probabilities.max(dim=1)
+    ids = best.indices[:, None]
+    rest = (1 - best.values).clamp_min(SURE)
+    ratio = probabilities.scatter(1, ids, 0.0).amax(dim=1) / rest
     first = torch.maximum(sure, ratio / (1 + ratio))
     scaled = probabilities * ((1 - first) / rest)[:, None]
-    return _scale_to_one(scaled.scatter(1, ids[:, :1], first[:, None]))
+    return _scale_to_one(scaled.scatter(1, ids, first[:, None]))
 
 
 def _scale_to_one(rows: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from consumer.model.blending import LEAST, Parts
 from consumer.model.confidence import apply_confidence
@@ -117,7 +117,9 @@ class Mixture:
         categories = self._voter_categories[best.indices]
         vote.scatter_add_(1, categories, weights)
         vote /= vote.sum(dim=1, keepdim=True)
-        return Nearest(best.indices[:, :NEAREST], best.values[:, :NEAREST], best.values, categories, vote)
+        missing = (0, self._vote.neighbours - best.values.shape[1])  # a cosine of 0 is no evidence
+        voters, categories = pad(best.values, missing), pad(categories, missing)
+        return Nearest(best.indices[:, :NEAREST], best.values[:, :NEAREST], voters, categories, vote)
 
     def score_parts(self, queries: Queries, nearest: Nearest | None) -> Parts:
         """Return what each part says about the queries; `nearest` is what `find_nearest` returns for their titles."""

@@ -46,8 +46,8 @@ def _make_train_options(options: argparse.Namespace) -> TrainOptions:
     given = vars(options)
     if not options.postings and not options.onet:
         raise ConfigError(
-            f"nothing to learn from: give --postings FILE ({STARTER!r} stands for built-in ones), or --onet DIR for a first model "
-            "without labelled postings"
+            f"nothing to learn from: give --postings FILE ({STARTER!r} stands for built-in ones), or --onet DIR for a first "
+            "model without labelled postings"
         )
     parts = frozenset(get_args(Part)) - frozenset(options.without or ()) if options.method == "softmax" else frozenset[Part]()
     if options.finetune_encoder and options.finetune_encoder.exists() and not options.finetune_encoder.is_dir():

@@ -9,8 +9,8 @@ from schemas.artifact import Confidence, Mix
 
 DEFAULT = Confidence(bias=-1.2, log_odds=0.45, share=1.5, agreement=0.8, similarity=0.4, specificity=0.5)
 """What a fit is drawn to: the weights found on left-out postings of docs/accuracy.md."""
-PRIOR_ROWS = 10.0
-"""How many postings the default counts for."""
+PRIOR_ROWS = 1.0
+"""How many nats of likelihood a weight costs that is 1 away from its default."""
 
 
 def fit_confidence(probabilities: torch.Tensor, right: torch.Tensor, mix: Mix, parts: Parts) -> Confidence:
