@@ -103,6 +103,13 @@ class Source(Protocol):
         """
         ...
 
+    def tails(self) -> Mapping[TopicPartition, int]:
+        """Return the offsets to commit behind finished messages: only records that no reader gets lie between them.
+
+        A message is finished once its offset was committed, by `commit` or by a transaction.
+        """
+        ...
+
     def rewind(self) -> None:
         """Go back to the committed offsets of all partitions that are ours: `poll` returns the messages since then again."""
         ...

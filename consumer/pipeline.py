@@ -14,6 +14,7 @@ from consumer.messages import Source, TopicPartition
 from consumer.metrics import Metrics
 from consumer.model.scorer import Scorer
 from consumer.rules import Rules
+from consumer.trouble_log import TroubleLog
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Pipeline:
         self._drain_timeout_s = drain_timeout_s
         self._clock = clock
         self._lag_updated_at = self._turned_at = clock()
+        self._trouble_log = TroubleLog(clock)
         self._drain_until = math.inf
         self._failed = False
         metrics.serving(scorer.model)
@@ -165,6 +167,7 @@ class Pipeline:
     def _update_gauges(self) -> None:
         self._metrics.in_flight.set(self._delivery.waiting)
         self._metrics.blocked.set(self._delivery.trouble is not None)
+        self._trouble_log.note(self._delivery.trouble)
         if self._clock() - self._lag_updated_at >= LAG_INTERVAL_S:
             self._lag_updated_at = self._clock()
             self._metrics.lags(self._source.lag())

@@ -103,10 +103,14 @@ class Cluster:
             config["min.insync.replicas"] = str(len(nodes))
             placed = {"replica_assignment": [list(nodes)] * partitions}
         topics = [NewTopic(name, partitions, config=config, **placed) for name in names]
-        for future in self._admin.create_topics(topics, operation_timeout=WAIT_S).values():
-            future.result(WAIT_S)
+        wait_until(lambda: self._are_created(topics), f"{', '.join(names)} are created")
         wait_until(lambda: all(self._has_leaders(name, partitions) for name in names), f"{', '.join(names)} are there")
         wait_until(lambda: all(_knows(node.bootstrap_servers, names) for node in self.nodes.values()), "each node knows them")
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic, and wait until no node knows it."""
+        self._admin.delete_topics([name], operation_timeout=WAIT_S)[name].result(WAIT_S)
+        wait_until(lambda: not any(_knows(node.bootstrap_servers, [name]) for node in self.nodes.values()), f"{name} is gone")
 
     def wait_in_sync(self) -> None:
         """Wait until every replica of every partition has all its records."""
@@ -153,6 +157,18 @@ class Cluster:
     def _signal(self, number: int, what: signal.Signals) -> None:
         os.kill(self.pid(number), what)
 
+    def _are_created(self, topics: Sequence[NewTopic]) -> bool:
+        """Create topics; return False where too few brokers take part: the controller fences one that was silent for a while."""
+        for future in self._admin.create_topics(list(topics), operation_timeout=WAIT_S).values():
+            try:
+                future.result(WAIT_S)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.INVALID_REPLICATION_FACTOR:
+                    return False
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+        return True
+
     def _has_leaders(self, topic: str, partitions: int) -> bool:
         found = self._admin.list_topics(topic, timeout=WAIT_S).topics[topic]
         return len(found.partitions) == partitions and all(p.leader > 0 for p in found.partitions.values())
@@ -184,6 +200,7 @@ def _node_settings(count: int) -> dict[str, str]:
     copies, least = str(count), str(max(1, count - 1))
     return {
         **GROUP_SETTINGS,
+        **({"broker.session.timeout.ms": "9000"} if count == 1 else {}),  # nobody else could lead while it is fenced
         "default.replication.factor": copies,
         "min.insync.replicas": least,
         "offsets.topic.replication.factor": copies,

@@ -1,5 +1,6 @@
 """One group of consumers over three topics of its own, and the check of its records."""
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -102,6 +103,39 @@ class ConsumerGroup:
         self._latest[slot] = process, lambda: self.start(slot, *flags, static=static, classic=classic)
         return process
 
+    def start_and_strike(
+        self,
+        slot: int,
+        strike: Strike,
+        *flags: str,
+        struck: Callable[[ConsumerProcess], bool],
+        timeout_s: float,
+        static: bool | None = None,
+    ) -> ConsumerProcess:
+        """Start the consumer of a slot, wait until it was struck, and return it.
+
+        One that Kafka shuts out before that, as on a machine that stood still for a session, is started again with its strike.
+        Raises TimeoutError with the end of its log; RuntimeError where it ended otherwise.
+        """
+        process = self.start(slot, *flags, strikes=[strike], static=static)
+        deadline = time.monotonic() + timeout_s
+        while not struck(process):
+            if process.status == 1:
+                process = self.start(slot, *flags, strikes=[strike], static=static)
+                self.revived += 1
+            if not struck(process):  # it may end of its strike between two looks
+                process.raise_if_ended()
+            if time.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"no strike after {strike.step} within {timeout_s:.0f} s; the log ends:\n{process.log()[-2_000:]}"
+                )
+            time.sleep(0.05)
+        return process
+
+    def latest(self, slot: int) -> ConsumerProcess:
+        """Return the consumer of a slot that was started last."""
+        return self._latest[slot][0]
+
     def revive(self) -> None:
         """Start consumers again that ended with status 1, as an orchestrator would: a group may shut one out for good."""
         for process, restart in list(self._latest.values()):
@@ -112,7 +146,7 @@ class ConsumerGroup:
     def is_ready(self, slot: int) -> bool:
         """Return whether the consumer of a slot says that it is ready; start it again if it was shut out."""
         self.revive()
-        process = self._latest[slot][0]
+        process = self.latest(slot)
         return process.status is None and process.ready
 
     @property

@@ -58,12 +58,21 @@ class Progress:
         partitions = self._consumer.committed(_partitions(self._consumer, self._topic), timeout=5)
         return {p.partition: max(p.offset, 0) for p in partitions}
 
+    def has_begun(self) -> bool:
+        """Return whether an offset is committed for each partition."""
+        partitions = self._consumer.committed(_partitions(self._consumer, self._topic), timeout=5)
+        return all(partition.offset >= 0 for partition in partitions)
+
+    def count(self) -> int:
+        """Return how many messages have been committed; 0 where that is not known now."""
+        try:
+            return sum(self.committed().values())
+        except ck.KafkaException:
+            return 0  # a transaction is open, or the coordinator is down
+
     def has_committed(self, count: int) -> bool:
         """Return whether at least `count` messages have been committed."""
-        try:
-            return sum(self.committed().values()) >= count
-        except ck.KafkaException:
-            return False  # a transaction is open, or the coordinator is down
+        return self.count() >= count
 
     def close(self) -> None:
         """Close the client."""

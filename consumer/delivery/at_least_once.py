@@ -144,7 +144,7 @@ class AtLeastOnce:
 
     def _commit(self, *, wait: bool) -> None:
         self._committed_at = self._clock()
-        if offsets := self._in_flight.committable():
+        if offsets := {**self._source.tails(), **self._in_flight.committable()}:
             self._source.commit(offsets, wait=wait)
             self._metrics.commits.inc()
 

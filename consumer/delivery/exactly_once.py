@@ -12,6 +12,9 @@ from consumer.errors import DeliveryFailed, RecordTooLarge
 from consumer.messages import Source, TopicPartition, TransactionalSink, next_offsets
 from consumer.metrics import Metrics
 
+TAIL_INTERVAL_S = 1.0
+"""Between two looks for offsets behind finished messages."""
+
 
 class ExactlyOnce:
     """Writes enriched postings, dead letters and offsets of a batch in one transaction, which ends before `deliver` returns.
@@ -39,7 +42,7 @@ class ExactlyOnce:
         self._failed_at = 0.0
         self._failing_partitions: set[TopicPartition] = set()
         self._pauses = RETRY_PAUSES.pauses()
-        self._retry_at = 0.0
+        self._retry_at = self._tails_at = 0.0
 
     @property
     def waiting(self) -> int:
@@ -75,6 +78,8 @@ class ExactlyOnce:
     def serve(self, timeout_s: float) -> None:
         """See `Delivery`."""
         self._sink.poll(timeout_s)
+        if self._clock() >= self._tails_at and not self.full:
+            self._commit_tails()
 
     def settle(self, partitions: set[TopicPartition], until: float) -> None:
         """Do nothing: between two calls no work is in progress."""
@@ -82,6 +87,18 @@ class ExactlyOnce:
     def forget(self, partitions: set[TopicPartition]) -> None:
         """See `Delivery`. A failure on these partitions is their next owner's trouble."""
         self._failing_partitions -= partitions
+
+    def _commit_tails(self) -> None:
+        """Commit what lies behind finished messages, in a transaction: a plain commit could overtake that of later messages."""
+        self._tails_at = self._clock() + TAIL_INTERVAL_S
+        if not (tails := self._source.tails()):
+            return
+        try:
+            self._sink.transact([], tails, self._source.group())
+        except DeliveryFailed as error:
+            self._note_failure(error, [])
+        else:
+            self._metrics.commits.inc()
 
     def _write_transaction(self, outcomes: Sequence[Outcome]) -> None:
         offsets = next_offsets(outcome.message for outcome in outcomes)

@@ -43,7 +43,7 @@ class RetryQueue:
         return len(self) > 0 and self._clock() >= self._retry_at
 
     def add(self, outcomes: Sequence[Outcome], error: Exception, *, trouble: str) -> None:
-        """Add refused outcomes, in reading order. `trouble` says what went wrong, for people."""
+        """Add refused outcomes. `trouble` says what went wrong, for people."""
         self._refused += outcomes
         self._too_large |= isinstance(error, RecordTooLarge)
         self.trouble = trouble
@@ -55,7 +55,7 @@ class RetryQueue:
         if self._too_large and self._sent_alone:
             self._refused = [self._make_smaller(self._refused[0])]
         self._send_at_most = max(1, self._last_sent // 2) if self._too_large else min(UNLIMITED, 2 * self._send_at_most)
-        queued = self._refused + self._postponed
+        queued = sorted(self._refused + self._postponed, key=_offset)  # of a partition, a client may refuse the later ones first
         now, self._refused, self._postponed = queued[: self._send_at_most], [], queued[self._send_at_most :]
         self._last_sent, self._too_large = len(now), False
         return now
@@ -86,3 +86,7 @@ class RetryQueue:
     def _sent_smallest_alone(self) -> bool:
         """Whether nothing smaller can be sent instead of that single record."""
         return self._sent_alone and has_smallest_record(self._refused[0])
+
+
+def _offset(outcome: Outcome) -> int:
+    return outcome.message.offset

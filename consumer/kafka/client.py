@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import confluent_kafka as ck
@@ -13,6 +14,7 @@ from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.broken_brokers import broker_log
 from consumer.kafka.convert import from_client_partition, to_client_partitions
 from consumer.kafka.failures import NOT_ASSIGNED, explain_no_answer
+from consumer.kafka.reasons import LoginReason, name_missing_right
 from consumer.kafka_names import InputTopics
 from consumer.masking import mask_values
 from consumer.messages import TopicPartition
@@ -99,25 +101,36 @@ def make_end_client(properties: Mapping[str, Any]) -> closing[Any]:
     return closing(make_client(ck.Consumer, {**properties, "isolation.level": "read_uncommitted"}))
 
 
-def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: str = "") -> int:
-    """Return how many partitions `topic` has. Raises BrokerError where it is not there or no broker answers."""
-    with explain_no_answer(servers):
+def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: str = "", login: LoginReason | None = None) -> int:
+    """Return how many partitions `topic` has. Raises BrokerError where it is not there or no broker answers.
+
+    `login` knows why the client's logins are refused.
+    """
+    with explain_no_answer(servers, partial(_ask, login, client)):
         found = client.list_topics(topic, timeout=METADATA_TIMEOUT_S).topics[topic]
     if found.error is not None:
-        raise BrokerError(f"topic {topic!r} cannot be used ({found.error.str()}); create it, or name another one in the settings")
+        way_out = name_missing_right(found.error, topic=topic, operation="DESCRIBE")
+        way_out = way_out or "; create it, or name another one in the settings"
+        raise BrokerError(f"topic {topic!r} cannot be used ({found.error.str()}){way_out}")
     return len(found.partitions)
 
 
-def partition_counts(client: ck.Consumer, topics: InputTopics, *, servers: str = "") -> dict[str, int]:
+def partition_counts(
+    client: ck.Consumer, topics: InputTopics, *, servers: str = "", login: LoginReason | None = None
+) -> dict[str, int]:
     """Return how many partitions each input topic has. Raises BrokerError where one that is named is not there.
 
-    A pattern may match no topic yet.
+    A pattern may match no topic yet. `login` knows why the client's logins are refused.
     """
     if topics.pattern is None:
-        return {topic: partition_count(client, topic, servers=servers) for topic in topics.names}
-    with explain_no_answer(servers):
+        return {topic: partition_count(client, topic, servers=servers, login=login) for topic in topics.names}
+    with explain_no_answer(servers, partial(_ask, login, client)):
         found = client.list_topics(timeout=METADATA_TIMEOUT_S).topics.values()
     return {t.topic: len(t.partitions) for t in found if t.error is None and topics.matches(str(t.topic))}
+
+
+def _ask(login: LoginReason | None, client: ck.Consumer | ck.Producer) -> str:
+    return login.ask(client) if login is not None else ""
 
 
 def offsets_at(

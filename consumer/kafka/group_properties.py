@@ -11,6 +11,7 @@ log = logging.getLogger(__name__)
 CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
+    "enable.partition.eof": True,  # only so is it known that no message follows but control records
     "partition.assignment.strategy": "cooperative-sticky",
     "topic.metadata.refresh.interval.ms": 30_000,  # partitions that are added are noticed so soon
     "fetch.queue.backoff.ms": 10,  # the default second would show as latency

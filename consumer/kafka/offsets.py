@@ -9,9 +9,12 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, ConfigError
-from consumer.kafka.client import END, FIRST, offsets_at
+from consumer.kafka.client import END, FIRST
 from consumer.kafka.convert import format_partitions, from_client_partition, to_client_offsets, to_client_partitions
-from consumer.kafka.failures import NO_OFFSET
+from consumer.kafka.failures import is_fatal
+from consumer.kafka.group_client import GroupClient
+from consumer.kafka.log_bounds import Bounds, find_bounds
+from consumer.kafka.offset_note import OffsetNote
 from consumer.kafka.partitions import Beginning, Partitions
 from consumer.kafka.topic_id import TopicIds
 from consumer.messages import TopicPartition
@@ -35,6 +38,16 @@ class Membership(NamedTuple):
     metadata: Any
     notes: Mapping[str, str]
     """What to note beside an offset of each topic: its id."""
+    partitions: Partitions
+    group_id: str
+
+    def past(self, offsets: Mapping[TopicPartition, int]) -> list[ck.TopicPartition]:
+        """Return what to commit, with its notes, once the messages before these offsets are finished."""
+        return to_client_offsets(self.partitions.past(offsets), self.notes)
+
+    def finish(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Note that these offsets were committed."""
+        self.partitions.finish(self.partitions.past(offsets))
 
 
 class OffsetEvents(Protocol):
@@ -54,7 +67,7 @@ class Offsets:
 
     def __init__(
         self,
-        client: ck.Consumer,
+        client: GroupClient,
         group_id: str,
         topic_ids: TopicIds,
         partitions: Partitions,
@@ -66,7 +79,7 @@ class Offsets:
         """`reset`: earliest, latest or error; `begin`: where a partition begins instead. Raises ConfigError."""
         if reset not in RESETS:
             raise ConfigError(f"auto.offset.reset must be earliest, latest or error, not {reset!r}")
-        self._client: Any = client  # its stubs know no choice between a commit that waits and one that does not
+        self._group_client = client
         self._group_id = group_id
         self._topic_ids = topic_ids
         self._reset = RESETS[reset]
@@ -75,6 +88,10 @@ class Offsets:
         self._counts_at_start: Mapping[str, int] = {}
         self._partitions = partitions
         self._unanswered_commits = 0
+
+    @property
+    def _client(self) -> Any:  # noqa: ANN401 - its stubs know no choice between a commit that waits and one that does not
+        return self._group_client.raw
 
     def start(self, partition_counts: Mapping[str, int]) -> None:
         """Note how many partitions each topic has at the start: those that are added later are read from their first message."""
@@ -108,14 +125,15 @@ class Offsets:
         Nothing here waits: for a lost coordinator, librdkafka waits without a bound, and no other call is served meanwhile.
         """
         refused = {p: state.commit_refused for p, state in self._partitions.items() if state.commit_refused is not None}
-        wanted = refused | dict(offsets)
+        wanted = refused | self._partitions.past(offsets)
+        self._partitions.finish({partition: wanted[partition] for partition in offsets})
         for partition, offset in wanted.items():
             self._partitions.known(partition).ask_commit(offset)
         try:
             self._send_commit(wanted)
         except KafkaException as error:
-            if error.args[0].fatal():
-                raise BrokerError(f"the group refuses this consumer for good: {error.args[0].str()}") from error
+            if is_fatal(error.args[0]):
+                self._group_client.end_or_wait(error.args[0])
             log.warning("commit failed, it is asked again: %s", error.args[0].str())
             for partition, offset in wanted.items():
                 self._partitions[partition].commit_refused = offset
@@ -162,21 +180,46 @@ class Offsets:
         asked = to_client_partitions(partition for partition in partitions if partition.topic not in gone)
         kept: dict[TopicPartition, int] = {}
         invalid: dict[TopicPartition, int | None] = {}
+        doubtful: dict[TopicPartition, int] = {}
         for found in self._client.committed(asked, timeout=LOOKUP_TIMEOUT_S):
             if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 continue  # a topic that was deleted: the others need not wait for it
             if found.error is not None:
                 raise KafkaException(found.error)  # of all: the group's coordinator knows them all, or none
-            partition = from_client_partition(found)
+            partition, note = from_client_partition(found), OffsetNote.parse(found.metadata)
             if (missing := self._partitions[partition].out_of_range) is not None:
                 invalid[partition] = missing
             elif found.offset < 0:
                 invalid[partition] = None
-            elif self._topic_ids.is_former(found.topic, found.metadata):
+            elif self._topic_ids.is_former(found.topic, note):
                 invalid[partition] = found.offset
+            elif self._topic_ids.is_doubtful(found.topic, note):
+                doubtful[partition] = found.offset
             else:
                 kept[partition] = found.offset
+        kept |= self._skip_if_unknown(lambda: self._keep_inside(doubtful, invalid), doubtful, known=kept)
         return kept | self._skip_if_unknown(lambda: self._place_anew(invalid), invalid, known=kept)
+
+    def _keep_inside(self, doubtful: Mapping[TopicPartition, int], invalid: dict[TopicPartition, int | None]) -> Placed:
+        """Return those offsets of a former topic that lie inside the log of the present one: the topic may have been restored.
+
+        The others are added to the invalid ones: their topic was created again, and is read from its first message.
+        """
+        kept = {}
+        bounds = find_bounds(self._client, doubtful, timeout_s=LOOKUP_TIMEOUT_S) if doubtful else {}
+        for partition in bounds:
+            offset = doubtful[partition]
+            if bounds[partition].hold(offset):
+                kept[partition] = offset
+                log.warning(
+                    "%s[%d] was created again since offset %d was committed; it lies inside the log, so reading goes on there",
+                    *partition,
+                    offset,
+                )
+            else:
+                invalid[partition] = offset
+                self._partitions[partition].topic_is_new = True
+        return kept
 
     def _skip_if_unknown(self, place: Callable[[], Placed], partitions: Collection[TopicPartition], *, known: Placed) -> Placed:
         """Return what `place` returns; nothing where it fails and others are placed already: those need not wait."""
@@ -192,13 +235,10 @@ class Offsets:
         """Find other offsets for those that are invalid; None: nothing was committed. Return those that need no commit."""
         if invalid:
             self._check_permitted(invalid)
-            invalid = self._with_leader(invalid)
-        if not invalid:
-            return {}
-        firsts, ends = self._bounds(invalid, FIRST), self._bounds(invalid, END)
+        bounds = find_bounds(self._client, invalid, timeout_s=LOOKUP_TIMEOUT_S) if invalid else {}
         placed, to_commit = {}, {}
-        for partition, old in invalid.items():
-            beginning = self._begin_anew(partition, old, firsts[partition], ends[partition])
+        for partition in bounds:
+            beginning = self._begin_anew(partition, invalid[partition], bounds[partition])
             state = self._partitions[partition]
             if state.out_of_range is not None and state.out_of_range != state.start:
                 placed[partition] = beginning.offset  # messages were read since and are not finished: their commits will follow
@@ -210,29 +250,17 @@ class Offsets:
             self._partitions[partition].beginning_asked = beginning
         return placed
 
-    def _begin_anew(self, partition: TopicPartition, old: int | None, first: int, end: int) -> Beginning:
+    def _begin_anew(self, partition: TopicPartition, old: int | None, bounds: Bounds) -> Beginning:
         """Choose where a partition begins that has nothing committed, or no longer the offset `old`."""
-        latest = self._reset == END and not self._is_added(partition)
-        offset = end if latest else first
+        state = self._partitions[partition]
+        is_new = self._is_added(partition) or state.topic_is_new or self._topic_ids.was_replaced(partition.topic)
+        offset = bounds.end if self._reset == END and not is_new else bounds.first
         if old is None:
             offset = self._begin.get(partition, offset)
             announce = partial(log.info, "%s[%d] begins at %d: nothing was committed for it", *partition, offset)
             return Beginning(offset, announce)
-        same_topic = (
-            self._partitions[partition].out_of_range is not None
-            and not self._topic_ids.was_replaced(partition.topic)
-            and old <= end
-        )
+        same_topic = state.out_of_range is not None and not is_new and old <= bounds.end
         return Beginning(offset, partial(self._report_reset, partition, old, offset, offset - old if same_topic else None))
-
-    def _with_leader(self, partitions: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int | None]:
-        """Return the partitions with a leader: asked for one without, the client waits for it, and answers for none."""
-        topics = {partition.topic for partition in partitions}
-        found = [self._client.list_topics(topic, timeout=LOOKUP_TIMEOUT_S).topics[topic] for topic in topics]
-        led = {TopicPartition(t.topic, p.id) for t in found for p in t.partitions.values() if p.leader >= 0}
-        if without := partitions.keys() - led:
-            log.warning("%s is not read yet, it has no leader", format_partitions(without))
-        return {partition: old for partition, old in partitions.items() if partition in led}
 
     def _check_permitted(self, invalid: Mapping[TopicPartition, int | None]) -> None:
         """Raise BrokerError where `auto.offset.reset=error` forbids to choose another offset."""
@@ -251,13 +279,6 @@ class Offsets:
     def _is_added(self, partition: TopicPartition) -> bool:
         """Return whether the partition, or its topic, was not there at the start."""
         return partition.partition >= self._counts_at_start.get(partition.topic, 0)
-
-    def _bounds(self, partitions: Collection[TopicPartition], which: int) -> dict[TopicPartition, int]:
-        """Return the first offsets, or those after the last. Raises KafkaException."""
-        found = offsets_at(self._client, partitions, which, timeout_s=LOOKUP_TIMEOUT_S)
-        if len(found) < len(partitions):
-            raise KafkaException(KafkaError(NO_OFFSET))
-        return found
 
     def _report_reset(self, partition: TopicPartition, old: int, new: int, gone: int | None) -> None:
         if self._events is not None:

@@ -3,7 +3,7 @@
 `KafkaSource` notes here what is read, and `Offsets` what the group was asked to commit.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,8 +44,14 @@ class PartitionState:
     end_seen: int | None = None
     """The offset where reading met the end of the partition last."""
 
+    topic_is_new: bool = False
+    """Whether what is committed is outside of the log and was committed for a former topic of this name."""
     start: int | None = None
     """The offset where reading began."""
+    returned: int | None = None
+    """The offset after the last message that was handed out."""
+    finished: int | None = None
+    """The offset before which every message that was handed out is finished."""
     commit_asked: int | None = None
     """The newest offset that the group was asked to commit."""
     commit_refused: int | None = None
@@ -65,6 +71,22 @@ class PartitionState:
         """The offset where reading began, or met the end last; -1 where neither is known."""
         return max(-1 if offset is None else offset for offset in (self.start, self.end_seen))
 
+    @property
+    def tail(self) -> int | None:
+        """The end that reading met, where all messages are finished and the group has not committed it; else None.
+
+        Between them lie only records that no reader gets: the end of a transaction, and what was aborted.
+        """
+        if not self.is_read or self.start is None or (self.returned is not None and self.returned > (self.finished or 0)):
+            return None
+        done = max(self.start, self.finished or 0)
+        return self.end_seen if self.end_seen is not None and self.end_seen > done else None
+
+    def past(self, offset: int) -> int:
+        """Return where to read on once all messages before `offset` are finished: behind what no reader gets at the end."""
+        met_behind = self.end_seen is not None and self.returned is not None and self.returned <= offset
+        return max(offset, self.end_seen or 0) if met_behind else offset
+
     def lag(self, position: int, end: int) -> int | None:
         """Return how many offsets lie between the client's position and its end. Both are negative where it knows none."""
         at = position if position >= 0 else self.start  # no message has come yet
@@ -81,14 +103,19 @@ class PartitionState:
         """Note that reading is to go back to the committed offset. The client still pauses a partition that was held."""
         self.paused = self.paused or self.held
         self.held = False
-        self.end_seen = self.out_of_range = None
+        self.out_of_range = None
+        self.forget_returned()
         self.unplaced = True
 
     def begin_anew(self) -> None:
         """Forget the offsets of a topic that was deleted: the partition is to be placed in the new topic of the same name."""
         self.start = self.commit_asked = self.commit_refused = self.beginning_asked = self.beginning = None
-        self.end_seen = None
+        self.forget_returned()
         self.unplaced = True
+
+    def forget_returned(self) -> None:
+        """Note that no message that was handed out will be finished: what is not committed is read again."""
+        self.returned = self.finished = self.end_seen = None
 
     def lose_position(self, position: int) -> bool:
         """Note that the broker does not have this position, and return whether that still matters.
@@ -108,7 +135,7 @@ class PartitionState:
 
     def start_at(self, offset: int) -> None:
         """Note the offset where reading goes on, as `Offsets` found it."""
-        self.start, self.beginning = offset, None
+        self.start, self.beginning, self.end_seen, self.topic_is_new = offset, None, None, False
 
     def ask_commit(self, offset: int) -> None:
         """Note that the group is asked to commit this offset, instead of one that it refused before."""
@@ -131,6 +158,10 @@ class PartitionState:
 class Partitions(dict[TopicPartition, PartitionState]):
     """The state of each partition that is ours, or that a commit was asked for."""
 
+    def __init__(self, *, pass_tails: bool = True) -> None:
+        """`pass_tails`: commit ends that were met, not only what follows a message."""
+        self._pass_tails = pass_tails
+
     def gain(self, names: Iterable[TopicPartition]) -> None:
         """Make a state for each partition that the group gave to us."""
         for name in names:
@@ -148,6 +179,19 @@ class Partitions(dict[TopicPartition, PartitionState]):
     def where(self, test: Callable[[PartitionState], object]) -> list[TopicPartition]:
         """Return the partitions whose state passes a test."""
         return [name for name, state in self.items() if test(state)]
+
+    def past(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Return the offsets to commit, of partitions whose messages before these offsets are finished."""
+        return {name: self.known(name).past(offset) for name, offset in offsets.items()} if self._pass_tails else dict(offsets)
+
+    def finish(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Note that the messages before these offsets are finished, and that the group was asked to commit them."""
+        for name, offset in offsets.items():
+            self.known(name).finished = offset
+
+    def tails(self) -> dict[TopicPartition, int]:
+        """Return the ends that are to be committed though no message is, see `PartitionState.tail`."""
+        return {name: state.tail for name, state in self.items() if state.tail is not None} if self._pass_tails else {}
 
     def is_unplaced(self, name: TopicPartition) -> bool:
         """Return whether a partition is ours and still to be placed."""

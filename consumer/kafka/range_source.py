@@ -125,6 +125,10 @@ class RangeSource:
         """See `Source.commit`."""
         self._source.commit(offsets, wait=wait)
 
+    def tails(self) -> Mapping[TopicPartition, int]:
+        """See `Source.tails`. The end of the range is committed by `finished`."""
+        return {}
+
     def rewind(self) -> None:
         """See `Source.rewind`."""
         self._passed_end.clear()

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed
-from consumer.kafka.client import IDEMPOTENT_PRODUCER, make_client, outside_group, partition_count
+from consumer.kafka.client import IDEMPOTENT_PRODUCER, make_client, outside_group
 from consumer.kafka.failures import delivery_failure, is_fatal
+from consumer.kafka.output_partitions import OutputPartitions
+from consumer.kafka.reasons import LoginReason
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
@@ -27,19 +29,22 @@ class KafkaSink:
 
     def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
         """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
-        self._servers = properties.get("bootstrap.servers", "")
-        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **outside_group(properties)})
+        login = LoginReason()
+        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **outside_group(properties)}, on_error=login.on_error)
         self._topics = topics
-        self._partition_counts: dict[str, int] = {}
+        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""), login)
         self._full_queue_timeout_s = full_queue_timeout_s
 
     def start(self) -> None:
         """Look the output topics up. Raises BrokerError where one is not there or no broker answers."""
-        self._partition_counts = {t: partition_count(self._producer, t, servers=self._servers) for t in self._topics}
+        self._partitions.start(self._producer, self._topics)
 
     def produce(self, record: Record, on_ack: OnAck) -> None:
         """See `Sink.produce`."""
         deadline = time.monotonic() + self._full_queue_timeout_s
+        if not len(self._producer):  # records that are under way would come behind later ones that go elsewhere
+            self._partitions.refresh(self._producer)
+        partition = self._partitions.find(record)
         while True:
             try:
                 self._producer.produce(
@@ -47,8 +52,8 @@ class KafkaSink:
                     value=record.value,
                     key=record.key,
                     headers=list(record.headers),
-                    partition=record.input_partition % self._partition_counts[record.topic],
-                    on_delivery=lambda error, _message: on_ack(None if error is None else delivery_failure(error, "refused")),
+                    partition=partition,
+                    on_delivery=lambda error, _message: on_ack(None if error is None else self._explain(error, record.topic)),
                 )
             except BufferError as error:
                 if time.monotonic() >= deadline:
@@ -56,7 +61,8 @@ class KafkaSink:
                 self._producer.poll(0.1)
             except KafkaException as error:
                 _raise_if_fatal(error)
-                raise delivery_failure(error.args[0], f"{record.topic!r} refuses a record") from error
+                self._partitions.note_refusal(error.args[0], record.topic)
+                raise delivery_failure(error.args[0], f"{record.topic!r} refuses a record", topic=record.topic) from error
             else:
                 return
 
@@ -67,6 +73,10 @@ class KafkaSink:
         except KafkaException as error:
             _raise_if_fatal(error)
             raise
+
+    def _explain(self, error: KafkaError, topic: str) -> DeliveryFailed:
+        self._partitions.note_refusal(error, topic)
+        return delivery_failure(error, "refused", topic=topic)
 
 
 def _raise_if_fatal(error: KafkaException) -> None:

@@ -8,20 +8,21 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.kafka.client import leave_group, make_client, partition_counts, seek
+from consumer.kafka.client import partition_counts
 from consumer.kafka.convert import (
     format_partitions,
-    from_client_partition,
     from_client_partitions,
     offset_of,
     partition_of,
-    to_client_partitions,
     to_message,
 )
 from consumer.kafka.failures import PARTITION_END, POSITION_OUT_OF_RANGE, is_fatal, raise_or_log
-from consumer.kafka.group_properties import keeps_membership, member_properties
+from consumer.kafka.group_client import GroupClient
+from consumer.kafka.group_properties import member_properties
 from consumer.kafka.offsets import Membership, OffsetEvents, Offsets
+from consumer.kafka.other_members import OtherMembers
 from consumer.kafka.partitions import Partitions, PartitionState
+from consumer.kafka.pauses import Pauses
 from consumer.kafka.topic_id import TopicIds
 from consumer.kafka_names import InputTopics
 from consumer.messages import Message, OnRevoke, TopicPartition
@@ -57,17 +58,17 @@ class KafkaSource:
         self._servers = properties.get("bootstrap.servers", "")
         given = member_properties(properties)
         reset = given.pop("auto.offset.reset", "earliest")
-        self._keeps_membership = keeps_membership(given)
-        self._offsets: Offsets
-        self._consumer = make_client(ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": self._take_answer})
-        self._topic_ids = TopicIds(properties)
-        self._partitions = Partitions()
-        group = self._consumer, str(given.get("group.id", "")), self._topic_ids, self._partitions
+        own = {**given, "auto.offset.reset": "error"}
+        self._client = GroupClient(own, str(self._topics), on_commit=self._take_answer)
+        self._topic_ids, self._other_members = TopicIds(properties), OtherMembers(properties)
+        self._partitions = Partitions(pass_tails=begin is None)  # a range ends where it was told to
+        self._pauses = Pauses(self._client, self._partitions)
+        group = self._client, str(given.get("group.id", "")), self._topic_ids, self._partitions
         self._offsets = Offsets(*group, reset=reset, begin=begin, events=events)
         self._on_revoke: OnRevoke = lambda _partitions, _lost: None
         self._stash: list[ck.Message] = []  # read by a heartbeat; handed out by the next poll
         self._retry_at = 0.0
-        self._joined = self._in_callback = False
+        self._in_callback = False
         self._polled_at = time.monotonic()
 
     @property
@@ -77,36 +78,44 @@ class KafkaSource:
 
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
-        counts = partition_counts(self._consumer, self._topics, servers=self._servers)
+        counts = partition_counts(self._client.raw, self._topics, servers=self._servers, login=self._client.login)
         if not counts:
             log.warning("no topic matches %s yet; it is waited for", self._topics)
         self._offsets.start(counts)
         self._on_revoke = on_revoke
-        self._consumer.subscribe(self._topics.subscription, on_assign=self._gain, on_revoke=self._revoke, on_lost=self._lose)
-        self._joined = True
+        self._client.subscribe(self._topics.subscription, on_assign=self._gain, on_revoke=self._revoke, on_lost=self._lose)
 
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
         self._polled_at = time.monotonic()
+        with self._client.explain_end():
+            return self._poll(max_count, timeout_s)
+        return []
+
+    def _poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         self._prepare()  # before anything is in hand: it may find that what was read counts no longer
         raw, self._stash = self._stash, []
         # This returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
-        if (first := self._consumer.poll(0.0) if raw else self._wait_for_first(timeout_s)) is not None:
+        if (first := self._client.raw.poll(0.0) if raw else self._wait_for_first(timeout_s)) is not None:
             raw.append(first)
         if raw and len(raw) < max_count:
-            raw += self._consumer.consume(max_count - len(raw), 0.0)
+            raw += self._client.raw.consume(max_count - len(raw), 0.0)
         # Filtered after the calls: a callback inside them may just have taken a partition away.
         # And before the errors among them are looked at: what precedes "position out of range" was read and counts.
         ours = set(self._partitions.where(lambda state: state.is_read))
-        return [m for m in map(self._message, raw) if m is not None and m.topic_partition in ours]
+        messages = [m for m in map(self._message, raw) if m is not None and m.topic_partition in ours]
+        for message in messages:
+            self._partitions[message.topic_partition].returned = message.offset + 1
+        return messages
 
     def heartbeat(self) -> None:
         """See `Source.heartbeat`."""
         if time.monotonic() - self._polled_at < HEARTBEAT_AFTER_S:
             return
-        self._serve_callbacks(0.0)
+        with self._client.explain_end():
+            self._serve_callbacks(0.0)
         if self._stash and (error := self._stash[-1].error()) is not None and is_fatal(error):
-            raise_or_log(error, str(self._topics))
+            self._client.end_or_wait(error)
 
     def commit(self, offsets: Mapping[TopicPartition, int], *, wait: bool) -> None:
         """See `Source.commit`."""
@@ -115,13 +124,13 @@ class KafkaSource:
         while wait and not self._in_callback and self._offsets.awaits_answer and time.monotonic() < until:
             self._serve_callbacks(SLICE_S)
 
+    def tails(self) -> Mapping[TopicPartition, int]:
+        """See `Source.tails`."""
+        return self._partitions.tails()
+
     def hold(self, partitions: Collection[TopicPartition]) -> None:
         """Read no more of these, until they are gained again or all is rewound."""
-        free = self._partitions.where(lambda state: state.assigned and not state.held)
-        if new := set(partitions).intersection(free):
-            self._consumer.pause(to_client_partitions(new))
-            for partition in new:
-                self._partitions[partition].held = True
+        self._pauses.hold(partitions)
 
     def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return what the group has committed; nothing where that is not known now."""
@@ -141,33 +150,21 @@ class KafkaSource:
 
     def group(self) -> object:
         """See `Source.group`."""
-        return Membership(self._consumer.consumer_group_metadata(), self._topic_ids.notes)
+        return Membership(self._client.raw.consumer_group_metadata(), self._topic_ids.notes, self._partitions, self._client.group)
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
-        lags = {}
-        for position in self._consumer.position(to_client_partitions(self._partitions.where(lambda state: state.is_read))):
-            partition = from_client_partition(position)
-            _low, high = self._consumer.get_watermark_offsets(position, cached=True)
-            if (lag := self._partitions[partition].lag(position.offset, high)) is not None:
-                lags[partition] = lag
-        return lags
+        return self._client.measure_lag(self._partitions)
 
     def close(self) -> None:
         """See `Source.close`."""
-        joined, self._joined = self._joined, False
-        if joined and not self._keeps_membership:
-            leave_group(self._consumer, lambda: not self.assigned)
-        self._consumer.close()
+        self._client.close(lambda: not self.assigned)
         self._topic_ids.close()
 
     def _serve_callbacks(self, timeout_s: float) -> None:
         """Serve the client's callbacks without reading on; a message that it had in hand is kept for the next poll."""
-        if reading := self._partitions.where(lambda state: state.assigned and not state.paused):
-            self._consumer.pause(to_client_partitions(reading))
-            for partition in reading:
-                self._partitions[partition].paused = True
-        if (raw := self._consumer.poll(timeout_s)) is not None and not self._partitions.is_unplaced(partition_of(raw)):
+        self._pauses.pause_all()
+        if (raw := self._client.raw.poll(timeout_s)) is not None and not self._partitions.is_unplaced(partition_of(raw)):
             self._stash.append(raw)
 
     def _take_answer(self, error: KafkaError | None, partitions: list[ck.TopicPartition]) -> None:
@@ -184,8 +181,9 @@ class KafkaSource:
         """
         for partition in partitions:
             partition.offset = 0
-        self._consumer.incremental_assign(partitions)
-        self._consumer.pause(partitions)
+        self._client.raw.incremental_assign(partitions)
+        self._client.raw.pause(partitions)
+        self._client.note_assigned()
         gained = from_client_partitions(partitions)
         self._partitions.gain(gained)
         self._topic_ids.watch({partition.topic for partition in gained})
@@ -207,9 +205,8 @@ class KafkaSource:
         self._drop(from_client_partitions(partitions))
 
     def _drop(self, partitions: set[TopicPartition]) -> None:
-        """Forget partitions that are no longer ours. They are resumed: librdkafka would keep them paused if they came back."""
-        if paused := partitions.intersection(self._partitions.where(lambda state: state.paused or state.held)):
-            self._consumer.resume(to_client_partitions(paused))
+        """Forget partitions that are no longer ours."""
+        self._pauses.release(partitions)
         self._partitions.drop(partitions)
         self._drop_from_stash(partitions)
         if self._topics.pattern is not None:  # such topics may come and go without end
@@ -223,8 +220,10 @@ class KafkaSource:
         until = time.monotonic() + timeout_s
         while True:
             left_s = max(0.0, until - time.monotonic())
-            raw: ck.Message | None = self._consumer.poll(min(SLICE_S, left_s))
-            if raw is not None or left_s <= SLICE_S:
+            raw: ck.Message | None = self._client.raw.poll(min(SLICE_S, left_s))
+            if raw is not None and (error := raw.error()) is not None and error.code() == PARTITION_END:
+                self._message(raw)
+            elif raw is not None or left_s <= SLICE_S:
                 return raw
             self._prepare()
 
@@ -241,8 +240,10 @@ class KafkaSource:
 
     def _prepare(self) -> None:
         """Do what must be done before all of our partitions can be read. What fails is tried again later."""
+        if self._client.must_join_again:
+            self._join_again()
         self._take_new_topics()
-        self._resume(self._partitions.where(lambda state: state.is_read))
+        self._pauses.resume(self._partitions.where(lambda state: state.is_read))
         unplaced = self._partitions.where(lambda state: state.unplaced)
         if time.monotonic() < self._retry_at or not (unplaced or self._offsets.has_refused_commit):
             return
@@ -253,31 +254,36 @@ class KafkaSource:
             self._place(unplaced)
             self._take_new_topics()  # placing asked again
 
+    def _join_again(self) -> None:
+        """Join with another client, after the group held our name for a process that died."""
+        if partitions := set(self.assigned):
+            self._on_revoke(partitions, True)  # noqa: FBT003 - OnRevoke
+            self._partitions.drop(partitions)
+        self._stash.clear()
+        self._client.join_again()
+
     def _place(self, unplaced: Collection[TopicPartition]) -> None:
         """Go on reading where `Offsets` says. A partition of which it cannot say so now stays unplaced."""
         try:
             placed = self._offsets.place(unplaced)
-            self._resume(placed.keys())  # before they are placed: the client resumes where it was
+            self._pauses.resume(placed.keys())  # before they are placed: the client resumes where it was
             for partition, offset in placed.items():
                 self._seek(partition, offset)
                 self._partitions[partition].unplaced = False
         except KafkaException as error:
+            if is_fatal(error.args[0]):
+                raise
             left = self._partitions.where(lambda state: state.unplaced)
             log.warning("%s is not read yet, where to is not known: %s", format_partitions(left), error.args[0].str())
-
-    def _resume(self, partitions: Collection[TopicPartition]) -> None:
-        if paused := [p for p in partitions if self._partitions[p].paused and not self._partitions[p].held]:
-            self._consumer.resume(to_client_partitions(paused))
-            for partition in paused:
-                self._partitions[partition].paused = False
 
     def _seek(self, partition: TopicPartition, offset: int) -> None:
         state = self._partitions[partition]
         missing, state.out_of_range = state.out_of_range, None
         if missing is not None and offset < missing:  # back to what may be in flight: it is read again
             self._on_revoke({partition}, True)  # noqa: FBT003 - OnRevoke
+            state.forget_returned()
             self._drop_from_stash({partition})
-        seek(self._consumer, partition, offset)
+        self._client.seek(partition, offset)
 
     def _message(self, raw: ck.Message) -> Message | None:
         """Return a message, or note the error that it stands for."""
@@ -295,5 +301,9 @@ class KafkaSource:
             state.meet_end(offset)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("topic %r is gone; it is waited for until somebody creates it", partition.topic)
+        elif is_fatal(error):
+            self._client.end_or_wait(error)
+        elif error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+            self._other_members.log_names()
         else:
-            raise_or_log(error, str(self._topics))
+            raise_or_log(error, str(self._topics), group=self._client.group)

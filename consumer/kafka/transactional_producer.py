@@ -19,6 +19,7 @@ from consumer.errors import BrokerError, DeliveryFailed
 from consumer.kafka.client import make_client, outside_group
 from consumer.kafka.connection_watch import LOG_BROKEN_CONNECTIONS, ConnectionWatch
 from consumer.kafka.failures import FATAL, FENCED, is_fatal
+from consumer.kafka.reasons import LoginReason, name_missing_right
 from consumer.kafka.sink import PRODUCER_DEFAULTS
 from consumer.process.backoff import Backoff
 
@@ -86,6 +87,8 @@ class TransactionalProducer:
         self._why_discarded = ""
         self._not_before = 0.0  # not opened earlier, see REPLACED_S
         self._served_at = time.monotonic()
+        self.login = LoginReason()
+        """Why brokers refuse the login, if they do."""
         self._make_client()
 
     @property
@@ -202,8 +205,9 @@ class TransactionalProducer:
             self._client.poll(0.0)  # a break that the client noticed is known by then
         except KafkaException as error:
             cause = error.args[0]
-            if is_fatal(cause):
-                raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}") from error
+            right = name_missing_right(cause, transactional_id=self._id)
+            if is_fatal(cause) or right:
+                raise BrokerError(f"no transactions under the id {self._id!r}: {cause.str()}{right}") from error
             self._opening_s += time.monotonic() - asked_at
             if not cause.retriable() or self._opening_s >= OPEN_ANEW_S:
                 self._discard_unopened("it could not be opened")
@@ -216,7 +220,11 @@ class TransactionalProducer:
 
     def _make_client(self) -> None:
         self._opening_s, self._watch = 0.0, ConnectionWatch()
-        self._client: Any = make_client(ck.Producer, self._properties, on_error=self._watch.on_error, on_log=self._watch.on_log)
+        self._client: Any = make_client(ck.Producer, self._properties, on_error=self._take_error, on_log=self._watch.on_log)
+
+    def _take_error(self, error: KafkaError) -> None:
+        self._watch.on_error(error)
+        self.login.on_error(error)
 
 
 def seconds_left(until: float) -> float:

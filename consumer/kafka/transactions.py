@@ -12,10 +12,10 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
-from consumer.kafka.client import partition_count
-from consumer.kafka.convert import to_client_offsets
 from consumer.kafka.failures import FENCED, delivery_failure, is_fatal, is_too_large
 from consumer.kafka.offsets import Membership
+from consumer.kafka.output_partitions import OutputPartitions
+from consumer.kafka.reasons import SILENT, explain_silent_topics
 from consumer.kafka.transactional_producer import SLOW_S, TransactionalProducer, retry_step, seconds_left
 from consumer.messages import Record, TopicPartition
 from consumer.process.background import count_unfinished_steps, run_with_deadline
@@ -46,9 +46,8 @@ class KafkaTransactions:
         self.producer = TransactionalProducer(
             properties, transactional_id=transactional_id, renewed=renewed, open_timeout_s=open_timeout_s
         )
-        self._servers = properties.get("bootstrap.servers", "")
         self._topics = topics
-        self._partition_counts: dict[str, int] = {}
+        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""), self.producer.login)
         self._refusal: DeliveryFailed | None = None  # of a record of the transaction that is being written
         self._sequence_gap = False
         self._aborted = False  # whether the last failed transaction was aborted; if not, only the committed offsets show its end
@@ -60,7 +59,7 @@ class KafkaTransactions:
 
     def look_up(self, topics: Iterable[str]) -> None:
         """Learn of topics that records may go to, too. Raises BrokerError where one is not there or no broker answers."""
-        self._partition_counts |= {t: partition_count(self.producer.client, t, servers=self._servers) for t in topics}
+        self._partitions.start(self.producer.client, topics)
 
     def transact(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], group: object) -> None:
         """See `TransactionalSink.transact`.
@@ -90,6 +89,7 @@ class KafkaTransactions:
 
     def _write(self, records: Sequence[Record], offsets: Mapping[TopicPartition, int], member: Membership) -> None:
         client = self.producer.ready_client()
+        self._partitions.refresh(client)
         self._aborted, self._refusal = False, None
         started = time.monotonic()
         until = started + self.producer.timeout_s
@@ -99,10 +99,12 @@ class KafkaTransactions:
             for record in records:
                 self._produce(client, record, until)
             if offsets:
-                self._send_offsets(client, to_client_offsets(offsets, member.notes), member.metadata, until)
+                self._send_offsets(client, member.past(offsets), member.metadata, until)
             retry_step(lambda: client.commit_transaction(seconds_left(until)), until)
         except (KafkaException, BufferError) as error:
-            self._undo(error, time.monotonic() - started)
+            self._undo(error, time.monotonic() - started, records=records, group=member.group_id if offsets else "")
+        if offsets:
+            member.finish(offsets)
         self.producer.discard_if_doubtful(started)
 
     def _send_offsets(self, client: Any, wanted: Sequence[ck.TopicPartition], group: object, until: float) -> None:  # noqa: ANN401
@@ -122,7 +124,7 @@ class KafkaTransactions:
             raise DeliveryFailed("the group's coordinator did not take the offsets of a transaction in its time")
 
     def _produce(self, client: Any, record: Record, until: float) -> None:  # noqa: ANN401 - confluent_kafka is untyped
-        partition = record.input_partition % self._partition_counts[record.topic]
+        partition = self._partitions.find(record)
         while True:
             try:
                 client.produce(
@@ -150,13 +152,16 @@ class KafkaTransactions:
 
     def _note_refusal(self, error: KafkaError, topic: str) -> None:
         """Note why a record is not taken: the first reason, or that one is too large."""
+        self._partitions.note_refusal(error, topic)
         if isinstance(self._refusal, RecordTooLarge):
             return
-        found = delivery_failure(error, f"{topic!r} does not take a record")
+        if error.code() in SILENT:
+            return
+        found = delivery_failure(error, f"{topic!r} does not take a record", topic=topic)
         if self._refusal is None or isinstance(found, RecordTooLarge):  # which may have taken others with it
             self._refusal = found
 
-    def _undo(self, error: KafkaException | BufferError, took_s: float) -> NoReturn:
+    def _undo(self, error: KafkaException | BufferError, took_s: float, *, records: Sequence[Record], group: str) -> NoReturn:
         """Abort, so that nothing of the transaction remains. Raises DeliveryFailed, or BrokerError where we are replaced."""
         if isinstance(error, BufferError):
             self.producer.discard("its queue stayed full")
@@ -164,12 +169,23 @@ class KafkaTransactions:
         cause = error.args[0]
         if is_fatal(cause):
             self.producer.raise_if_replaced(cause, took_s)
-            self.producer.discard(cause.str())
+            failure = self._explain(cause, records, group)
+            self.producer.discard(str(failure))
         elif cause.txn_requires_abort() or is_too_large(cause):  # the client did not even queue it
             self._aborted = self._abort(took_s)
+            failure = self._explain(cause, records, group)
         else:
-            self.producer.discard(cause.str())
-        raise (self._refusal or delivery_failure(cause, "the transaction was broken off")) from error
+            failure = self._explain(cause, records, group)
+            self.producer.discard(str(failure))
+        raise failure from error
+
+    def _explain(self, cause: KafkaError, records: Sequence[Record], group: str) -> DeliveryFailed:
+        """Return why a transaction failed: what refused a record of it, or what is wrong with its topics."""
+        if self._refusal is not None:
+            return self._refusal
+        topics = sorted({record.topic for record in records})
+        begin = "" if is_too_large(cause) else explain_silent_topics(self.producer.client, topics)
+        return delivery_failure(cause, f"{begin}the transaction was broken off", topic=" or ".join(topics), group=group)
 
     def _abort(self, took_s: float) -> bool:
         """Abort, and return whether that was done. A slow abort costs the client: a process must end in time."""

@@ -1,6 +1,20 @@
 """All scenarios, and in which order they are played."""
 
-from faults.scenarios import bounces, kills, members, network, oversized, poison, reloads, sigterm, soak, stall, stops
+from faults.scenarios import (
+    bounces,
+    crashes,
+    kills,
+    members,
+    network,
+    offsets,
+    oversized,
+    poison,
+    reloads,
+    sigterm,
+    soak,
+    stall,
+    stops,
+)
 from faults.suite import Delivery, Scenario, Size
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -8,6 +22,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     *sigterm.SCENARIOS,
     *stall.SCENARIOS,
     *members.SCENARIOS,
+    *crashes.SCENARIOS,
+    *offsets.SCENARIOS,
     *poison.SCENARIOS,
     *oversized.SCENARIOS,
     *reloads.SCENARIOS,

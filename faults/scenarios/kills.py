@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from threading import Thread
 
-from faults.cluster import wait_until
 from faults.consumer_group import ConsumerGroup
+from faults.processes import ConsumerProcess
 from faults.strikes import AT_LEAST_ONCE_STEPS, EXACTLY_ONCE_STEPS, Step, Strike
 from faults.suite import Outcome, Scenario, ScenarioRun
 
@@ -33,19 +33,16 @@ class _SlotKills:
 
     def _run(self) -> None:
         for strike in self._strikes:
-            process = self._trial.start(self._slot, SHORT_SESSION, strikes=[strike])
             try:
-                wait_until(lambda process=process: process.status is not None, "the consumer is killed", KILLED_WITHIN_S)  # type: ignore[misc]
-            except TimeoutError:
-                process.kill()
-                self.missed.append(f"{strike.step} was not done {strike.count} times within {KILLED_WITHIN_S:.0f} s")
-                continue
-            if process.status == -signal.SIGKILL:
+                self._trial.start_and_strike(self._slot, strike, SHORT_SESSION, struck=_is_killed, timeout_s=KILLED_WITHIN_S)
                 self.kills[strike.step] += 1
-            else:
-                self.missed.append(
-                    f"a consumer to be killed after {strike.step} ended with {process.status}: {process.log()[-500:]}"
-                )
+            except (TimeoutError, RuntimeError) as error:
+                self._trial.latest(self._slot).kill()
+                self.missed.append(f"{strike.count} times {strike.step}: {error}")
+
+
+def _is_killed(process: ConsumerProcess) -> bool:
+    return process.status == -signal.SIGKILL
 
 
 def _play(run: ScenarioRun) -> Outcome:

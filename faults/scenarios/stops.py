@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from faults.cluster import wait_until
 from faults.consumer_group import SESSION_S
-from faults.processes import is_frozen
+from faults.processes import ConsumerProcess, is_frozen
 from faults.strikes import Step, Strike
 from faults.suite import Delivery, Outcome, Scenario, ScenarioRun
 
@@ -16,6 +16,10 @@ MAX_POLL_S = 10.0
 MAX_GROWTH_MB = 100.0
 COUNT = 20
 """Steps before the halt."""
+STRUCK_S = 60, 180
+"""By then the halt has come, in the short form and in the full one."""
+PATIENT = "--kafka=session.timeout.ms=30000"
+"""For a member that must stay in its group, also on a machine that stands still for some seconds."""
 
 
 def _halt_consumer(run: ScenarioRun) -> Outcome:
@@ -25,19 +29,19 @@ def _halt_consumer(run: ScenarioRun) -> Outcome:
     steps, frozen_s = steps[: run.by_size(1, 3)], FULL_S if run.full else 2 * SESSION_S
     static_or_not = (True, False) if group.exactly_once and run.full else (group.exactly_once,)
     halts = [(step, static) for step in steps for static in static_or_not]
-    other = group.start(1).wait_ready()
+    other = group.start(1, PATIENT).wait_ready()
     moved = 0
     with group.feed.flowing(PER_S):
         for step, static in halts:
-            halted = group.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP)], static=static)
-            _wait_until_frozen(halted.pid, step)
+            strike = Strike(step, COUNT, signal=signal.SIGSTOP)
+            halted = group.start_and_strike(0, strike, struck=_is_frozen, timeout_s=run.by_size(*STRUCK_S), static=static)
             before, until = other.assignment_changes, time.monotonic() + frozen_s
             time.sleep(frozen_s)
             moved += other.assignment_changes > before
             run.say(f"halted after {step} for {time.monotonic() - until + frozen_s:.0f} s")
             halted.signal(signal.SIGCONT)
-            wait_until(lambda halted=halted: halted.ready, "the consumer is back")  # type: ignore[misc]
-            halted.stop()
+            wait_until(lambda: group.is_ready(0), "the consumer is back")
+            group.latest(0).stop()
     findings, problems = group.finish()
     if moved < len(halts):
         problems.append(f"the group went on without the halted consumer {moved} of {len(halts)} times")
@@ -54,8 +58,8 @@ def _halt_coordinator(run: ScenarioRun) -> Outcome:
             node = group.coordinator()
             pid = run.cluster.pid(node)
             step: Step = "offsets" if group.exactly_once else "produced"
-            group.start(0, strikes=[Strike(step, COUNT, signal=signal.SIGSTOP, pid=pid)])
-            _wait_until_frozen(pid, step)
+            strike = Strike(step, COUNT, signal=signal.SIGSTOP, pid=pid)
+            group.start_and_strike(0, strike, struck=lambda _, pid=pid: is_frozen(pid), timeout_s=run.by_size(*STRUCK_S))  # type: ignore[misc]
             run.say(f"node {node}, which coordinates, is halted for {frozen_s:.0f} s")
             time.sleep(frozen_s)
             run.cluster.thaw(node)
@@ -106,8 +110,8 @@ def _halt_output_broker(run: ScenarioRun) -> Outcome:
     return Outcome(done, found, problems)
 
 
-def _wait_until_frozen(pid: int, step: str) -> None:
-    wait_until(lambda: is_frozen(pid), f"SIGSTOP after {step}")
+def _is_frozen(process: ConsumerProcess) -> bool:
+    return process.frozen
 
 
 EXACTLY_ONCE: tuple[Delivery, ...] = ("exactly-once",)

@@ -9,7 +9,7 @@ from faults.scenarios import list_plays
 from faults.suite import Delivery, Scenario, Suite
 
 Group = Literal["ends", "members", "surroundings"]
-MEMBERS = ("members", "stop")
+MEMBERS = ("members", "crash", "mirrored", "recreated", "stop")
 """Consumers of a group come and go, or are halted."""
 SURROUNDINGS = ("stall", "poison", "oversized", "reloads", "soak", "network")
 """What goes wrong around a consumer that lives."""

@@ -1,6 +1,8 @@
 """Membership in both group protocols, on a real Kafka: who is asked to give up what, and topics that grow under a group."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,6 +23,16 @@ pytestmark = pytest.mark.kafka
 
 POLL_INTERVAL_MS = 6_000 if "KAFKA_BOOTSTRAP_SERVERS" in os.environ else 2_000
 """The least that the broker permits: six seconds, unless it is one of ours."""
+
+MEMBER_CODE = """
+import confluent_kafka as ck
+given = {{"bootstrap.servers": "{servers}", "group.id": "{group}", "group.instance.id": "one", "group.protocol": "consumer"}}
+member = ck.Consumer({{**given, "enable.auto.commit": False}})
+member.subscribe(["{topic}"], on_assign=lambda *_: print("assigned", flush=True))
+while True:
+    member.poll(1.0)
+"""
+"""A member in a process of its own, to be killed."""
 
 
 @pytest.fixture(params=GROUP_PROTOCOLS)
@@ -88,18 +100,42 @@ def test_a_static_member_that_restarts_gets_its_partitions_back_unnoticed_by_oth
     assert (again.assigned, second.assigned, told) == (own, other, [])
 
 
-def test_of_two_members_with_one_name_the_older_ends_and_says_why(kafka: Kafka) -> None:
-    members = Members(kafka, {})  # under group.protocol=consumer the younger has to wait until the name is free
-    older, younger = (members.join(**{"group.instance.id": "one"}) for _ in range(2))
+@pytest.mark.parametrize(("of_protocol", "ends"), [("classic", "older"), ("consumer", "newer")])
+def test_of_two_living_members_with_one_name_one_ends_and_says_why(
+    kafka: Kafka, of_protocol: str, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.kafka.group_client.NAME_HELD_S", 3.0)
+    members = Members(kafka, GROUP_PROTOCOLS[of_protocol])
+    older = members.join(**{"group.instance.id": "one"})
     wait_until(lambda: not older.poll(1, 0.02) and bool(older.assigned), "the older is at work")
+    newer = members.join(**{"group.instance.id": "one"})
 
     def both_poll() -> bool:
         older.poll(1, 0.02)
-        younger.poll(1, 0.02)
+        newer.poll(1, 0.02)
         return False
 
-    with pytest.raises(BrokerError, match=r"shut this consumer out for good .* --instance-id of its own"):
-        wait_until(both_poll, "the older is told")
+    with pytest.raises(BrokerError, match=rf"for good .*'one'.* the {ends} ends, .* --instance-id of its own"):
+        wait_until(both_poll, "one of them is told")
+    stays, goes = (newer, older) if ends == "older" else (older, newer)
+    members.leave(goes)  # no other error hides the first one
+    wait_until(lambda: not stays.poll(1, 0.02) and len(stays.assigned) == 4, "the other has all partitions")
+    members.end()
+
+
+def test_a_member_waits_for_the_name_of_one_that_died_and_takes_over(kafka: Kafka, caplog: pytest.LogCaptureFixture) -> None:
+    members = Members(kafka, GROUP_PROTOCOLS["consumer"])
+    code = MEMBER_CODE.format(servers=kafka.servers, group=members.group, topic=members.topic)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as dead:
+        assert dead.stdout is not None
+        assert dead.stdout.readline() == b"assigned\n"
+        dead.kill()
+    again = members.join(**{"group.instance.id": "one"})
+    kafka.append(Message(members.topic, 0, -1, None, b"m"))
+    kafka.flush()
+    wait_until(lambda: bool(again.poll(1, 0.1)), "it reads")
+    assert "the group holds the name 'one' for a consumer that was here before" in caplog.text
+    assert len(again.assigned) == 4
     members.end()
 
 

@@ -214,13 +214,49 @@ def test_a_partition_is_read_once_the_transaction_that_hides_its_offset_has_ende
     assert [offset for offset, _ in member.read] == [3, 4]
 
 
-def test_an_offset_that_was_committed_for_a_former_topic_of_this_name_is_not_taken(member: Member) -> None:
+RESETS = pytest.mark.parametrize("reset", ["earliest", "latest"])
+
+
+@RESETS
+@pytest.mark.parametrize("note", ["cluster-id=another topic-id=another", "topic-id=another"])
+def test_an_offset_that_was_mirrored_or_restored_with_its_note_counts(member: Member, reset: str, note: str) -> None:
     member.fill(5)
-    member.commit(3, note="topic-id=another")
-    member.start()
+    member.commit(3, note=note)
+    member.start(**{"auto.offset.reset": reset})
+    member.reads(4, b"m4")
+    assert ([offset for offset, _ in member.read], member.events.resets) == ([3, 4], [])
+
+
+@RESETS
+def test_an_offset_of_a_former_topic_counts_where_it_lies_inside_the_log(
+    member: Member, reset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    member.fill(5)
+    member.commit(3, note=f"cluster-id={_cluster_id(member)} topic-id=another")
+    member.start(**{"auto.offset.reset": reset})
+    member.reads(4, b"m4")
+    assert ([offset for offset, _ in member.read], member.events.resets) == ([3, 4], [])
+    assert f"{member.topic}[0] was created again since offset 3 was committed" in caplog.text
+
+
+@RESETS
+def test_an_offset_of_a_former_topic_beyond_the_log_begins_with_the_first_message(member: Member, reset: str) -> None:
+    member.fill(5)
+    member.commit(50, note=f"cluster-id={_cluster_id(member)} topic-id=another")
+    member.start(**{"auto.offset.reset": reset})
     member.reads(4, b"m4")
     assert [offset for offset, _ in member.read] == [0, 1, 2, 3, 4]
     assert (member.committed(), member.events.resets) == ({0: 0}, [(0, None)])
+
+
+def test_what_is_committed_names_the_topic_and_the_cluster(member: Member) -> None:
+    member.fill(1)
+    member.start()
+    member.begun()
+    client = ck.Consumer({"bootstrap.servers": member.kafka.servers, "group.id": member.group})
+    (found,) = client.committed([ck.TopicPartition(member.topic, 0)], timeout=WAIT_S)
+    client.close()
+    assert found.metadata == f"cluster-id={_cluster_id(member)} topic-id={_topic_id(member)}"
 
 
 def test_what_others_note_beside_an_offset_does_not_matter(member: Member) -> None:
@@ -231,14 +267,17 @@ def test_what_others_note_beside_an_offset_does_not_matter(member: Member) -> No
     assert ([offset for offset, _ in member.read], member.events.resets) == ([3, 4], [])
 
 
+@RESETS
 @pytest.mark.parametrize("protocol", GROUP_PROTOCOLS)
 def test_a_topic_created_again_under_a_member_is_read_from_its_first_message(
-    member: Member, protocol: str, monkeypatch: pytest.MonkeyPatch
+    member: Member, protocol: str, reset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("consumer.kafka.topic_id.LOOKUP_INTERVAL_S", 0.2)
     monkeypatch.setattr("consumer.kafka.source.HEARTBEAT_AFTER_S", 0.0)
+    given = {"auto.offset.reset": reset, **GROUP_PROTOCOLS[protocol]}
+    source = member.start(**given)
+    member.begun()
     member.fill(3)
-    source = member.start(**GROUP_PROTOCOLS[protocol])
     member.reads(2, b"m2")
     source.commit({TopicPartition(member.topic, 0): 3}, wait=True)
     source.heartbeat()  # nothing is read until the new topic is longer than the old one was
@@ -254,7 +293,7 @@ def test_a_topic_created_again_under_a_member_is_read_from_its_first_message(
     new = [offset for offset, value in member.read if (value or b"").startswith(b"new")]
     assert new[-8:] == list(range(8))
     source.commit({TopicPartition(member.topic, 0): 8}, wait=True)
-    member.start()
+    member.start(**given)
     member.read.clear()
     member.fill(1, text="later ")
     member.reads(8, b"later 0")
@@ -269,6 +308,10 @@ def test_a_refused_commit_is_counted_and_asked_again_until_it_is_taken(member: M
     new = ck.admin.NewPartitions(member.topic, 2)
     member.kafka.admin.create_partitions([new])[member.topic].result(WAIT_S)
     wait_until(lambda: member.poll() or member.committed().get(1) == 7, "it is taken at last")
+
+
+def _cluster_id(member: Member) -> str:
+    return str(member.kafka.admin.list_topics(timeout=WAIT_S).cluster_id)
 
 
 def _topic_id(member: Member) -> str | None:

@@ -141,7 +141,8 @@ class Kafka:
             try:
                 self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(WAIT_S)
             except ck.KafkaException as error:
-                if error.args[0].code() == ck.KafkaError.TOPIC_ALREADY_EXISTS:
+                # The topic of that name may not be gone yet; a broker that was silent for a while is fenced.
+                if error.args[0].code() in (ck.KafkaError.TOPIC_ALREADY_EXISTS, ck.KafkaError.INVALID_REPLICATION_FACTOR):
                     return False
                 raise
             return True

@@ -28,7 +28,7 @@ class ScriptedClient:
         self.logger.log(30, "FAIL [thrd:b]: Disconnected (after 5ms in state UP)")
 
     def list_topics(self, topic: str, timeout: float) -> Any:
-        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None})})
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: SimpleNamespace(leader=1)})})
 
     def __getattr__(self, step: str) -> Callable[..., None]:
         def take(*_arguments: Any, **_keywords: Any) -> None:

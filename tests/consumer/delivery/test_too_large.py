@@ -225,3 +225,11 @@ def test_pauses_between_tries_do_not_slow_the_search_for_the_guilty_one() -> Non
     assert clock.now_s == 1_000.0
     assert len(broker.messages(OUT)) == 80
     assert order(broker.messages(DEAD)) == [f"{IN}:0:40"]
+
+
+def test_of_a_partition_what_was_refused_first_is_sent_in_reading_order() -> None:
+    queue = RetryQueue(lambda outcome: outcome)
+    first, second = enrich([make_message(offset=o) for o in (3, 12)], tiny_scorer(), make_codec(), Metrics())
+    queue.add([second], DeliveryFailed(""), trouble="the client refuses it at once")
+    queue.add([first], DeliveryFailed(""), trouble="the broker refused it")
+    assert queue.take() == [first, second]

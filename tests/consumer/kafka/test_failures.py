@@ -56,3 +56,20 @@ def test_a_broker_that_does_not_answer_is_named_with_where_to_look() -> None:
     with pytest.raises(BrokerError, match=r"no Kafka broker answers at 'b:9092' \(late\); check --bootstrap-servers"):  # noqa: SIM117
         with explain_no_answer("b:9092"):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "late"))
+
+
+@pytest.mark.parametrize(
+    ("code", "right"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "the right READ on topic 'jobs' is missing"),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, "the right READ on group 'g' is missing"),
+    ],
+)
+def test_a_right_that_a_reader_lacks_is_named(code: int, right: str) -> None:
+    with pytest.raises(BrokerError, match=f"{right}$"):
+        raise_or_log(KafkaError(code, "no"), "jobs", group="g")
+
+
+def test_a_right_that_a_writer_lacks_is_named() -> None:
+    found = delivery_failure(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "no"), "refused", topic="out")
+    assert str(found) == "refused: no; the right WRITE on topic 'out' is missing"

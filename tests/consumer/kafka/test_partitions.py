@@ -171,3 +171,38 @@ def test_the_lag_is_counted_from_the_position_or_the_start_or_the_end_that_was_m
     start: int | None, end_seen: int | None, position: int, end: int, lag: int | None
 ) -> None:
     assert being_read(start=start, end_seen=end_seen).lag(position, end) == lag
+
+
+@pytest.mark.parametrize(
+    ("known", "tail"),
+    [
+        ({}, None),
+        ({"end_seen": 9}, 9),
+        ({"end_seen": 5}, None),
+        ({"end_seen": 9, "returned": 8}, None),
+        ({"end_seen": 9, "returned": 8, "finished": 7}, None),
+        ({"end_seen": 9, "returned": 8, "finished": 8}, 9),
+        ({"end_seen": 8, "returned": 8, "finished": 8}, None),
+        ({"end_seen": 9, "returned": 8, "finished": 9}, None),
+        ({"end_seen": 9, "unplaced": True}, None),
+    ],
+)
+def test_an_end_is_to_be_committed_once_all_before_it_is_finished(known: dict[str, int], tail: int | None) -> None:
+    assert being_read(**known).tail == tail
+
+
+@pytest.mark.parametrize(("returned", "offset", "past"), [(8, 8, 9), (8, 7, 7), (None, 7, 7), (8, 12, 12)])
+def test_a_commit_passes_the_end_only_where_nothing_before_it_is_left(returned: int | None, offset: int, past: int) -> None:
+    assert being_read(end_seen=9, returned=returned).past(offset) == past
+
+
+def test_a_partition_that_is_placed_anew_knows_no_end_of_before() -> None:
+    state = being_read(end_seen=9)
+    state.start_at(2)
+    assert (state.end_seen, state.tail) == (None, None)
+
+
+def test_a_range_passes_no_end() -> None:
+    partitions = Partitions(pass_tails=False)
+    partitions[ONE] = being_read(end_seen=9, returned=8, finished=8)
+    assert (partitions.tails(), partitions.past({ONE: 8})) == ({}, {ONE: 8})

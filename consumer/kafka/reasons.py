@@ -1,0 +1,66 @@
+"""Why brokers refuse us, in words that say what to do: a login, a right that is missing, a topic that takes no record.
+
+Which error ends the process, and which one passes: `failures.py`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+LOGIN_REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001
+SILENT = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT)  # noqa: SLF001
+"""Of a record: it was given up with others, or nobody answered. That says nothing about its topic."""
+LOOKUP_TIMEOUT_S = 1.0
+SERVED_TIMES = 20
+"""So many events of a client are served at most, to hear why its connections fail."""
+
+
+class LoginReason:
+    """Why a client's connections failed last, a refused login before all. The client calls `on_error` in its own `poll`."""
+
+    def __init__(self) -> None:
+        self._text = self._other = ""
+
+    def on_error(self, error: KafkaError) -> None:
+        """Take an error of the client."""
+        if error.code() in LOGIN_REFUSED:
+            self._text = error.str()
+        elif error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - that says no more than we know
+            self._other = error.str()
+
+    def ask(self, client: Any) -> str:  # noqa: ANN401 - confluent_kafka is untyped
+        """Return the reason, empty where there is none. The client tells its errors only when it is polled."""
+        for _ in range(SERVED_TIMES):
+            if self._text:
+                break
+            client.poll(0.01)
+        return self._text or self._other
+
+
+def name_missing_right(
+    error: KafkaError, *, topic: str = "", operation: str = "READ", group: str = "", transactional_id: str = ""
+) -> str:
+    """Return which right is missing by an error, as the end of a sentence; empty where none is. `operation`: on the topic."""
+    missing = {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED: f"the right {operation} on topic {topic!r}",
+        KafkaError.GROUP_AUTHORIZATION_FAILED: f"the right READ on group {group!r}",
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: f"the right WRITE on transactional id {transactional_id!r}",
+    }
+    return f"; {what} is missing" if (what := missing.get(error.code())) else ""
+
+
+def explain_silent_topics(client: Any, topics: Iterable[str]) -> str:  # noqa: ANN401 - confluent_kafka is untyped
+    """Return what keeps these topics from taking records, as far as brokers tell it, to begin a sentence with; may be empty."""
+    try:
+        found = [client.list_topics(topic, timeout=LOOKUP_TIMEOUT_S).topics[topic] for topic in sorted(topics)]
+    except KafkaException as error:
+        return f"no broker tells about the topics ({error.args[0].str()}): "
+    return "".join(f"{fault}: " for topic in found for fault in _faults(topic))
+
+
+def _faults(topic: Any) -> Iterator[str]:  # noqa: ANN401 - confluent_kafka is untyped
+    if topic.error is not None:
+        yield f"topic {topic.topic!r} cannot be used ({topic.error.str()})"
+    elif without := [str(number) for number, partition in topic.partitions.items() if partition.leader < 0]:
+        yield f"{topic.topic!r} has no leader for partition {', '.join(without)}"
