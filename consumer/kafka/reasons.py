@@ -9,9 +9,14 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 LOGIN_REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001
-SILENT = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT)  # noqa: SLF001
+SILENT = (
+    KafkaError._PURGE_QUEUE,  # noqa: SLF001 - librdkafka's own codes
+    KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
+    KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+)
 """Of a record: it was given up with others, or nobody answered. That says nothing about its topic."""
-LOOKUP_TIMEOUT_S = 1.0
+LOOKUP_TIMEOUT_S = 2.0
 SERVED_TIMES = 20
 """So many events of a client are served at most, to hear why its connections fail."""
 
