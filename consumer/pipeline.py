@@ -163,6 +163,7 @@ class Pipeline:
             self._metrics.serving(scorer.model)
 
     def _update_gauges(self) -> None:
+        self._metrics.assigned.set(len(self._source.assigned))
         self._metrics.in_flight.set(self._delivery.waiting)
         self._metrics.blocked.set(self._delivery.trouble is not None)
         if self._clock() - self._lag_updated_at >= LAG_INTERVAL_S:

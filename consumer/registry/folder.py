@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +41,10 @@ class ModelRegistry(Protocol):
         """Return the version in service, or None if nothing was promoted yet. Raises RegistryError, ArtifactError."""
         ...
 
+    def read_versions(self) -> Sequence[str]:
+        """Return the version in service and those that were before it, newest first. Raises RegistryError, ArtifactError."""
+        ...
+
     def load(self, version: str) -> Artifact:
         """Return a version after all checks that need no encoder. Raises ArtifactError."""
         ...
@@ -58,6 +63,10 @@ class FolderRegistry:
     def read_current(self) -> str | None:
         """Return the version in service, or None if nothing was promoted yet. Raises RegistryError, ArtifactError."""
         return next(iter(read_pointer(self.root)), None)
+
+    def read_versions(self) -> Sequence[str]:
+        """Return the version in service and those that were before it, newest first. Raises RegistryError, ArtifactError."""
+        return read_pointer(self.root)
 
     def list_versions(self) -> list[Manifest]:
         """Return the manifests of all versions that can be read, oldest first."""
