@@ -112,7 +112,10 @@ class Source(Protocol):
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Return how many messages lie between the position and the end, per assigned partition. Never blocks."""
+        """Return how many messages lie between the position and the end, per partition. Never blocks.
+
+        Where that cannot be measured now, it is the last that was known, also of partitions that the group has taken for lost.
+        """
         ...
 
     @property

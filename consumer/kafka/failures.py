@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 FATAL = KafkaError._FATAL  # noqa: SLF001
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 """Another process uses the transactional id of a producer."""
+LOGIN_REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001
+"""A broker refuses who we say we are, or we refuse the broker's certificate."""
 NOT_ASSIGNED = KafkaError._STATE  # noqa: SLF001
 """Of a seek: the client does not read the partition."""
 NO_OFFSET = KafkaError._NO_OFFSET  # noqa: SLF001

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 from consumer.errors import BrokerError, DeliveryFailed
 from consumer.kafka.client import IDEMPOTENT_PRODUCER, make_client, outside_group, partition_count
 from consumer.kafka.failures import delivery_failure, is_fatal
+from consumer.kafka.login_watch import LoginWatch
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
@@ -28,7 +29,9 @@ class KafkaSink:
     def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
         """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
         self._servers = properties.get("bootstrap.servers", "")
-        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **outside_group(properties)})
+        self._logins = LoginWatch()
+        own = {**PRODUCER_DEFAULTS, **outside_group(properties)}
+        self._producer = make_client(ck.Producer, own, on_error=self._logins.on_error)
         self._topics = topics
         self._partition_counts: dict[str, int] = {}
         self._full_queue_timeout_s = full_queue_timeout_s
@@ -61,12 +64,13 @@ class KafkaSink:
                 return
 
     def poll(self, timeout_s: float) -> None:
-        """See `Sink.poll`."""
+        """See `Sink.poll`. Raises BrokerError when the login is refused for too long."""
         try:
             self._producer.poll(timeout_s)
         except KafkaException as error:
             _raise_if_fatal(error)
             raise
+        self._logins.check()
 
 
 def _raise_if_fatal(error: KafkaException) -> None:

@@ -20,6 +20,8 @@ from consumer.kafka.convert import (
 )
 from consumer.kafka.failures import PARTITION_END, POSITION_OUT_OF_RANGE, is_fatal, raise_or_log
 from consumer.kafka.group_properties import keeps_membership, member_properties
+from consumer.kafka.known_lags import KnownLags
+from consumer.kafka.login_watch import LoginWatch
 from consumer.kafka.offsets import Membership, OffsetEvents, Offsets
 from consumer.kafka.partitions import Partitions, PartitionState
 from consumer.kafka.topic_id import TopicIds
@@ -59,7 +61,9 @@ class KafkaSource:
         reset = given.pop("auto.offset.reset", "earliest")
         self._keeps_membership = keeps_membership(given)
         self._offsets: Offsets
-        self._consumer = make_client(ck.Consumer, {**given, "auto.offset.reset": "error", "on_commit": self._take_answer})
+        self._logins, self._lags = LoginWatch(), KnownLags()
+        own = {"auto.offset.reset": "error", "on_commit": self._take_answer}
+        self._consumer = make_client(ck.Consumer, {**given, **own}, on_error=self._logins.on_error)
         self._topic_ids = TopicIds(properties)
         self._partitions = Partitions()
         group = self._consumer, str(given.get("group.id", "")), self._topic_ids, self._partitions
@@ -88,6 +92,7 @@ class KafkaSource:
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
         self._polled_at = time.monotonic()
+        self._logins.check()
         self._prepare()  # before anything is in hand: it may find that what was read counts no longer
         raw, self._stash = self._stash, []
         # This returns at the first message, where consume(n, timeout) would sit the timeout out for a batch.
@@ -102,6 +107,7 @@ class KafkaSource:
 
     def heartbeat(self) -> None:
         """See `Source.heartbeat`."""
+        self._logins.check()
         if time.monotonic() - self._polled_at < HEARTBEAT_AFTER_S:
             return
         self._serve_callbacks(0.0)
@@ -151,7 +157,7 @@ class KafkaSource:
             _low, high = self._consumer.get_watermark_offsets(position, cached=True)
             if (lag := self._partitions[partition].lag(position.offset, high)) is not None:
                 lags[partition] = lag
-        return lags
+        return self._lags.update(lags, self.assigned)
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -190,6 +196,7 @@ class KafkaSource:
         self._partitions.gain(gained)
         self._topic_ids.watch({partition.topic for partition in gained})
         self._retry_at = 0.0
+        self._lags.hear_from_group()
         log.info("assigned %s", format_partitions(partitions))
 
     def _revoke(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
@@ -203,6 +210,7 @@ class KafkaSource:
 
     def _lose(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         log.warning("lost %s", format_partitions(partitions))
+        self._lags.lose(from_client_partitions(partitions))
         self._on_revoke(from_client_partitions(partitions), True)  # noqa: FBT003 - OnRevoke
         self._drop(from_client_partitions(partitions))
 

@@ -19,6 +19,7 @@ from consumer.errors import BrokerError, DeliveryFailed
 from consumer.kafka.client import make_client, outside_group
 from consumer.kafka.connection_watch import LOG_BROKEN_CONNECTIONS, ConnectionWatch
 from consumer.kafka.failures import FATAL, FENCED, is_fatal
+from consumer.kafka.login_watch import LoginWatch
 from consumer.kafka.sink import PRODUCER_DEFAULTS
 from consumer.process.backoff import Backoff
 
@@ -86,6 +87,7 @@ class TransactionalProducer:
         self._why_discarded = ""
         self._not_before = 0.0  # not opened earlier, see REPLACED_S
         self._served_at = time.monotonic()
+        self._logins = LoginWatch()
         self._make_client()
 
     @property
@@ -114,7 +116,11 @@ class TransactionalProducer:
         return self._client
 
     def poll(self, timeout_s: float) -> None:
-        """Serve the client's events. A new client is opened meanwhile: what the old one left open hides where to read on."""
+        """Serve the client's events. A new client is opened meanwhile: what the old one left open hides where to read on.
+
+        Raises BrokerError when the login is refused for too long.
+        """
+        self._logins.check()
         self._serve(timeout_s)
         if self._state == "opening" and time.monotonic() >= self._not_before:
             with contextlib.suppress(DeliveryFailed):  # the next transaction raises it
@@ -216,7 +222,11 @@ class TransactionalProducer:
 
     def _make_client(self) -> None:
         self._opening_s, self._watch = 0.0, ConnectionWatch()
-        self._client: Any = make_client(ck.Producer, self._properties, on_error=self._watch.on_error, on_log=self._watch.on_log)
+        self._client: Any = make_client(ck.Producer, self._properties, on_error=self._take_error, on_log=self._watch.on_log)
+
+    def _take_error(self, error: KafkaError) -> None:
+        self._watch.on_error(error)
+        self._logins.on_error(error)
 
 
 def seconds_left(until: float) -> float:

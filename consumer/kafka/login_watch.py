@@ -1,0 +1,50 @@
+"""Notices that brokers refuse a client's login, and ends the process when they go on doing so.
+
+The client itself would try again for ever. A process that is started again reads its secrets again.
+"""
+
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError
+
+from consumer.errors import BrokerError
+from consumer.kafka.failures import LOGIN_REFUSED
+
+END_AFTER_S = 60.0
+"""A login that was refused for so long is given up. A broker that starts, or a password that is being changed, needs less."""
+QUIET_S = 45.0
+"""Without a refusal for so long, logins are taken again: a client tries every 10 s, and tells the same error every 30 s."""
+NO_LOGIN_YET = "OAUTHBEARER token"
+"""In the text of an error that no broker has made: the client could not get a token to log in with."""
+
+
+class LoginWatch:
+    """What one client has said of its logins. The client calls `on_error` in its own `poll`."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first_at: float | None = None
+        self._last_at = 0.0
+        self._error = ""
+
+    def on_error(self, error: KafkaError) -> None:
+        """Take an error of the client."""
+        if error.code() not in LOGIN_REFUSED or NO_LOGIN_YET in error.str():
+            return
+        now = self._clock()
+        if self._first_at is None or now - self._last_at > QUIET_S:
+            self._first_at = now
+        self._last_at, self._error = now, error.str()
+
+    def check(self) -> None:
+        """Raise BrokerError if logins have been refused for END_AFTER_S, with the reason of the last refusal."""
+        if self._first_at is None or self._last_at - self._first_at < END_AFTER_S:
+            return
+        if self._clock() - self._last_at > QUIET_S:
+            self._first_at = None
+            return
+        raise BrokerError(
+            f"brokers have refused the login for {self._last_at - self._first_at:.0f} s ({self._error}); "
+            "check the credentials and certificates among the Kafka properties, then start again"
+        )
