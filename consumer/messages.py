@@ -123,6 +123,11 @@ class Source(Protocol):
         """The partitions that are ours now."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """The reason why nothing can be read now, as far as it is known; None if something can. Safe from any thread."""
+        ...
+
     def close(self) -> None:
         """Leave the group. Calls the revoke callback for what is still assigned."""
         ...

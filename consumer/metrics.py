@@ -109,7 +109,7 @@ class Metrics:
             registry=registry,
         )
         self.assigned = Gauge(
-            "occustream_assigned_partitions", "Input partitions that the group has given to us.", registry=registry
+            "occustream_assigned_partitions", "Input partitions of this consumer; 0 while no broker answers.", registry=registry
         )
         self.ready = Gauge("occustream_ready", "1 while /readyz answers 200, else 0.", registry=registry)
         self.revokes = Counter("occustream_revokes_total", "Partitions taken away.", ["kind"], registry=registry)

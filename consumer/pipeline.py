@@ -74,8 +74,8 @@ class Pipeline:
         """Return why no posting would be enriched now; None when one would. Safe from any thread."""
         if self._drain_until < math.inf:
             return "draining"
-        if not self._source.assigned:
-            return "no partition is assigned"
+        if self._source.trouble or not self._source.assigned:
+            return self._source.trouble or "no partition is assigned"
         return self._delivery.trouble or self.live()
 
     def run(self) -> None:
@@ -163,7 +163,7 @@ class Pipeline:
             self._metrics.serving(scorer.model)
 
     def _update_gauges(self) -> None:
-        self._metrics.assigned.set(len(self._source.assigned))
+        self._metrics.assigned.set(0 if self._source.trouble else len(self._source.assigned))
         self._metrics.in_flight.set(self._delivery.waiting)
         self._metrics.blocked.set(self._delivery.trouble is not None)
         if self._clock() - self._lag_updated_at >= LAG_INTERVAL_S:

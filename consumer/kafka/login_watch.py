@@ -37,6 +37,12 @@ class LoginWatch:
             self._first_at = now
         self._last_at, self._error = now, error.str()
 
+    @property
+    def reason(self) -> str:
+        """The last refusal in brackets, to end a text with; empty if logins are taken."""
+        refused = self._first_at is not None and self._clock() - self._last_at <= QUIET_S
+        return f" ({self._error})" if refused else ""
+
     def check(self) -> None:
         """Raise BrokerError if logins have been refused for END_AFTER_S, with the reason of the last refusal."""
         if self._first_at is None or self._last_at - self._first_at < END_AFTER_S:

@@ -8,6 +8,7 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.kafka.broker_watch import STATISTICS, BrokerWatch
 from consumer.kafka.client import leave_group, make_client, partition_counts, seek
 from consumer.kafka.convert import (
     format_partitions,
@@ -61,9 +62,9 @@ class KafkaSource:
         reset = given.pop("auto.offset.reset", "earliest")
         self._keeps_membership = keeps_membership(given)
         self._offsets: Offsets
-        self._logins, self._lags = LoginWatch(), KnownLags()
-        own = {"auto.offset.reset": "error", "on_commit": self._take_answer}
-        self._consumer = make_client(ck.Consumer, {**given, **own}, on_error=self._logins.on_error)
+        self._logins, self._brokers, self._lags = LoginWatch(), BrokerWatch(), KnownLags()
+        own = {"auto.offset.reset": "error", "on_commit": self._take_answer, "stats_cb": self._brokers.on_statistics}
+        self._consumer = make_client(ck.Consumer, {**STATISTICS, **given, **own}, on_error=self._logins.on_error)
         self._topic_ids = TopicIds(properties)
         self._partitions = Partitions()
         group = self._consumer, str(given.get("group.id", "")), self._topic_ids, self._partitions
@@ -78,6 +79,11 @@ class KafkaSource:
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions that are ours now."""
         return frozenset(self._partitions.where(lambda state: state.assigned))
+
+    @property
+    def trouble(self) -> str | None:
+        """See `Source.trouble`."""
+        return None if (silence := self._brokers.trouble) is None else silence + self._logins.reason
 
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""

@@ -1,6 +1,6 @@
 """All scenarios, and in which order they are played."""
 
-from faults.scenarios import bounces, kills, members, network, poison, reloads, sigterm, soak, stall, stops
+from faults.scenarios import bounces, kills, members, network, outages, poison, reloads, sigterm, soak, stall, stops
 from faults.suite import Delivery, Scenario, Size
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -10,6 +10,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *members.SCENARIOS,
     *poison.SCENARIOS,
     *reloads.SCENARIOS,
+    *outages.SCENARIOS,
     *soak.SCENARIOS,
     *network.SCENARIOS,
     *stops.SCENARIOS,

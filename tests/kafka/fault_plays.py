@@ -11,7 +11,7 @@ from faults.suite import Delivery, Scenario, Suite
 Group = Literal["ends", "members", "surroundings"]
 MEMBERS = ("members", "stop")
 """Consumers of a group come and go, or are halted."""
-SURROUNDINGS = ("stall", "poison", "reloads", "soak", "network")
+SURROUNDINGS = ("stall", "poison", "reloads", "soak", "network", "outage", "password", "idle", "registry")
 """What goes wrong around a consumer that lives."""
 
 
