@@ -1,6 +1,20 @@
 """All scenarios, and in which order they are played."""
 
-from faults.scenarios import bounces, kills, members, network, outages, poison, reloads, sigterm, soak, stall, stops
+from faults.scenarios import (
+    bounces,
+    idle_connections,
+    kills,
+    members,
+    network,
+    outages,
+    poison,
+    registry_gone,
+    reloads,
+    sigterm,
+    soak,
+    stall,
+    stops,
+)
 from faults.suite import Delivery, Scenario, Size
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -10,6 +24,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     *members.SCENARIOS,
     *poison.SCENARIOS,
     *reloads.SCENARIOS,
+    *registry_gone.SCENARIOS,
+    *idle_connections.SCENARIOS,
     *outages.SCENARIOS,
     *soak.SCENARIOS,
     *network.SCENARIOS,
