@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 import orjson
 
-STATISTICS = {"statistics.interval.ms": 2_000}
-"""The client property by which it tells of its brokers so often."""
 SILENT_S = 20.0
 """A group's members hear from brokers each few seconds, also where there is nothing to read."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.kafka.broker_watch import STATISTICS, BrokerWatch
+from consumer.kafka.broker_watch import BrokerWatch
 from consumer.kafka.client import leave_group, make_client, partition_counts, seek
 from consumer.kafka.convert import (
     format_partitions,
@@ -64,7 +64,7 @@ class KafkaSource:
         self._offsets: Offsets
         self._logins, self._brokers, self._lags = LoginWatch(), BrokerWatch(), KnownLags()
         own = {"auto.offset.reset": "error", "on_commit": self._take_answer, "stats_cb": self._brokers.on_statistics}
-        self._consumer = make_client(ck.Consumer, {**STATISTICS, **given, **own}, on_error=self._logins.on_error)
+        self._consumer = make_client(ck.Consumer, {**given, **own}, on_error=self._logins.on_error)
         self._topic_ids = TopicIds(properties)
         self._partitions = Partitions()
         group = self._consumer, str(given.get("group.id", "")), self._topic_ids, self._partitions

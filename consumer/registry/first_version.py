@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from consumer.errors import ArtifactError, EncoderError, RegistryError
 from consumer.metrics import Metrics
 from consumer.model.scorer import Scorer
+from consumer.registry.folder import ModelRegistry
 from consumer.registry.loader import ScorerLoader
 
 LOOK_S = 0.5
@@ -33,10 +34,9 @@ def load_first_version(loader: ScorerLoader, metrics: Metrics, *, timeout_s: flo
     A version that is refused is counted, and the one that was in service before it is tried. Raises what the first refusal
     raised if there is none, or RegistryError if the registry could not be read in all that time.
     """
-    versions = wait_for_versions(loader.registry.read_versions, timeout_s=timeout_s, stop=stop)
+    versions = wait_for_versions(lambda: _read_versions(loader.registry, metrics), timeout_s=timeout_s, stop=stop)
     if not versions:
         return None
-    metrics.registry_read.set_to_current_time()
     first_error: ArtifactError | EncoderError | None = None
     for version in versions:
         try:
@@ -50,6 +50,20 @@ def load_first_version(loader: ScorerLoader, metrics: Metrics, *, timeout_s: flo
             log.error("version %s serves, which was in service before version %s", version, versions[0])
         return FirstVersion(scorer, versions[0] if first_error is not None else None)
     raise first_error or RegistryError("the registry names no version")
+
+
+def _read_versions(registry: ModelRegistry, metrics: Metrics) -> Sequence[str]:
+    """Return what the pointer names; what its copy names where it is broken. Raises RegistryError, ArtifactError."""
+    try:
+        versions = registry.read_versions()
+    except ArtifactError as error:
+        if not (versions := registry.read_copy()):
+            raise
+        metrics.reloads.labels("unavailable", error.reason).inc()
+        log.error("%s; until then the copy of the pointer counts, which names version %s", error, versions[0])  # noqa: TRY400
+    else:
+        metrics.registry_read.set_to_current_time()
+    return versions
 
 
 def wait_for_versions(read: Callable[[], Sequence[str]], *, timeout_s: float, stop: threading.Event) -> Sequence[str]:

@@ -57,6 +57,20 @@ def test_without_a_version_that_can_be_loaded_the_start_fails_for_the_newest(tmp
         load(tmp_path, Metrics())
 
 
+def test_with_a_broken_pointer_its_copy_counts_and_this_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for version in ("v1", "v2"):
+        publish(tmp_path, version)
+    (tmp_path / "CURRENT").write_text("{")
+    metrics = Metrics()
+    assert (first := load(tmp_path, metrics))
+    assert (first.scorer.version, first.refused) == ("v2", None)
+    assert metrics.registry.get_sample_value("occustream_reloads_total", {"outcome": "unavailable", "reason": "pointer"}) == 1
+    assert "until then the copy of the pointer counts, which names version v2" in caplog.text
+    (tmp_path / "CURRENT.copy").unlink()
+    with pytest.raises(ArtifactError, match="is no pointer"):
+        load(tmp_path, metrics)
+
+
 def test_waiting_for_a_first_version_ends_with_it_with_the_time_or_with_the_stop() -> None:
     stop, answers = threading.Event(), iter([(), ("v1",)])
     assert wait_for_versions(lambda: next(answers), timeout_s=60, stop=stop) == ("v1",)
