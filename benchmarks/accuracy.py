@@ -39,7 +39,7 @@ from trainer.options import TrainOptions
 from trainer.prepare import Data, prepare
 
 SHOWN = ("top_1", "top_3", "top_5", "top_10", "macro_top_1", "ece", "ece_chance", "accept_share", "accept_precision")
-NAMES = ("direct", "mean", "hinge", "softmax", "+ exemplars, known titles", "+ line", "static")
+NAMES = ("direct", "mean", "hinge", "softmax", "+ exemplars, known titles", "+ line", "+ role words", "static")
 VARIANTS = dict(zip(NAMES, METHODS.values(), strict=True))
 """What `evaluate --compare` compares, under names short enough to type."""
 
@@ -59,9 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postings", nargs="+", default=["starter"], help="labelled postings (default: the built-in ones)")
     parser.add_argument("--onet", type=Path, help="O*NET text release")
-    parser.add_argument("--onet-titles", type=int, default=60, help="O*NET job titles per category (60)")
+    parser.add_argument("--onet-titles", type=int, default=10_000, help="O*NET job titles per category (10,000: all)")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="which to measure (all)")
-    parser.add_argument("--raw", nargs="*", default=["hinge", "softmax", "+ line"], help="which also without title cleaning")
+    parser.add_argument("--raw", nargs="*", default=["hinge", "softmax", "+ role words"], help="which also uncleaned")
     parser.add_argument("--splits", nargs="+", default=["random", "title"], help="which kinds of split (all)")
     parser.add_argument("--judged", nargs="+", default=[], help="files of judged postings (none)")
     parser.add_argument("--cache", type=Path, help="where title embeddings are kept for the next run")

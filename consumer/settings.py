@@ -75,7 +75,7 @@ class Settings(LayeredSettings):
     precision: Precision = Field("auto", description="arithmetic of the encoder; auto: half precision where the hardware has it")
     top_n: int = Field(5, ge=1, le=100, description="occupations per posting")
     without: Annotated[frozenset[Part], NoDecode] = Field(
-        frozenset(), description="parts of the model not to use: exemplars,line,known,body"
+        frozenset(), description="parts of the model not to use: exemplars,line,known,head,body"
     )
     prior_adjustment: float = Field(
         0.0, ge=-2, le=2, description="above 0 favours occupations that were rare in training, below 0 those that were frequent"

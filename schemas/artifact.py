@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from schemas.events import OnetCode
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 CATEGORIES = "categories.json"
 EMBEDDINGS = "embeddings.safetensors"
@@ -72,10 +72,12 @@ class Mix(BaseModel):
     """How the parts of a model are mixed into one probability p of each category. The weights are relative to each other.
 
     1. p = weighted mean of softmax(scale * cosine) for the title, the same for the line, and the vote of the exemplars.
-    2. If the exact title is known, p becomes (known_prior * p + counts) / (known_prior + sum of counts), where `counts` are the
+    2. p becomes p * h ** head_weight, scaled to a sum of 1, where h is the probability of the category among the titles of the
+       training that end in the same role words: "Dental Office Manager" ends in "office manager".
+    3. If the exact title is known, p becomes (known_prior * p + counts) / (known_prior + sum of counts), where `counts` are the
        labelled postings with that title: p counts as much as `known_prior` postings. A title that O*NET lists counts for
        `listed_weight` postings, which the categories that it is listed under share.
-    3. If there is a body, p becomes (p + d * b) / (1 + d), where b = softmax(body_scale * cosine) for the body and
+    4. If there is a body, p becomes (p + d * b) / (1 + d), where b = softmax(body_scale * cosine) for the body and
        d = body_weight * (1 - max p): the surer the title, the less the body counts.
     """
 
@@ -85,21 +87,40 @@ class Mix(BaseModel):
     title_weight: Share = Field(1.0, gt=0, description="Never 0: the other parts can be switched off, this one cannot.")
     exemplar_weight: Share = 0.0
     line_weight: Share = 0.0
+    head_weight: Finite = Field(0.0, ge=0)
     body_weight: Finite = Field(0.0, ge=0)
     body_scale: Finite = Field(20.0, gt=0)
     known_prior: Finite | None = Field(None, gt=0, description="None: the table of exact titles is not used.")
     listed_weight: Finite = Field(0.0, ge=0, description="How many labelled postings a title counts for that O*NET lists.")
 
 
+class Confidence(BaseModel):
+    """How sure rank 1 is: 1 / (1 + exp(-x)), where x is `bias` plus the sum of each kind of evidence times its weight.
+
+    Each kind of evidence says the more for rank 1, the greater it is. So no weight is below 0.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    bias: Finite
+    log_odds: Finite = Field(ge=0, description="Of its probability p: log(p / (1 - p)).")
+    share: Finite = Field(ge=0, description="The mean probability that the parts give it.")
+    agreement: Finite = Field(ge=0, description="The share of the parts that rank it first.")
+    similarity: Finite = Field(ge=0, description="The fourth power of the cosine to the nearest exemplar of its category.")
+    specificity: Finite = Field(ge=0, description="0; less for a title that is only the end of titles of many categories.")
+
+
 class Thresholds(BaseModel):
     """How a mixed probability p is calibrated, and which decisions it then permits.
 
-    The calibrated probabilities are p ** sharpness, scaled to a sum of 1.
+    The calibrated probabilities are p ** sharpness, scaled to a sum of 1. With `confidence`, the probability of rank 1 then
+    becomes that confidence, as far as it stays in front, and all others are scaled to what is left.
     """
 
     model_config = ConfigDict(frozen=True)
 
     sharpness: Finite = Field(1.0, gt=0)
+    confidence: Confidence | None = None
     accept_at: Finite = Field(ge=0, description="Least probability of rank 1 for `accept`. Above 1 means never.")
     accept_margin: Share = Field(0.0, description="Least lead of rank 1 over rank 2 for `accept`.")
     review_at: Finite = Field(ge=0, description="Least probability of rank 1 for `review`. Below it: `unclassified`.")
@@ -114,6 +135,10 @@ class Calibration(BaseModel):
     new: Thresholds
     known: Thresholds
     body: Thresholds | None = Field(None, description="For postings with a body. None: the model reads no bodies.")
+
+    def list_strata(self) -> tuple[Thresholds, ...]:
+        """Return the thresholds of new titles, of known ones, and of postings with a body where they have their own."""
+        return (self.new, self.known) if self.body is None else (self.new, self.known, self.body)
 
 
 class GoldenTitle(BaseModel):

@@ -30,7 +30,8 @@ METHODS: dict[str, FitOptions] = {
     "softmax": PLAIN,
     "softmax + exemplars and known titles": FitOptions(parts=frozenset({"exemplars", "known"})),
     "softmax + exemplars + line": FitOptions(parts=frozenset({"exemplars", "line", "known"})),
-    "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known"})),
+    "softmax + exemplars + line + role words": FitOptions(parts=frozenset({"exemplars", "line", "known", "head"})),
+    "static encoder (distill)": FitOptions(kind="static", parts=frozenset({"line", "known", "head"})),
 }
 """The methods that `--compare` measures, by their names in the report. All clean titles; none looks at bodies."""
 ALSO_UNCLEANED = ("hinge: the recipe this started from", "softmax")

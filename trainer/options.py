@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from consumer.languages.understood import AUTO, guess_languages
 from consumer.model.encoder_folder import DEFAULT_ENCODER
@@ -37,7 +37,7 @@ class FitOptions:
     """
 
     method: Method = "softmax"
-    parts: frozenset[Part] = frozenset({"exemplars", "line", "known", "body"})
+    parts: frozenset[Part] = frozenset(get_args(Part))
     seed: int = 0
     epochs: int | None = None
     kind: EncoderKind = "given"

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from schemas.tables import TableError
 from schemas.text import body_text, plain_text
 from trainer.data.cleaned_titles import cached_clean_title, cached_title_key
 from trainer.data.files import LabelledRows, read_postings
+from trainer.data.listed_titles import SOURCE, list_unambiguous_titles
 from trainer.data.onet import Taxonomy, read_taxonomy
 from trainer.data.repeats import describe_disagreement
 from trainer.fit.calibration import REJECT
@@ -63,11 +64,12 @@ def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable
     Raises TableError for data, EncoderError for the encoder, RegistryError for the cache.
     """
     taxonomy, labelled = _read_data(options, say)
-    weights = weigh_rows(labelled, options.weights)
+    weights = weigh_rows(labelled, options.weights) if options.postings else torch.full((len(labelled.postings),), ONET_WEIGHT)
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
-    onet_titles, onet_labels = _sample_onet_titles(taxonomy, options)
+    taken = frozenset[str]() if options.postings else frozenset(cached_title_key(posting.title) for posting in labelled.postings)
+    onet_titles, onet_labels = _sample_onet_titles(taxonomy, options, taken)
     lines, onet_lines = [plain_text(posting.title) for posting in labelled.all], [plain_text(title) for title in onet_titles]
     clean, onet_clean = [clean_text(line) for line in lines], [clean_text(title) for title in onet_titles]
     cache = EmbeddingCache(options.cache, encoder) if options.cache else None
@@ -86,7 +88,10 @@ def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable
 def _read_data(options: TrainOptions, say: Say) -> tuple[Taxonomy, LabelledRows]:
     """Return the taxonomy with its new categories, and the labelled rows."""
     taxonomy = read_taxonomy(options.onet)
-    labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
+    if options.postings:
+        labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
+    else:
+        labelled = list_unambiguous_titles(taxonomy)
     taxonomy = taxonomy.add_categories(labelled.categories)
     _describe_data(labelled, taxonomy, say)
     return taxonomy, labelled
@@ -107,6 +112,7 @@ def _make_inputs(options: TrainOptions, taxonomy: Taxonomy, encoder: Encoder, on
         work=work,
         descriptions=taxonomy.descriptions,
         token_vectors=token_vectors,
+        unlabelled=not options.postings,
     )
 
 
@@ -148,13 +154,16 @@ def _find_tokenizer(encoder: str, say: Say) -> Tokenizer | None:
         return None
 
 
-def _sample_onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list[str], torch.Tensor]:
-    """Return O*NET's titles and their category numbers `(titles,)`: all category names, then a seeded sample of job titles."""
+def _sample_onet_titles(taxonomy: Taxonomy, options: TrainOptions, taken: Collection[str]) -> tuple[list[str], torch.Tensor]:
+    """Return O*NET's titles and their category numbers `(titles,)`: all category names, then a seeded sample of job titles.
+
+    Job titles with a key in `taken`, which stand in the place of postings, are left out.
+    """
     rng = random.Random(options.seed)  # noqa: S311 - a sample, not a secret
     titles = [category.onet_title for category in taxonomy.categories]
     labels = list(range(len(titles)))
     for number, category in enumerate(taxonomy.categories):
-        known = taxonomy.titles.get(category.onet_code, ())
+        known = [title for title in taxonomy.titles.get(category.onet_code, ()) if cached_title_key(title) not in taken]
         sample = rng.sample(known, min(len(known), options.onet_titles))
         titles += sample
         labels += [number] * len(sample)
@@ -164,10 +173,12 @@ def _sample_onet_titles(taxonomy: Taxonomy, options: TrainOptions) -> tuple[list
 def _describe_data(labelled: LabelledRows, taxonomy: Taxonomy, say: Say) -> None:
     codes = [posting.onet_code for posting in labelled.postings]
     titles = sum(map(len, taxonomy.titles.values()))
-    say(
-        f"{len(codes):,} labelled postings in {len(set(codes)):,} of {len(taxonomy.categories):,} categories; "
-        f"{titles:,} O*NET titles"
+    what = (
+        "labelled postings"
+        if any(posting.source != SOURCE for posting in labelled.postings)
+        else "titles of O*NET's, no postings,"
     )
+    say(f"{len(codes):,} {what} in {len(set(codes)):,} of {len(taxonomy.categories):,} categories; {titles:,} O*NET titles")
     for line in labelled.describe():
         say(line)
     if disagreement := describe_disagreement([cached_title_key(posting.title) for posting in labelled.postings], codes):

@@ -4,12 +4,15 @@ Each part costs one matrix product. Serving and calibration both use this code. 
 probabilities become answers in `answers.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
+from consumer.model.blending import LEAST, Parts
+from consumer.model.confidence import apply_confidence
+from consumer.model.head_table import HeadTable
 from consumer.model.queries import Queries
 from consumer.model.serving_options import AS_TRAINED, ServingOptions
 from consumer.model.title_tables import TitleTable
@@ -18,6 +21,8 @@ from schemas.soc import GROUP_LEVELS, Level
 
 NEAREST = 2
 """How many exemplars an answer names as evidence."""
+BODY_STRATUM = 2
+"""The place of postings with a body in `Calibration.list_strata`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,73 +45,15 @@ class Tensors:
 class Nearest:
     """The most similar exemplars of n queries, nearest first: their numbers `ids` and `cosines`, both `(n, k)`.
 
-    `vote` `(n, categories)` are the probabilities that more of the nearest exemplars come to; see `Exemplars` for the formula.
+    `voters` `(n, neighbours)` are the cosines of those that vote, `voter_categories` their categories. `vote` `(n, categories)`
+    are the probabilities that their votes come to; see `Exemplars` for the formula.
     """
 
     ids: torch.Tensor
     cosines: torch.Tensor
+    voters: torch.Tensor
+    voter_categories: torch.Tensor
     vote: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What each part of a model says about n postings, `(n, categories)`, or None where the model has no such part.
-
-    `title`, `line` and `body` are cosines, `vote` holds probabilities. `counts` says how many labelled postings had exactly that
-    title, `listed` under which categories O*NET lists it: each row adds up to 1, or is 0 for a title that is not listed.
-    `known` and `with_body`, `(n,)`, say which postings have counts, and which have a body.
-    """
-
-    title: torch.Tensor
-    vote: torch.Tensor | None
-    line: torch.Tensor | None
-    counts: torch.Tensor | None
-    listed: torch.Tensor | None
-    known: torch.Tensor
-    body: torch.Tensor | None
-    with_body: torch.Tensor
-
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Parts":
-        """Return the parts with `change` applied to each tensor that is not None."""
-        tensors = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
-        return replace(self, **{name: change(value) for name, value in tensors.items()})
-
-
-def predict_by_part(mix: Mix, parts: Parts) -> dict[str, torch.Tensor]:
-    """Return the probabilities `(n, categories)` by title, exemplars and line alone, each under the name of its weight."""
-    predicted = {"title_weight": torch.softmax(mix.scale * parts.title, dim=1)}
-    if parts.vote is not None:
-        predicted["exemplar_weight"] = parts.vote
-    if parts.line is not None:
-        predicted["line_weight"] = torch.softmax(mix.scale * parts.line, dim=1)
-    return predicted
-
-
-def average_by_weight(mix: Mix, predicted: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return the weighted mean `(n, categories)` of what `predict_by_part` returns. Weights of missing parts are shared out."""
-    weights = {name: getattr(mix, name) for name in predicted}
-    total = sum(weights.values())
-    return sum((weight / total * predicted[name] for name, weight in weights.items()), torch.zeros(()))
-
-
-def blend(mix: Mix, parts: Parts) -> torch.Tensor:
-    """Return the mixed probabilities `(n, categories)` of all parts by the formula of `Mix`."""
-    mixed = average_by_weight(mix, predict_by_part(mix, parts))
-    known = _count_known(mix, parts)
-    if known is not None and mix.known_prior is not None:
-        mixed = (mix.known_prior * mixed + known) / (mix.known_prior + known.sum(dim=1, keepdim=True))
-    if parts.body is None or not mix.body_weight:
-        return mixed
-    doubt = mix.body_weight * (1 - mixed.amax(dim=1, keepdim=True)) * parts.with_body[:, None]
-    return (mixed + doubt * torch.softmax(mix.body_scale * parts.body, dim=1)) / (1 + doubt)
-
-
-def _count_known(mix: Mix, parts: Parts) -> torch.Tensor | None:
-    """Return how many postings speak for each category because of the exact title, O*NET's list counting for some."""
-    if parts.listed is None or not mix.listed_weight:
-        return parts.counts
-    listed = mix.listed_weight * parts.listed
-    return listed if parts.counts is None else parts.counts + listed
 
 
 class Mixture:
@@ -139,6 +86,8 @@ class Mixture:
             self._voter_weights = torch.tensor([title.weight for title in voters], device=device)
         titles = () if "known" in without else self.titles
         self._known, self._listed = TitleTable.count_postings(titles), TitleTable.share_listed(titles)
+        heads = self.titles if mix.head_weight and "head" not in without else ()
+        self._heads = HeadTable(heads, count, device) if heads else None
         adjustment = serving_options.prior_adjustment
         self._log_prior = adjustment * _log_shares(self.categories).to(device) if adjustment else None
         self._groups = [tuple(t.to(device) for t in _number_groups(self.categories, level)) for level in GROUP_LEVELS]
@@ -165,8 +114,12 @@ class Mixture:
         best = cosines.topk(min(self._vote.neighbours, cosines.shape[1]), dim=1)
         weights = torch.exp((best.values - best.values[:, :1]) / self._vote.temperature) * self._voter_weights[best.indices]
         vote = torch.zeros(len(titles), len(self.categories), device=self.device)
-        vote.scatter_add_(1, self._voter_categories[best.indices], weights)
-        return Nearest(best.indices[:, :NEAREST], best.values[:, :NEAREST], vote / vote.sum(dim=1, keepdim=True))
+        categories = self._voter_categories[best.indices]
+        vote.scatter_add_(1, categories, weights)
+        vote /= vote.sum(dim=1, keepdim=True)
+        missing = (0, self._vote.neighbours - best.values.shape[1])  # a cosine of 0 is no evidence
+        voters, categories = pad(best.values, missing), pad(categories, missing)
+        return Nearest(best.indices[:, :NEAREST], best.values[:, :NEAREST], voters, categories, vote)
 
     def score_parts(self, queries: Queries, nearest: Nearest | None) -> Parts:
         """Return what each part says about the queries; `nearest` is what `find_nearest` returns for their titles."""
@@ -181,18 +134,25 @@ class Mixture:
             known=torch.tensor([self.is_known(key) for key in queries.keys], dtype=torch.bool, device=self.device),
             body=None if self._body is None or body is None else body @ self._body.T,
             with_body=with_body,
+            head=self._heads.look_up(queries.heads) if self._heads else None,
+            specificity=self._heads.find_specificity(queries.heads) if self._heads else None,
+            neighbours=nearest.voters if nearest else None,
+            neighbour_categories=nearest.voter_categories if nearest else None,
         )
 
     def calibrate(self, mixed: torch.Tensor, parts: Parts, calibration: Calibration) -> torch.Tensor:
         """Return calibrated probabilities `(n, categories)`.
 
-        Known titles, new titles and postings with a body have a sharpness of their own each; see `Thresholds` for the formula.
+        Known titles, new titles and postings with a body are calibrated apart; see `Thresholds` for the formulas.
         """
-        sharpness = torch.where(parts.known, calibration.known.sharpness, calibration.new.sharpness)
+        strata = calibration.list_strata()
+        stratum = parts.known.long()
         if calibration.body is not None and parts.body is not None:
-            sharpness = torch.where(parts.with_body, calibration.body.sharpness, sharpness)
-        logits = sharpness[:, None] * mixed.clamp_min(1e-9).log()
-        return torch.softmax(logits if self._log_prior is None else logits - self._log_prior, dim=1)
+            stratum = torch.where(parts.with_body, BODY_STRATUM, stratum)
+        sharpness = torch.tensor([thresholds.sharpness for thresholds in strata], device=self.device)[stratum]
+        logits = sharpness[:, None] * mixed.clamp_min(LEAST).log()
+        probabilities = torch.softmax(logits if self._log_prior is None else logits - self._log_prior, dim=1)
+        return apply_confidence(probabilities, [thresholds.confidence for thresholds in strata], stratum, self.mix, parts)
 
     def find_groups(self, probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the likeliest group at each level, as one of its categories, and its probability, both `(n, levels)`."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from consumer.model.encoder import Encoder
+from consumer.model.head_words import Head, find_head
 from schemas.text import title_key
 
 
@@ -16,13 +17,14 @@ class Queries:
 
     `title` holds unit rows `(n, dim)` of the cleaned titles, `line` those of the titles as posted where the model has a line
     part, `body` those of the bodies where it has a body part: rows of zeros for postings without a body. `keys` are the n title
-    keys that the table of exact titles is asked for.
+    keys that the table of exact titles is asked for, `heads` the heads of the cleaned titles.
     """
 
     title: torch.Tensor
     line: torch.Tensor | None
     keys: Sequence[str]
     body: torch.Tensor | None = None
+    heads: Sequence[Head] = ()
 
 
 class QueryEncoders(NamedTuple):
@@ -53,7 +55,7 @@ def make_queries(
         title = _encode_distinct(encoders.title, clean) if title is None else title
         line = encoders.line.encode(list(lines)) if encoders.line else None
     body = encoders.body.encode(list(bodies)) if encoders.body and any(bodies) else None
-    return Queries(title, line, [title_key(text) for text in clean], body)
+    return Queries(title, line, [title_key(text) for text in clean], body, [find_head(text) for text in clean])
 
 
 def _encode_distinct(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:

@@ -18,8 +18,9 @@ from consumer.errors import ArtifactError, ScorerFailed
 from consumer.limits import Limit
 from consumer.model.allowed_codes import AllowedCodes
 from consumer.model.answers import Answer, AnswerMaker, ScoredRow
+from consumer.model.blending import Parts, blend
 from consumer.model.encoder import Encoder
-from consumer.model.mixture import Mixture, Nearest, Parts, blend
+from consumer.model.mixture import Mixture, Nearest
 from consumer.model.queries import Queries, QueryEncoders, make_queries
 from schemas.artifact import Category, Manifest
 from schemas.events import Decision, ModelInfo

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Part = Literal["exemplars", "line", "known", "body"]
+Part = Literal["exemplars", "line", "known", "head", "body"]
 """A part of a model that can be switched off. The category embeddings of the cleaned title always stay on."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 """The arithmetic of an encoder. `auto` means half precision where the hardware computes in it, else fp32."""

@@ -18,6 +18,7 @@ from consumer.model.serving_options import Part
 from consumer.registry.folder import FolderRegistry
 from schemas.artifact import Manifest
 from trainer.data.onet_release import find_release
+from trainer.data.packaged import STARTER
 from trainer.evaluate import evaluate
 from trainer.export_vectors import export
 from trainer.options import Finetuning, FitOptions, TrainOptions
@@ -43,6 +44,11 @@ def _train(options: argparse.Namespace) -> None:
 
 def _make_train_options(options: argparse.Namespace) -> TrainOptions:
     given = vars(options)
+    if not options.postings and not options.onet:
+        raise ConfigError(
+            f"nothing to learn from: give --postings FILE ({STARTER!r} stands for built-in ones), or --onet DIR for a first "
+            "model without labelled postings"
+        )
     parts = frozenset(get_args(Part)) - frozenset(options.without or ()) if options.method == "softmax" else frozenset[Part]()
     if options.finetune_encoder and options.finetune_encoder.exists() and not options.finetune_encoder.is_dir():
         raise ConfigError(f"--finetune-encoder {options.finetune_encoder} is a file; name a folder")

@@ -88,7 +88,7 @@ def _add_registry(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    _add_fit(parser, kind="given", rounds=1)
+    _add_fit(parser, kind="given", rounds=1, needs_postings=True)
     add_serve_flags(parser)
     parser.set_defaults(run="serve", kind="given")
 
@@ -111,23 +111,25 @@ def _add_train(parser: argparse.ArgumentParser, *, kind: EncoderKind) -> None:
     )
 
 
-def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind, rounds: int = 2) -> None:
+def _add_fit(parser: argparse.ArgumentParser, *, kind: EncoderKind, rounds: int = 2, needs_postings: bool = False) -> None:
     """Add the flags that all commands share that train."""
-    _add_data(parser)
+    _add_data(parser, needs_postings=needs_postings)
     _add_method(parser, kind)
     _add_holdout(parser, rounds)
     _add_encoder(parser)
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def _add_data(parser: argparse.ArgumentParser, *, needs_postings: bool) -> None:
     add = parser.add_argument
     add(
         "--postings",
         nargs="+",
         type=parse_name,
-        required=True,
+        required=needs_postings,
+        default=[],
         metavar="FILE",
-        help=f"files of labelled postings; {STARTER!r} stands for the built-in ones",
+        help=f"files of labelled postings; {STARTER!r} stands for the built-in ones"
+        + ("" if needs_postings else " (none: a first model is trained on O*NET's job titles, see --onet)"),
     )
     add(
         "--onet",
@@ -182,7 +184,7 @@ def _add_method(parser: argparse.ArgumentParser, kind: EncoderKind) -> None:
         choices=get_args(Part),
         default=list(WITHOUT[kind]),
         metavar="PART",
-        help=f"parts to leave out: exemplars, line, known, body ({', '.join(WITHOUT[kind]) or 'none'})",
+        help=f"parts to leave out: exemplars, line, known, head, body ({', '.join(WITHOUT[kind]) or 'none'})",
     )
     add("--max-exemplars", type=parse_positive, default=50_000, metavar="N", help="known titles kept with a vector (50000)")
     add("--seed", type=parse_seed, default=0, metavar="N", help="seed of splits, samples and fits (0)")

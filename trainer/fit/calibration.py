@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from consumer.model.mixture import Mixture, Parts, average_by_weight, blend, predict_by_part
+from consumer.model.blending import LEAST, Parts, average_by_weight, blend, predict_by_part
+from consumer.model.confidence import apply_confidence
+from consumer.model.mixture import Mixture
 from consumer.model.queries import Queries
 from schemas.artifact import Calibration, Mix, Thresholds
+from trainer.fit.confidence import fit_confidence
 
 MIN_ROWS = 30
 """Postings that a threshold, or a stratum of its own, is fitted to at least."""
@@ -31,6 +34,8 @@ DEFAULT_LISTED_WEIGHT = 10.0
 BODY_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SHARPNESS = [0.5 + step / 20 for step in range(51)]
 MARGINS = (0.0, 0.1, 0.2, 0.3)
+SAME = 2e-6
+"""Probabilities nearer to each other than this are equal: how many postings are computed at a time changes the last digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,7 @@ def calibrate(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Calibrat
 
 
 def _fit_thresholds(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Thresholds:
-    """Fit sharpness and thresholds to one stratum, in which at least one posting has a category.
+    """Fit sharpness, confidence and thresholds to one stratum, in which at least one posting has a category.
 
     `accept_at` is the least probability such that `precision` of the postings from there on are right, at the margin that
     accepts most postings. `review_at` is the greatest probability such that at most HOPELESS_PRECISION of the postings below
@@ -179,8 +184,12 @@ def _fit_thresholds(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Th
     """
     logs, labels = _log_probabilities(mix, held_out), held_out.labels
     sharpness = min(SHARPNESS, key=lambda s: _loss(s * logs, held_out))
-    best, ids = torch.softmax(sharpness * logs, dim=1).topk(min(2, logs.shape[1]), dim=1)
-    right = ids[:, 0] == labels
+    probabilities = torch.softmax(sharpness * logs, dim=1)
+    right = probabilities.argmax(dim=1) == labels
+    confidence = fit_confidence(probabilities, right, mix, held_out.parts) if len(held_out) >= MIN_ROWS else None
+    stratum = torch.zeros(len(labels), dtype=torch.long)
+    probabilities = apply_confidence(probabilities, [confidence], stratum, mix, held_out.parts)
+    best = probabilities.topk(min(2, logs.shape[1]), dim=1).values
     lead = best[:, 0] - best[:, 1:].sum(dim=1)
     choices = []
     for margin in MARGINS:
@@ -189,11 +198,11 @@ def _fit_thresholds(mix: Mix, held_out: HeldOutParts, *, precision: float) -> Th
         choices.append((count, -margin, at))
     _count, margin, accept_at = max(choices)
     review_at = _find_review_at(best[:, 0], right, accept_at)
-    return Thresholds(sharpness=sharpness, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
+    return Thresholds(sharpness=sharpness, confidence=confidence, accept_at=accept_at, accept_margin=-margin, review_at=review_at)
 
 
 def _log_probabilities(mix: Mix, held_out: HeldOutParts) -> torch.Tensor:
-    return blend(mix, held_out.parts).clamp_min(1e-9).log()
+    return blend(mix, held_out.parts).clamp_min(LEAST).log()
 
 
 def _loss(logits: torch.Tensor, held_out: HeldOutParts) -> float:
@@ -210,7 +219,7 @@ def _find_accept_at(values: torch.Tensor, right: torch.Tensor, precision: float)
     if not bool(accepted.any()):
         return NEVER, 0
     last = int(accepted.nonzero().max())
-    return float(values[last]), last + 1
+    return float(values[last]) - SAME / 2, last + 1
 
 
 def _find_review_at(values: torch.Tensor, right: torch.Tensor, accept_at: float) -> float:
@@ -218,8 +227,8 @@ def _find_review_at(values: torch.Tensor, right: torch.Tensor, accept_at: float)
     values, hits = _sort_by_confidence(values, right)
     below = len(values) - torch.arange(1, len(values) + 1)  # how many postings lie below each value
     right_below = (hits.sum() - hits.cumsum(0)) / below.clamp_min(1)
-    hopeless = (right_below <= HOPELESS_PRECISION) & (below >= MIN_ROWS) & _mark_drops(values) & (values <= accept_at)
-    return float(values[hopeless.nonzero().min()]) if bool(hopeless.any()) else 0.0
+    hopeless = (right_below <= HOPELESS_PRECISION) & (below >= MIN_ROWS) & _mark_drops(values) & (values <= accept_at + SAME)
+    return float(values[hopeless.nonzero().min()]) - SAME / 2 if bool(hopeless.any()) else 0.0
 
 
 def _sort_by_confidence(values: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -230,5 +239,5 @@ def _sort_by_confidence(values: torch.Tensor, right: torch.Tensor) -> tuple[torc
 def _mark_drops(values: torch.Tensor) -> torch.Tensor:
     """Return for each value whether the next one is lower: a threshold cannot part postings of equal probability."""
     drops = torch.ones(len(values), dtype=torch.bool)
-    drops[:-1] = values[:-1] > values[1:]
+    drops[:-1] = values[:-1] > values[1:] + SAME
     return drops

@@ -73,6 +73,8 @@ class FitInputs:
     descriptions: Descriptions = field(default_factory=Descriptions)
     token_vectors: TokenVectors | None = None
     """The encoder distilled into token vectors, from which fits start; see `trainer.fit.encoders.distill_encoder`."""
+    unlabelled: bool = False
+    """Whether titles of O*NET's stand in the place of labelled postings."""
 
     @property
     def name_embeddings(self) -> torch.Tensor:

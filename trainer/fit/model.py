@@ -27,6 +27,9 @@ from trainer.fit.parts import choose_known_titles, fit_body_part, fit_line_part,
 from trainer.options import FitOptions
 
 NEIGHBOURS, TEMPERATURE = 50, 0.04
+HEAD_WEIGHT = 0.25
+"""The weight of the role words that a title ends in: the best on left-out sources, see docs/accuracy.md. It is not fitted, since
+postings of the sources that a model is trained on need it least."""
 MIN_BODIES = 200
 """Labelled postings with a body that the part for bodies needs to be trained on."""
 _REVIEW_ALL = Thresholds(accept_at=NEVER, review_at=0.0)
@@ -77,7 +80,8 @@ def fit_model(
     line = fit_line_part(titles, inputs, options, encoders.line, old.line if old else None) if encoders.line else None
     body = fit_body_part(titles, inputs, options, encoders.body, old.body if old else None) if encoders.body else None
     known, vectors = choose_known_titles(titles, inputs, options)
-    counts = torch.bincount(titles.rows.labels, minlength=len(inputs.categories)).tolist()
+    postings = titles.rows.labels[: 0 if inputs.unlabelled else None]
+    counts = torch.bincount(postings, minlength=len(inputs.categories)).tolist()
     categories = tuple(c.model_copy(update={"postings": n}) for c, n in zip(inputs.categories, counts, strict=True))
     exemplars = Exemplars(count=len(vectors), neighbours=NEIGHBOURS, temperature=TEMPERATURE) if len(vectors) else None
     tensors = Tensors(categories, title, line, vectors if exemplars else None, known, body)
@@ -88,6 +92,7 @@ def fit_model(
         line_weight=0.3 if line is not None else 0.0,
         known_prior=DEFAULT_KNOWN_PRIOR if "known" in options.parts else None,
         listed_weight=DEFAULT_LISTED_WEIGHT if "known" in options.parts else 0.0,
+        head_weight=HEAD_WEIGHT if "head" in options.parts else 0.0,
     )
     return Model(inputs.taxonomy_version, tensors, encoders, mix, exemplars)
 

@@ -93,7 +93,7 @@ def choose_known_titles(titles: Titles, inputs: FitInputs, options: FitOptions) 
     The vectors serve as exemplars: n is `max_exemplars` at most, and 0 without that part. Titles of postings come first, by
     the weights of their rows. O*NET's follow, one of each category in turn, so that a bound leaves every category its share.
     """
-    if not options.parts & {"exemplars", "known"}:
+    if not options.parts & {"exemplars", "known", "head"}:
         return (), torch.empty(0, inputs.encoder.ref.dim)
     pairs = list(zip(titles.clean, titles.rows.labels.tolist(), strict=True))
     row_of = {pair: row for row, pair in enumerate(pairs)}
@@ -102,7 +102,10 @@ def choose_known_titles(titles: Titles, inputs: FitInputs, options: FitOptions) 
         weights[pair] += weight
     counted = sorted(weights.items(), key=lambda item: -item[1])
     onet_rows = _take_turns(inputs.onet.rows.labels.tolist())
-    known = [KnownTitle(title=title, category=label, weight=count) for (title, label), count in counted]
+    known = [
+        KnownTitle(title=title, category=label, weight=VOTE_WEIGHT if inputs.unlabelled else count)
+        for (title, label), count in counted
+    ]
     onet_pairs = list(zip(inputs.onet.clean, inputs.onet.rows.labels.tolist(), strict=True))
     for title, label in (onet_pairs[row] for row in onet_rows):
         known.append(KnownTitle(title=title, category=label, weight=VOTE_WEIGHT))

@@ -72,4 +72,4 @@ def _chunks(asked: Queries) -> Iterator[Queries]:
     for start in range(0, len(asked.keys), CHUNK):
         rows = slice(start, start + CHUNK)
         line, body = (None if vectors is None else vectors[rows] for vectors in (asked.line, asked.body))
-        yield Queries(asked.title[rows], line, asked.keys[rows], body)
+        yield Queries(asked.title[rows], line, asked.keys[rows], body, asked.heads[rows])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from consumer.model.mixture import Mixture, Parts, Tensors, blend
+from consumer.model.blending import Parts, blend
+from consumer.model.mixture import Mixture, Tensors
 from consumer.model.queries import Queries
 from consumer.model.serving_options import Part, ServingOptions
 from schemas.artifact import Calibration, Exemplars, KnownTitle, Mix, Thresholds
