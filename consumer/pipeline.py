@@ -45,6 +45,7 @@ class Pipeline:
         next_scorer: Callable[[], Scorer | None] = lambda: None,
         check_background: Callable[[], None] = lambda: None,
         stop: Callable[[], bool] = lambda: False,
+        on_failure: Callable[[OccustreamError], None] = lambda _error: None,
         drain_timeout_s: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,6 +59,7 @@ class Pipeline:
         self._next_scorer = next_scorer
         self._check_background = check_background
         self._stop = stop
+        self._on_failure = on_failure
         self._drain_timeout_s = drain_timeout_s
         self._clock = clock
         self._lag_updated_at = self._turned_at = clock()
@@ -85,7 +87,8 @@ class Pipeline:
             while not self._stop():
                 self.turn()
             self.drain()
-        except OccustreamError:
+        except OccustreamError as error:
+            self._on_failure(error)
             self._failed = True  # nothing more may be committed; by leaving, the group need not wait for the session timeout
             self._source.close()
             raise

@@ -1,5 +1,6 @@
 """`occustream-consumer run`: makes all objects from the settings, here and nowhere else, and runs them until told to stop."""
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from consumer.delivery.at_least_once import AtLeastOnce
 from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.exactly_once import ExactlyOnce
 from consumer.delivery.protocol import Delivery
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, OccustreamError
 from consumer.feeds.fields import FieldFinder
 from consumer.feeds.kinds import Envelope
 from consumer.health import Health
@@ -26,7 +27,7 @@ from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.process.background import run_unless_stopped
 from consumer.process.http import HttpServer
-from consumer.process.signals import LEAVING_S, stop_on_signals
+from consumer.process.signals import LEAVING_S, end_within, stop_on_signals
 from consumer.registry.first_version import FirstVersion, load_first_version
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
@@ -76,6 +77,12 @@ def _serve(settings: Settings, metrics: Metrics, health: Health, *, http: HttpSe
         metrics=metrics,
         interval_s=settings.reload_interval_s,
     )
+    ending = contextlib.ExitStack()
+
+    def fail(error: OccustreamError) -> None:
+        log.error("ending: %s", error)
+        ending.enter_context(end_within(LEAVING_S))  # a client that has lost its brokers may hang while it closes
+
     pipeline = Pipeline(
         source=run_input.source,
         delivery=delivery,
@@ -87,6 +94,7 @@ def _serve(settings: Settings, metrics: Metrics, health: Health, *, http: HttpSe
         next_scorer=reloader.take,
         check_background=http.check,
         stop=lambda: stop.is_set() or dead_letter_share.exceeded or run_input.check_done(),
+        on_failure=fail,
         drain_timeout_s=settings.drain_timeout_s,
     )
     health.follow(pipeline)
@@ -95,6 +103,7 @@ def _serve(settings: Settings, metrics: Metrics, health: Health, *, http: HttpSe
     try:
         pipeline.run()
     finally:
+        ending.close()
         reloader.stop()
     dead_letter_share.check()
     log.info("drained; goodbye")
