@@ -34,10 +34,15 @@ def train(registry: Path, *, seed: int) -> str:
 
 
 def trainer_command(registry: Path, seed: int) -> list[str]:
-    """Return the command that trains on the built-in titles. Their embeddings are kept in the user's cache for the next time."""
+    """Return the command that trains a demonstration's model. Its embeddings are kept in the user's cache for the next time.
+
+    It learns from the built-in titles, or without postings from the O*NET release that the variable DEMO_ONET names.
+    """
     cache = xdg_home("XDG_CACHE_HOME", ".cache") / "occustream" / "embeddings"
     options = ["--registry", str(registry), "--cache", str(cache), "--seed", str(seed)]
-    return [sys.executable, "-m", "trainer", "train", "--postings", "starter", *options]
+    release = os.environ.get("DEMO_ONET")
+    learn_from = ["--onet", release] if release else ["--postings", "starter"]
+    return [sys.executable, "-m", "trainer", "train", *learn_from, *options]
 
 
 @contextlib.contextmanager

@@ -66,7 +66,7 @@ class SchemaRegistry:
         if self._clock() < until:
             raise _unknown_schema(name, told)
         try:
-            schema = self.ask(lambda: _expect_registry(lambda: self._fetch(schema_id, subject, format)))
+            schema = self.ask(lambda: _expect_registry(lambda: self._expect_text(self._fetch(schema_id, subject, format))))
             for _ in self.references(schema, format=format):
                 pass
         except SchemaRegistryError as error:
@@ -114,6 +114,17 @@ class SchemaRegistry:
             if error.http_status_code == _NOT_FOUND:
                 raise SchemaRegistryError(_NOT_FOUND, _UNKNOWN_CODES.start, error.error_message) from error
             raise
+
+    def _expect_text(self, schema: Schema) -> Schema:
+        """Return a schema that has a text.
+
+        Without one, something in front of the registry answered. The client of confluent-kafka 2.16.1 keeps such an answer as if
+        it were a schema (findings/confluent-kafka-keeps-an-empty-schema.sh).
+        """
+        if not isinstance(schema.schema_str, str):
+            self.forget()
+            raise SchemaRegistryError(_OK, -1, "what answers is no schema registry: it names no schema")
+        return schema
 
     def _note_unknown(self, name: str, told: str) -> None:
         if len(self._unknown) >= MAX_UNKNOWN:

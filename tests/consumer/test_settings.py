@@ -69,7 +69,7 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
         ({"http_port": "65536"}, "http_port:"),
         ({"prior_adjustment": "3"}, "prior_adjustment:"),
         ({"prior_adjustment": "nan"}, "prior_adjustment:"),
-        ({"without": "line,title"}, "without.1: Input should be 'exemplars', 'line', 'known' or 'body'"),
+        ({"without": "line,title"}, "without.1: Input should be 'exemplars', 'line', 'known', 'head' or 'body'"),
         ({"batch_max_age_s": "inf"}, "batch_max_age_s:"),
         ({"max_message_bytes": "99999999"}, "max_message_bytes:"),
         ({"kafka": ["group.id=x"]}, "group.id is set by occustream itself"),

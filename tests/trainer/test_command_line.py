@@ -149,7 +149,7 @@ def test_what_cannot_be_written_or_measured_is_reported(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "missing"), [("", "COMMAND"), ("train --registry r", "--postings"), ("promote --registry r", "VERSION")]
+    ("arguments", "missing"), [("", "COMMAND"), ("train --postings starter", "--registry"), ("promote --registry r", "VERSION")]
 )
 def test_what_is_missing_on_the_command_line_is_named(arguments: str, missing: str, complaint: Complaint) -> None:
     assert complaint(*arguments.split(), status=2).endswith(f"the following arguments are required: {missing}")
