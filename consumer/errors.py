@@ -23,6 +23,7 @@ RefusalReason = Literal[
     "path",
     "missing",
     "unreadable",
+    "no_answer",
     "too_large",
     "digest",
     "format",

@@ -89,6 +89,11 @@ class MemorySource:
         self._follow_topics()
 
     @property
+    def trouble(self) -> str | None:
+        """See `Source.trouble`."""
+        return None
+
+    @property
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions that are ours now."""
         return frozenset(self._positions)

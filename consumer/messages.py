@@ -119,12 +119,20 @@ class Source(Protocol):
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Return how many messages lie between the position and the end, per assigned partition. Never blocks."""
+        """Return how many messages lie between the position and the end, per partition. Never blocks.
+
+        Where that cannot be measured now, it is the last that was known, also of partitions that the group has taken for lost.
+        """
         ...
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions that are ours now."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """The reason why nothing can be read now, as far as it is known; None if something can. Safe from any thread."""
         ...
 
     def close(self) -> None:

@@ -17,9 +17,8 @@ from schemas.events import Decision, ModelInfo, Reason
 STAGES = ("decode", "score", "encode", "produce")
 RELOADS = (
     ("loaded", "none"),
-    *(("refused", reason) for reason in REFUSAL_REASONS if reason != "pointer"),
-    ("unavailable", "pointer"),
-    ("unavailable", "unreadable"),
+    *(("refused", reason) for reason in REFUSAL_REASONS if reason not in ("pointer", "no_answer")),
+    *(("unavailable", reason) for reason in ("pointer", "missing", "unreadable", "no_answer")),
 )
 """The labels (outcome, reason) of a reload."""
 FAST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -102,12 +101,22 @@ class Metrics:
         self.model_trained_at = Gauge(
             "occustream_model_trained_at_timestamp_seconds", "When the model in service was trained.", registry=registry
         )
+        self.registry_read = Gauge(
+            "occustream_registry_read_timestamp_seconds",
+            "When the registry named a version last; the start of the process, if it never did.",
+            registry=registry,
+        )
+        self.registry_read.set_to_current_time()
         self.reloads = Counter(
             "occustream_reloads_total",
             "Attempts to load a new model version, by outcome and reason.",
             ["outcome", "reason"],
             registry=registry,
         )
+        self.assigned = Gauge(
+            "occustream_assigned_partitions", "Input partitions of this consumer; 0 while no broker answers.", registry=registry
+        )
+        self.ready = Gauge("occustream_ready", "1 while /readyz answers 200, else 0.", registry=registry)
         self.revokes = Counter("occustream_revokes_total", "Partitions taken away.", ["kind"], registry=registry)
         self.undelivered = Counter(
             "occustream_undelivered_total", "Records that the broker refused, counted at each try.", registry=registry

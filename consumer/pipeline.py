@@ -46,6 +46,7 @@ class Pipeline:
         next_scorer: Callable[[], Scorer | None] = lambda: None,
         check_background: Callable[[], None] = lambda: None,
         stop: Callable[[], bool] = lambda: False,
+        on_failure: Callable[[OccustreamError], None] = lambda _error: None,
         drain_timeout_s: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,6 +60,7 @@ class Pipeline:
         self._next_scorer = next_scorer
         self._check_background = check_background
         self._stop = stop
+        self._on_failure = on_failure
         self._drain_timeout_s = drain_timeout_s
         self._clock = clock
         self._lag_updated_at = self._turned_at = clock()
@@ -76,8 +78,8 @@ class Pipeline:
         """Return why no posting would be enriched now; None when one would. Safe from any thread."""
         if self._drain_until < math.inf:
             return "draining"
-        if not self._source.assigned:
-            return "no partition is assigned"
+        if self._source.trouble or not self._source.assigned:
+            return self._source.trouble or "no partition is assigned"
         return self._delivery.trouble or self.live()
 
     def run(self) -> None:
@@ -87,7 +89,8 @@ class Pipeline:
             while not self._stop():
                 self.turn()
             self.drain()
-        except OccustreamError:
+        except OccustreamError as error:
+            self._on_failure(error)
             self._failed = True  # nothing more may be committed; by leaving, the group need not wait for the session timeout
             self._source.close()
             raise
@@ -165,6 +168,7 @@ class Pipeline:
             self._metrics.serving(scorer.model)
 
     def _update_gauges(self) -> None:
+        self._metrics.assigned.set(0 if self._source.trouble else len(self._source.assigned))
         self._metrics.in_flight.set(self._delivery.waiting)
         self._metrics.blocked.set(self._delivery.trouble is not None)
         self._trouble_log.note(self._delivery.trouble)

@@ -1,5 +1,6 @@
 """`occustream-consumer run`: makes all objects from the settings, here and nowhere else, and runs them until told to stop."""
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -14,21 +15,23 @@ from consumer.delivery.at_least_once import AtLeastOnce
 from consumer.delivery.dead_letter_share import DeadLetterShare
 from consumer.delivery.exactly_once import ExactlyOnce
 from consumer.delivery.protocol import Delivery
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, OccustreamError
 from consumer.feeds.fields import FieldFinder
 from consumer.feeds.kinds import Envelope
+from consumer.health import Health
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.transactions import KafkaTransactions
 from consumer.limits import Limits
 from consumer.messages import Source
 from consumer.metrics import Metrics
-from consumer.model.scorer import Scorer
 from consumer.pipeline import Pipeline
+from consumer.process.background import run_unless_stopped
 from consumer.process.http import HttpServer
-from consumer.process.signals import LEAVING_S, stop_on_signals
+from consumer.process.signals import LEAVING_S, end_within, stop_on_signals
+from consumer.registry.first_version import FirstVersion, load_first_version
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
-from consumer.registry.reloader import Reloader, wait_for_version
+from consumer.registry.reloader import Reloader
 from consumer.rules import Rules
 from consumer.run_input import RunInput, open_input
 from consumer.settings import Settings
@@ -40,7 +43,22 @@ log = logging.getLogger("occustream")
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, or until a range of the past is done; returns the exit status. Raises OccustreamError."""
     stop = stop_on_signals(within_s=settings.drain_timeout_s + LEAVING_S)
-    metrics = Metrics()
+    metrics, health = Metrics(), Health()
+    metrics.ready.set_function(lambda: health.ready() is None)
+    http = HttpServer(
+        host=settings.http_host, port=settings.http_port, metrics=metrics.registry, live=health.live, ready=health.ready
+    )
+    http.start()
+    log.info("metrics at %s/metrics", http.address)
+    try:
+        return _serve(settings, metrics, health, http=http, stop=stop)
+    finally:
+        http.stop()
+
+
+def _serve(settings: Settings, metrics: Metrics, health: Health, *, http: HttpServer, stop: threading.Event) -> int:
+    """Make the loop, which first needs brokers and a model, and run it; returns the exit status. Raises OccustreamError."""
+    health.begin("looking topics up")
     codec = make_codec(settings, metrics)
     run_input = open_input(settings, metrics)
     if run_input.done:
@@ -49,40 +67,46 @@ def run(settings: Settings) -> int:
     dead_letter_share = DeadLetterShare(limit=settings.bad_share_limit, window=settings.bad_share_window)
     metrics.bad_share.set_function(lambda: dead_letter_share.share)
     delivery = _make_delivery(settings, run_input.source, metrics, codec=codec, dead_letter_share=dead_letter_share)
+    health.begin("loading a model version")
     loader = make_loader(settings)
-    scorer = _load_first_scorer(loader, settings, stop)
-    if scorer is None:
+    if (first := _load_first_version(loader, settings, metrics, stop)) is None:
         return 0
-    reloader = Reloader(loader, serving=scorer.version, metrics=metrics, interval_s=settings.reload_interval_s)
-    http = HttpServer(
-        host=settings.http_host,
-        port=settings.http_port,
-        metrics=metrics.registry,
-        live=lambda: pipeline.live(),
-        ready=lambda: pipeline.ready(),
+    reloader = Reloader(
+        loader,
+        serving=first.scorer.version,
+        refused=first.refused,
+        metrics=metrics,
+        interval_s=settings.reload_interval_s,
     )
+    ending = contextlib.ExitStack()
+
+    def fail(error: OccustreamError) -> None:
+        log.error("ending: %s", error)
+        ending.enter_context(end_within(LEAVING_S))  # a client that has lost its brokers may hang while it closes
+
     pipeline = Pipeline(
         source=run_input.source,
         delivery=delivery,
         batcher=Batcher(BatchPolicy(settings.batch_max_count, settings.batch_max_bytes, settings.batch_max_age_s)),
         codec=codec,
-        scorer=scorer,
+        scorer=first.scorer,
         metrics=metrics,
         rules=make_rules(settings),
         next_scorer=reloader.take,
         check_background=http.check,
         stop=lambda: stop.is_set() or dead_letter_share.exceeded or run_input.check_done(),
+        on_failure=fail,
         drain_timeout_s=settings.drain_timeout_s,
     )
     warn_of_limits(settings)
-    http.start()
+    health.follow(pipeline)
     reloader.start()
-    log.info("serving version %s on %s; metrics at %s/metrics", scorer.version, scorer.encoder.device, http.address)
+    log.info("serving version %s on %s", first.scorer.version, first.scorer.encoder.device)
     try:
         pipeline.run()
     finally:
+        ending.close()
         reloader.stop()
-        http.stop()
     dead_letter_share.check()
     log.info("drained; goodbye")
     return _report(run_input)
@@ -158,13 +182,16 @@ def _serdes(settings: Settings) -> dict[str, Any]:
     return {"read": serdes.read, "write": serdes.write}
 
 
-def _load_first_scorer(loader: ScorerLoader, settings: Settings, stop: threading.Event) -> Scorer | None:
-    """Load the promoted version; None when asked to stop before there was one. Raises ConfigError after the timeout."""
-    version = wait_for_version(loader.registry.read_current, timeout_s=settings.registry_timeout_s, stop=stop)
-    if version is not None:
-        return loader.load(version)
-    if stop.is_set():
-        return None
+def _load_first_version(loader: ScorerLoader, settings: Settings, metrics: Metrics, stop: threading.Event) -> FirstVersion | None:
+    """Load the version to start with; None when asked to stop before. Raises ConfigError if there is none in time.
+
+    A folder may hang, so it is read on a thread of its own: a signal ends the process all the same.
+    """
+    first = run_unless_stopped(
+        lambda: load_first_version(loader, metrics, timeout_s=settings.registry_timeout_s, stop=stop), stop
+    )
+    if first is not None or stop.is_set():
+        return first
     raise ConfigError(
         f"registry {settings.registry} holds no promoted model version; "
         f"run occustream-trainer train --registry {settings.registry}, "

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 
 from deploy.kafka.broker import LocalKafka
 from deploy.kafka.node import Node, new_cluster_id
@@ -46,13 +46,14 @@ class Cluster:
 
     def __init__(self, directory: Path, count: int) -> None:
         self.count = count
+        self._login_ports = {number: free_port() for number in range(1, count + 1)}
         self._detours = {number: (free_port(), free_port()) for number in range(1, count + 1)}
         cluster_id, settings = new_cluster_id(), _node_settings(count)
         controllers = {number: free_port() for number in range(1, count + 1)}
         self.nodes = {
             number: LocalKafka(
                 directory / f"node-{number}",
-                node=Node(number, cluster_id, controllers, settings, self._detours[number]),
+                node=Node(number, cluster_id, controllers, settings, self._detours[number], self._login_ports[number]),
                 start_timeout_s=WAIT_S,
             )
             for number in range(1, count + 1)
@@ -72,6 +73,18 @@ class Cluster:
     def detour_servers(self) -> str:
         """The addresses for clients that take the detour."""
         return ",".join(f"{HOST}:{port}" for port in self.detours)
+
+    @property
+    def login_servers(self) -> str:
+        """The addresses for clients that log in, see `set_password`."""
+        return ",".join(f"{HOST}:{port}" for port in self._login_ports.values())
+
+    def set_password(self, user: str, password: str) -> None:
+        """Create a user, or change the password."""
+        credentials = UserScramCredentialUpsertion(
+            user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4_096), password.encode()
+        )
+        self._admin.alter_user_scram_credentials([credentials])[user].result(WAIT_S)
 
     def __enter__(self) -> Self:
         try:

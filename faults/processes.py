@@ -127,11 +127,21 @@ class ConsumerProcess:
         named = [(sample, value) for sample, _, value in samples if sample == name or sample.startswith(f"{name}{{")]
         return sum(float(value) for sample, value in named if all(label in sample for label in wanted))
 
+    def scrape(self) -> str | None:
+        """Return its metrics as Prometheus reads them; None where it does not answer within 2 s."""
+        try:
+            with urllib.request.urlopen(f"{self.address}/metrics", timeout=2) as answer:
+                return str(answer.read().decode())
+        except (OSError, ValueError):
+            return None
+
     def _metrics(self) -> str:
-        with urllib.request.urlopen(f"{self._address()}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
-    def _address(self) -> str | None:
+    @property
+    def address(self) -> str | None:
+        """Where it answers over HTTP, by its log; None before it does."""
         found = re.search(r"metrics at (http://\S+)/metrics", self.log())
         return found[1] if found else None
 
@@ -139,7 +149,7 @@ class ConsumerProcess:
     def ready(self) -> bool:
         """Whether the consumer says that it would enrich a posting now. Raises RuntimeError if it has ended."""
         self.raise_if_ended()
-        address = self._address()
+        address = self.address
         if address is None:
             return False
         with contextlib.suppress(urllib.error.URLError, TimeoutError):

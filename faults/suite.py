@@ -55,6 +55,7 @@ class ScenarioRun:
         self.exactly_once = delivery == "exactly-once"
         self.full = size == "full"
         self.rng = Random(seed)  # noqa: S311 - faults to be repeated, no secrets
+        self.directory = suite.directory
         self._suite = suite
 
     def new_group(

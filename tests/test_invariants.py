@@ -462,7 +462,7 @@ def test_7_an_http_thread_that_dies_takes_the_run_with_it(monkeypatch: pytest.Mo
     source = MemorySource(broker, topic=IN, group_id="g")
     with pytest.raises(BackgroundFailed, match=r"http.*a bug"):
         make_pipeline(source, MemorySink(broker), check_background=http.check).run()
-    http._server.server_close()
+    http.stop()
 
 
 def test_7_even_an_exit_in_a_thread_is_noticed() -> None:

@@ -14,7 +14,8 @@ from consumer.errors import BrokerError, ConfigError
 from consumer.kafka.broken_brokers import broker_log
 from consumer.kafka.convert import from_client_partition, to_client_partitions
 from consumer.kafka.failures import NOT_ASSIGNED, explain_no_answer
-from consumer.kafka.reasons import LoginReason, name_missing_right
+from consumer.kafka.login_watch import LoginWatch
+from consumer.kafka.reasons import name_missing_right
 from consumer.kafka_names import InputTopics
 from consumer.masking import mask_values
 from consumer.messages import TopicPartition
@@ -101,7 +102,7 @@ def make_end_client(properties: Mapping[str, Any]) -> closing[Any]:
     return closing(make_client(ck.Consumer, {**properties, "isolation.level": "read_uncommitted"}))
 
 
-def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: str = "", login: LoginReason | None = None) -> int:
+def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: str = "", login: LoginWatch | None = None) -> int:
     """Return how many partitions `topic` has. Raises BrokerError where it is not there or no broker answers.
 
     `login` knows why the client's logins are refused.
@@ -116,7 +117,7 @@ def partition_count(client: ck.Consumer | ck.Producer, topic: str, *, servers: s
 
 
 def partition_counts(
-    client: ck.Consumer, topics: InputTopics, *, servers: str = "", login: LoginReason | None = None
+    client: ck.Consumer, topics: InputTopics, *, servers: str = "", login: LoginWatch | None = None
 ) -> dict[str, int]:
     """Return how many partitions each input topic has. Raises BrokerError where one that is named is not there.
 
@@ -129,7 +130,7 @@ def partition_counts(
     return {t.topic: len(t.partitions) for t in found if t.error is None and topics.matches(str(t.topic))}
 
 
-def _ask(login: LoginReason | None, client: ck.Consumer | ck.Producer) -> str:
+def _ask(login: LoginWatch | None, client: ck.Consumer | ck.Producer) -> str:
     return login.ask(client) if login is not None else ""
 
 

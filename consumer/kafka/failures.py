@@ -10,7 +10,6 @@ from consumer.errors import BrokerError, DeliveryFailed, RecordTooLarge
 from consumer.kafka.broken_brokers import broker_log
 from consumer.kafka.reasons import name_missing_right
 
-
 # librdkafka's own error codes begin with an underscore.
 FATAL = KafkaError._FATAL  # noqa: SLF001
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001

@@ -18,8 +18,8 @@ from consumer.kafka.client import leave_group, make_client, seek
 from consumer.kafka.convert import from_client_partition, to_client_partitions
 from consumer.kafka.failures import explain_shut_out, is_fatal, is_name_held
 from consumer.kafka.group_properties import keeps_membership
+from consumer.kafka.login_watch import LoginWatch
 from consumer.kafka.partitions import Partitions
-from consumer.kafka.reasons import LoginReason
 from consumer.messages import TopicPartition
 from consumer.process.backoff import Backoff
 
@@ -41,7 +41,7 @@ class GroupClient:
         self._subscribe: Callable[[], None] = lambda: None
         self._name = str(properties.get("group.instance.id", ""))
         self.group = str(properties.get("group.id", ""))
-        self.login = LoginReason()
+        self.login = LoginWatch()
         """Why brokers refuse the login, if they do."""
         self._held_since: float | None = None
         self._pauses = JOIN_PAUSES.pauses()

@@ -16,7 +16,7 @@ CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "topic.metadata.refresh.interval.ms": 30_000,  # partitions that are added are noticed so soon
     "fetch.queue.backoff.ms": 10,  # the default second would show as latency
     "queued.max.messages.kbytes": 16_384,
-    "statistics.interval.ms": 0,
+    "statistics.interval.ms": 2_000,  # `BrokerWatch` learns from them whether brokers answer
 }
 CLASSIC_GROUP_PROPERTIES = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
 

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.kafka.client import partition_count
 from consumer.kafka.failures import NO_PARTITION
-from consumer.kafka.reasons import LoginReason
+from consumer.kafka.login_watch import LoginWatch
 from consumer.messages import Record
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class OutputPartitions:
     another one.
     """
 
-    def __init__(self, servers: str, login: LoginReason) -> None:
+    def __init__(self, servers: str, login: LoginWatch) -> None:
         """`servers` are named where no broker answers, with the reason of the login."""
         self._servers, self._login = servers, login
         self._counts: dict[str, int] = {}

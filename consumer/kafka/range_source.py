@@ -96,6 +96,11 @@ class RangeSource:
         """See `Source.assigned`."""
         return self._source.assigned
 
+    @property
+    def trouble(self) -> str | None:
+        """See `Source.trouble`."""
+        return self._source.trouble
+
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
 

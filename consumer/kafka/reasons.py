@@ -17,30 +17,6 @@ SILENT = (
 )
 """Of a record: it was given up with others, or nobody answered. That says nothing about its topic."""
 LOOKUP_TIMEOUT_S = 2.0
-SERVED_TIMES = 20
-"""So many events of a client are served at most, to hear why its connections fail."""
-
-
-class LoginReason:
-    """Why a client's connections failed last, a refused login before all. The client calls `on_error` in its own `poll`."""
-
-    def __init__(self) -> None:
-        self._text = self._other = ""
-
-    def on_error(self, error: KafkaError) -> None:
-        """Take an error of the client."""
-        if error.code() in LOGIN_REFUSED:
-            self._text = error.str()
-        elif error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - that says no more than we know
-            self._other = error.str()
-
-    def ask(self, client: Any) -> str:  # noqa: ANN401 - confluent_kafka is untyped
-        """Return the reason, empty where there is none. The client tells its errors only when it is polled."""
-        for _ in range(SERVED_TIMES):
-            if self._text:
-                break
-            client.poll(0.01)
-        return self._text or self._other
 
 
 def name_missing_right(

@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError, KafkaException
 from consumer.errors import BrokerError, DeliveryFailed
 from consumer.kafka.client import IDEMPOTENT_PRODUCER, make_client, outside_group
 from consumer.kafka.failures import delivery_failure, is_fatal
+from consumer.kafka.login_watch import LoginWatch
 from consumer.kafka.output_partitions import OutputPartitions
-from consumer.kafka.reasons import LoginReason
 from consumer.messages import OnAck, Record
 
 PRODUCER_DEFAULTS: Mapping[str, Any] = {
@@ -29,10 +29,11 @@ class KafkaSink:
 
     def __init__(self, properties: Mapping[str, Any], *, topics: Sequence[str], full_queue_timeout_s: float = 30.0) -> None:
         """Create the client; `topics` are all that records may go to. Raises ConfigError for a property it does not take."""
-        login = LoginReason()
-        self._producer = make_client(ck.Producer, {**PRODUCER_DEFAULTS, **outside_group(properties)}, on_error=login.on_error)
+        self._logins = LoginWatch()
+        own = {**PRODUCER_DEFAULTS, **outside_group(properties)}
+        self._producer = make_client(ck.Producer, own, on_error=self._logins.on_error)
         self._topics = topics
-        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""), login)
+        self._partitions = OutputPartitions(properties.get("bootstrap.servers", ""), self._logins)
         self._full_queue_timeout_s = full_queue_timeout_s
 
     def start(self) -> None:
@@ -67,12 +68,13 @@ class KafkaSink:
                 return
 
     def poll(self, timeout_s: float) -> None:
-        """See `Sink.poll`."""
+        """See `Sink.poll`. Raises BrokerError when the login is refused for too long."""
         try:
             self._producer.poll(timeout_s)
         except KafkaException as error:
             _raise_if_fatal(error)
             raise
+        self._logins.check()
 
     def _explain(self, error: KafkaError, topic: str) -> DeliveryFailed:
         self._partitions.note_refusal(error, topic)

@@ -8,6 +8,7 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.kafka.broker_watch import BrokerWatch
 from consumer.kafka.client import partition_counts
 from consumer.kafka.convert import (
     format_partitions,
@@ -19,6 +20,7 @@ from consumer.kafka.convert import (
 from consumer.kafka.failures import PARTITION_END, POSITION_OUT_OF_RANGE, is_fatal, raise_or_log
 from consumer.kafka.group_client import GroupClient
 from consumer.kafka.group_properties import member_properties
+from consumer.kafka.known_lags import KnownLags
 from consumer.kafka.offsets import Membership, OffsetEvents, Offsets
 from consumer.kafka.other_members import OtherMembers
 from consumer.kafka.partitions import Partitions, PartitionState
@@ -58,7 +60,8 @@ class KafkaSource:
         self._servers = properties.get("bootstrap.servers", "")
         given = member_properties(properties)
         reset = given.pop("auto.offset.reset", "earliest")
-        own = {**given, "auto.offset.reset": "error"}
+        self._brokers, self._lags = BrokerWatch(), KnownLags()
+        own = {**given, "auto.offset.reset": "error", "stats_cb": self._brokers.on_statistics}
         self._client = GroupClient(own, str(self._topics), on_commit=self._take_answer)
         self._topic_ids, self._other_members = TopicIds(properties), OtherMembers(properties)
         self._partitions = Partitions(pass_tails=begin is None)  # a range ends where it was told to
@@ -76,6 +79,11 @@ class KafkaSource:
         """The partitions that are ours now."""
         return frozenset(self._partitions.where(lambda state: state.assigned))
 
+    @property
+    def trouble(self) -> str | None:
+        """See `Source.trouble`."""
+        return None if (silence := self._brokers.trouble) is None else silence + self._client.login.reason
+
     def start(self, on_revoke: OnRevoke) -> None:
         """See `Source.start`."""
         counts = partition_counts(self._client.raw, self._topics, servers=self._servers, login=self._client.login)
@@ -88,6 +96,7 @@ class KafkaSource:
     def poll(self, max_count: int, timeout_s: float) -> Sequence[Message]:
         """See `Source.poll`."""
         self._polled_at = time.monotonic()
+        self._client.login.check()
         with self._client.explain_end():
             return self._poll(max_count, timeout_s)
         return []
@@ -110,6 +119,7 @@ class KafkaSource:
 
     def heartbeat(self) -> None:
         """See `Source.heartbeat`."""
+        self._client.login.check()
         if time.monotonic() - self._polled_at < HEARTBEAT_AFTER_S:
             return
         with self._client.explain_end():
@@ -154,7 +164,7 @@ class KafkaSource:
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """See `Source.lag`."""
-        return self._client.measure_lag(self._partitions)
+        return self._lags.update(self._client.measure_lag(self._partitions), self.assigned)
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -188,6 +198,7 @@ class KafkaSource:
         self._partitions.gain(gained)
         self._topic_ids.watch({partition.topic for partition in gained})
         self._retry_at = 0.0
+        self._lags.hear_from_group()
         log.info("assigned %s", format_partitions(partitions))
 
     def _revoke(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
@@ -201,6 +212,7 @@ class KafkaSource:
 
     def _lose(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         log.warning("lost %s", format_partitions(partitions))
+        self._lags.lose(from_client_partitions(partitions))
         self._on_revoke(from_client_partitions(partitions), True)  # noqa: FBT003 - OnRevoke
         self._drop(from_client_partitions(partitions))
 

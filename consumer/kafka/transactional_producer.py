@@ -19,7 +19,8 @@ from consumer.errors import BrokerError, DeliveryFailed
 from consumer.kafka.client import make_client, outside_group
 from consumer.kafka.connection_watch import LOG_BROKEN_CONNECTIONS, ConnectionWatch
 from consumer.kafka.failures import FATAL, FENCED, is_fatal
-from consumer.kafka.reasons import LoginReason, name_missing_right
+from consumer.kafka.login_watch import LoginWatch
+from consumer.kafka.reasons import name_missing_right
 from consumer.kafka.sink import PRODUCER_DEFAULTS
 from consumer.process.backoff import Backoff
 
@@ -87,7 +88,7 @@ class TransactionalProducer:
         self._why_discarded = ""
         self._not_before = 0.0  # not opened earlier, see REPLACED_S
         self._served_at = time.monotonic()
-        self.login = LoginReason()
+        self.login = LoginWatch()
         """Why brokers refuse the login, if they do."""
         self._make_client()
 
@@ -117,7 +118,11 @@ class TransactionalProducer:
         return self._client
 
     def poll(self, timeout_s: float) -> None:
-        """Serve the client's events. A new client is opened meanwhile: what the old one left open hides where to read on."""
+        """Serve the client's events. A new client is opened meanwhile: what the old one left open hides where to read on.
+
+        Raises BrokerError when the login is refused for too long.
+        """
+        self.login.check()
         self._serve(timeout_s)
         if self._state == "opening" and time.monotonic() >= self._not_before:
             with contextlib.suppress(DeliveryFailed):  # the next transaction raises it

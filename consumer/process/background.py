@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from typing import TypeVar
 
 from consumer.errors import BackgroundFailed
 
@@ -43,13 +44,33 @@ class BackgroundThread:
             self._error = error
 
 
+T = TypeVar("T")
+ENDING_S = 5.0
+"""How long a step may go on that nobody waits for any more."""
+LOOK_S = 0.1
+"""Between two looks whether to stop."""
 STEP = "step with a deadline"
-"""The name of threads that `run_with_deadline` starts."""
+"""The name of threads that `run_with_deadline` and `run_unless_stopped` start."""
 
 
 def count_unfinished_steps() -> int:
     """Return how many steps of `run_with_deadline` have not ended, including those that missed their deadline."""
     return sum(thread.name == STEP for thread in threading.enumerate())
+
+
+def run_unless_stopped(step: Callable[[], T], stop: threading.Event) -> T | None:
+    """Run a step on a thread of its own, return what it returns and raise what it raises. Return None once `stop` is set.
+
+    A step that has not ended by then is given ENDING_S, and runs on after that: nothing can interrupt one that hangs.
+    """
+    outcome: Future[T] = Future()
+    threading.Thread(target=_run_step, args=(step, outcome), name=STEP, daemon=True).start()
+    while not outcome.done() and not stop.is_set():
+        wait([outcome], timeout=LOOK_S)
+    if stop.is_set():
+        wait([outcome], timeout=ENDING_S)
+        return None
+    return outcome.result()
 
 
 def run_with_deadline(step: Callable[[], object], deadline: float) -> bool:
@@ -69,7 +90,7 @@ def run_with_deadline(step: Callable[[], object], deadline: float) -> bool:
     return True
 
 
-def _run_step(step: Callable[[], object], outcome: Future[object]) -> None:
+def _run_step(step: Callable[[], T], outcome: Future[T]) -> None:
     try:
         outcome.set_result(step())
     except BaseException as error:  # noqa: BLE001 - `run_with_deadline` raises it

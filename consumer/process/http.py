@@ -1,19 +1,27 @@
-"""Serves /metrics, /livez and /readyz over HTTP on a thread of its own."""
+"""Serves /metrics, /livez and /readyz over HTTP on a thread of its own. `connections.py` bounds what its peers may take."""
 
-import http.server
-from collections.abc import Callable
+import logging
+import socket
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from consumer.errors import ConfigError
 from consumer.process.background import BackgroundThread
+from consumer.process.connections import Listener, connection_options
 
 Probe = Callable[[], str | None]
 """A health check. It returns None if all is well, else what is wrong."""
-Route = Callable[[], tuple[HTTPStatus, str, bytes]]
-"""Makes the answer for a path: its status, content type and body."""
+
+STOP_S = 5.0
+"""How long the thread may take to end."""
 
 
 class HttpServer:
@@ -21,25 +29,33 @@ class HttpServer:
 
     def __init__(self, *, host: str, port: int, metrics: CollectorRegistry, live: Probe, ready: Probe) -> None:
         """Bind the address. Raises ConfigError if it cannot be bound."""
-        routes: dict[str, Route] = {
-            "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(metrics)),
-            "/livez": lambda: _render_probe(live()),
-            "/readyz": lambda: _render_probe(ready()),
-        }
-        try:
-            self._server = http.server.ThreadingHTTPServer((host, port), _make_request_handler(routes))
-        except (OSError, OverflowError) as error:
-            raise ConfigError(
-                f"cannot serve metrics on {host}:{port}: {error}; choose another --http-port (0: any free one)"
-            ) from error
-        self._server.daemon_threads = True
-        self._thread = BackgroundThread("http", self._server.serve_forever)
+        self._socket = _listen(host, port)
+        self._address = _make_url(self._socket)
+        config = uvicorn.Config(
+            _make_app(
+                {
+                    "/metrics": lambda: _show_metrics(metrics),
+                    "/livez": lambda: _show_probe(live),
+                    "/readyz": lambda: _show_probe(ready),
+                }
+            ),
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,  # there is a scrape every few seconds
+            log_config=None,
+            log_level=logging.ERROR,  # what a peer does wrong is no concern of whoever reads our log
+            **connection_options(),
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = BackgroundThread("http", lambda: self._server.run(sockets=[self._socket]))
 
     @property
     def address(self) -> str:
         """The URL `http://host:port` at which a browser on this machine finds the server."""
-        host, port = str(self._server.server_address[0]), self._server.server_address[1]
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - compared, not bound
+        return self._address
 
     def start(self) -> None:
         """Start answering."""
@@ -51,31 +67,53 @@ class HttpServer:
 
     def stop(self) -> None:
         """Stop answering and free the port."""
-        if self._thread.running:  # `shutdown` waits for the serving loop, and would wait forever for one that is not there
-            self._server.shutdown()
-        self._server.server_close()
+        self._server.should_exit = True
+        self._thread.join(STOP_S)
+        self._socket.close()
 
 
-def _render_probe(problem: str | None) -> tuple[HTTPStatus, str, bytes]:
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address of either IP version; `::` stands for all of both. Raises ConfigError."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        both = host == "::" and socket.has_dualstack_ipv6()
+        bound = socket.create_server((host, port), family=family, dualstack_ipv6=both)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"cannot serve metrics on {host}:{port}: {error}; choose another --http-port (0: any free one)"
+        ) from error
+    return Listener(fileno=bound.detach())
+
+
+def _make_url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
+
+
+def _make_app(answers: Mapping[str, Callable[[], Response]]) -> Starlette:
+    """Return the application that answers GET and HEAD for each path. The answers are made on the serving thread."""
+
+    def route(path: str, answer: Callable[[], Response]) -> Route:
+        async def endpoint(_request: Request) -> Response:  # not a plain function: Starlette would start threads for it
+            return answer()
+
+        return Route(path, endpoint)
+
+    async def not_found(_request: Request, _error: Exception) -> Response:
+        return PlainTextResponse(f"not here; try {', '.join(answers)}\n", HTTPStatus.NOT_FOUND)
+
+    app = Starlette(routes=[route(path, answer) for path, answer in answers.items()])
+    app.router.redirect_slashes = False
+    app.add_exception_handler(HTTPStatus.NOT_FOUND, not_found)
+    return app
+
+
+def _show_metrics(metrics: CollectorRegistry) -> Response:
+    return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+def _show_probe(probe: Probe) -> Response:
+    problem = probe()
     status = HTTPStatus.OK if problem is None else HTTPStatus.SERVICE_UNAVAILABLE
-    return status, "text/plain; charset=utf-8", f"{problem or 'ok'}\n".encode()
-
-
-def _make_request_handler(
-    routes: dict[str, Route],
-) -> type[http.server.BaseHTTPRequestHandler]:
-    class RequestHandler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            route = routes.get(self.path.partition("?")[0])
-            not_found = f"not here; try {', '.join(routes)}\n".encode()
-            status, kind, body = route() if route else (HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", not_found)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Log nothing: there is a scrape every few seconds."""
-
-    return RequestHandler
+    return PlainTextResponse(f"{problem or 'ok'}\n", status)

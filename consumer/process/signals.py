@@ -1,14 +1,26 @@
 """SIGTERM and SIGINT: ask a process to end in order, and end it if it does not do so in time."""
 
+import contextlib
 import faulthandler
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 from consumer.process.background import BackgroundThread
 
 LEAVING_S = 15.0
 """How much longer than the drain timeout it may take to leave the group and close the clients."""
+
+
+@contextlib.contextmanager
+def end_within(seconds: float) -> Iterator[None]:
+    """If the block is not left in time, print where each thread stands, and end the process with status 1."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def stop_on_signals(*, within_s: float) -> threading.Event:

@@ -2,7 +2,7 @@
 
     REGISTRY/versions/<version>/  manifest.json, categories.json, titles.json, embeddings.safetensors
     REGISTRY/encoders/<sha256>/   an encoder that only this registry has: fine-tuned, distilled, token vectors
-    REGISTRY/CURRENT              {"version": ..., "previous": [...]}
+    REGISTRY/CURRENT              {"version": ..., "previous": [...]}, and the same in CURRENT.copy
 
 A version appears by one rename and never changes afterwards; the pointer is replaced by one rename. The registry is treated as
 untrusted input: no code in it is executed, no link out of it is followed, and no read can block.
@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from consumer.model.encoder_folder import weights_sha256
 from consumer.model.mixture import Tensors
 from consumer.registry.ages import is_long_unused, rank_age, read_clock
 from consumer.registry.artifact import Artifact, read_artifact, read_manifest, write_artifact
-from consumer.registry.pointer import CURRENT, VERSION, read_pointer, write_pointer
+from consumer.registry.pointer import CURRENT, VERSION, read_copy, read_pointer, write_pointer
 from consumer.registry.writers_lock import REMOVED_PREFIX, STAGING_PREFIX, hold_lock
 from consumer.safe_files import fsync, resolve_within
 from schemas.artifact import Manifest
@@ -38,6 +39,14 @@ class ModelRegistry(Protocol):
 
     def read_current(self) -> str | None:
         """Return the version in service, or None if nothing was promoted yet. Raises RegistryError, ArtifactError."""
+        ...
+
+    def read_versions(self) -> Sequence[str]:
+        """Return the version in service and those that were before it, newest first. Raises RegistryError, ArtifactError."""
+        ...
+
+    def read_copy(self) -> Sequence[str]:
+        """Return the same from a copy, for when the pointer itself is broken; nothing where there is none."""
         ...
 
     def load(self, version: str) -> Artifact:
@@ -58,6 +67,14 @@ class FolderRegistry:
     def read_current(self) -> str | None:
         """Return the version in service, or None if nothing was promoted yet. Raises RegistryError, ArtifactError."""
         return next(iter(read_pointer(self.root)), None)
+
+    def read_versions(self) -> Sequence[str]:
+        """Return the version in service and those that were before it, newest first. Raises RegistryError, ArtifactError."""
+        return read_pointer(self.root)
+
+    def read_copy(self) -> Sequence[str]:
+        """Return the same from the copy that each promotion writes; nothing where there is none."""
+        return read_copy(self.root)
 
     def list_versions(self) -> list[Manifest]:
         """Return the manifests of all versions that can be read, oldest first."""

@@ -10,6 +10,8 @@ from consumer.safe_files import read_file, replace_file
 from schemas.artifact import VERSION_PATTERN
 
 CURRENT = "CURRENT"
+COPY = "CURRENT.copy"
+"""The same again: a consumer that starts and finds the pointer broken reads it instead."""
 VERSION = re.compile(VERSION_PATTERN)
 MAX_POINTER_BYTES = 1 << 16
 KEPT_PROMOTIONS = 20
@@ -21,7 +23,28 @@ def read_pointer(root: Path) -> tuple[str, ...]:
 
     Raises ArtifactError (pointer) if the file is not a pointer, and RegistryError if the operating system cannot read it.
     """
-    path = root / CURRENT
+    return _read(root, CURRENT)
+
+
+def read_copy(root: Path) -> tuple[str, ...]:
+    """Return what the copy of the pointer names; nothing where there is none, or it is broken, too."""
+    try:
+        return _read(root, COPY)
+    except (ArtifactError, RegistryError):
+        return ()
+
+
+def write_pointer(root: Path, versions: Sequence[str]) -> None:
+    """Replace the pointer, then its copy, by one to `versions`, ordered as `read_pointer` returns them. Raises OSError."""
+    for name in (CURRENT, COPY):
+        with replace_file(root / name) as staged:
+            pointer = {"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}
+            staged.write_text(json.dumps(pointer), encoding="utf-8")
+            staged.chmod(0o644)  # a consumer is often another user
+
+
+def _read(root: Path, name: str) -> tuple[str, ...]:
+    path = root / name
     try:
         return _parse_versions(read_file(path, within=root, limit=MAX_POINTER_BYTES))
     except ArtifactError as error:
@@ -31,14 +54,6 @@ def read_pointer(root: Path) -> tuple[str, ...]:
             raise RegistryError(str(error)) from error
         text = f"{path} is no pointer ({error}); put it right with 'occustream-trainer promote VERSION'"
         raise ArtifactError("pointer", text) from error
-
-
-def write_pointer(root: Path, versions: Sequence[str]) -> None:
-    """Replace the pointer by one to `versions`, ordered as `read_pointer` returns them. Raises OSError."""
-    with replace_file(root / CURRENT) as staged:
-        pointer = {"version": versions[0], "previous": versions[1 : KEPT_PROMOTIONS + 1]}
-        staged.write_text(json.dumps(pointer), encoding="utf-8")
-        staged.chmod(0o644)  # a consumer is often another user
 
 
 def _parse_versions(raw: bytes) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 from consumer.errors import ArtifactError, EncoderError, RefusalReason, RegistryError
 from consumer.metrics import Metrics
@@ -13,6 +12,10 @@ from consumer.registry.loader import ScorerLoader
 
 REFUSED_RETRY_S = 30.0
 """How long a refused version is left alone: a shared folder may have shown half of it, so that it is tried again later."""
+SILENT_S = 30.0
+"""A registry that has not answered for so long is reported: a shared folder may hang, and nothing can interrupt the read."""
+SAY_AGAIN_S = 60.0
+"""Between two log lines about a registry that stays out of reach."""
 
 log = logging.getLogger(__name__)
 
@@ -20,16 +23,22 @@ log = logging.getLogger(__name__)
 class Reloader:
     """Watches which version the registry's pointer names. The loop calls `take`; all else runs on a thread of its own."""
 
-    def __init__(self, loader: ScorerLoader, *, serving: str, metrics: Metrics, interval_s: float = 1.0) -> None:
+    def __init__(
+        self, loader: ScorerLoader, *, serving: str, metrics: Metrics, refused: str | None = None, interval_s: float = 1.0
+    ) -> None:
+        """Watch for a version other than `serving`. `refused`: the one that the start has just refused, if any."""
         self._loader = loader
         self._serving = serving
-        self._refused: str | None = None
-        self._refused_at = 0.0
+        self._refused = refused
+        self._refused_at = time.monotonic()
         self._metrics = metrics
         self._interval_s = interval_s
         self._ready: Scorer | None = None
         self._stop = threading.Event()
         self._thread = BackgroundThread("reloader", self._watch)
+        self._waits_for: tuple[str, float] | None = None  # what the thread waits for, and since when (monotonic seconds)
+        self._trouble: str | None = None  # the reason that the log has named last
+        self._say_at = 0.0
 
     def start(self) -> None:
         """Start watching."""
@@ -43,30 +52,48 @@ class Reloader:
     def take(self) -> Scorer | None:
         """Return the scorer of a new version, once; None while there is none. Raises BackgroundFailed if the thread died."""
         self._thread.check()
+        self._notice_silence()
         ready, self._ready = self._ready, None
         return ready
 
     def look(self) -> None:
         """Load the version that the pointer names, if it is new. Whatever is wrong with it, the model in service stays."""
+        self._waits_for = "its pointer", time.monotonic()
+        try:
+            version = self._read_pointer()
+            if version is not None and version != self._serving and not (version == self._refused and self._refused_just_now()):
+                self._waits_for = f"version {version}", time.monotonic()
+                self._load(version)
+        finally:
+            self._waits_for = None
+
+    def _read_pointer(self) -> str | None:
+        """Return the version in service, or None if that is not known now."""
         try:
             version = self._loader.registry.read_current()
         except (ArtifactError, RegistryError) as error:
             reason = error.reason if isinstance(error, ArtifactError) else "unreadable"
-            self._report("unavailable", reason, f"the registry cannot be read, the model in service stays: {error}")
-            return
-        if version is None or version == self._serving or (version == self._refused and self._refused_just_now()):
-            return
+            self._note_trouble(reason, f"the registry cannot be read: {error}")
+            return None
+        if version is None:
+            self._note_trouble("missing", "the registry names no version any more: it is gone, or was emptied")
+            return None
+        self._metrics.registry_read.set_to_current_time()
+        if self._trouble is not None:
+            self._trouble = None
+            log.info("the registry can be read again")
+        return version
+
+    def _load(self, version: str) -> None:
         try:
             scorer = self._loader.load(version)
         except RegistryError as error:
-            self._report(
-                "unavailable", "unreadable", f"version {version} cannot be read yet, the model in service stays: {error}"
-            )
+            self._note_trouble("unreadable", f"version {version} cannot be read yet: {error}")
             return
         except (ArtifactError, EncoderError) as error:
-            self._refused = version
-            self._refused_at = time.monotonic()
-            self._report("refused", error.reason, f"version {version} is refused, the model in service stays: {error}")
+            self._refused, self._refused_at = version, time.monotonic()
+            self._metrics.reloads.labels("refused", error.reason).inc()
+            log.error("version %s is refused, the model in service stays: %s", version, error)  # noqa: TRY400 - one line
             return
         self._serving = version
         self._ready = scorer
@@ -79,14 +106,16 @@ class Reloader:
         while not self._stop.wait(self._interval_s):
             self.look()
 
-    def _report(self, outcome: str, reason: RefusalReason, text: str) -> None:
-        self._metrics.reloads.labels(outcome, reason).inc()
-        log.error(text)
+    def _notice_silence(self) -> None:
+        """Report a look that does not end. The loop calls it: the thread that looks cannot."""
+        waits_for = self._waits_for
+        if waits_for is None or (silent_s := time.monotonic() - waits_for[1]) < SILENT_S or time.monotonic() < self._say_at:
+            return
+        self._note_trouble("no_answer", f"the registry has not answered for {silent_s:.0f} s, asked for {waits_for[0]}")
 
-
-def wait_for_version(read_current: Callable[[], str | None], *, timeout_s: float, stop: threading.Event) -> str | None:
-    """Return the promoted version as soon as there is one. Return None if `timeout_s` passes or `stop` is set before."""
-    waited_s = 0.0
-    while (version := read_current()) is None and waited_s < timeout_s and not stop.wait(0.5):
-        waited_s += 0.5
-    return version
+    def _note_trouble(self, reason: RefusalReason, text: str) -> None:
+        """Count that the registry is out of reach. Log it, unless the log has just said so."""
+        self._metrics.reloads.labels("unavailable", reason).inc()
+        if reason != self._trouble or time.monotonic() >= self._say_at:
+            self._trouble, self._say_at = reason, time.monotonic() + SAY_AGAIN_S
+            log.error("%s; the model in service stays", text)

@@ -35,6 +35,12 @@ SMALL_MACHINE_SETTINGS = {
     "log.cleaner.dedupe.buffer.size": "16777216",
 }
 """One replica of everything, small internal topics and buffers, and no waiting for other members or brokers."""
+LOGIN_SETTINGS = {
+    "listener.name.login.sasl.enabled.mechanisms": "SCRAM-SHA-256",
+    "listener.name.login.scram-sha-256.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+    "listener.name.login.scram-sha-256.connections.max.reauth.ms": "3000",
+}
+"""Of the listener `LOGIN`. A password that was changed is noticed by connections that are open, too."""
 LOG4J_SETTINGS = {
     "status": "error",
     "appender.out.type": "Console",
@@ -62,6 +68,8 @@ class Node:
     """Broker properties beyond, or instead of, those of a single small node."""
     detour: tuple[int, int] | None = None
     """A second listener: the port it listens on, and the port clients are told to come back to."""
+    login_port: int | None = None
+    """The port of a listener whose clients log in by name and password (SCRAM), and again every few seconds."""
 
     def broker_properties(self, port: int, records_dir: Path, *, partitions_default: int) -> dict[str, str]:
         """Return the properties of a broker that listens on `port` and keeps its records in `records_dir`."""
@@ -69,6 +77,9 @@ class Node:
         if self.detour:
             listen += f",DETOUR://{HOST}:{self.detour[0]}"
             advertise += f",DETOUR://{HOST}:{self.detour[1]}"
+        if self.login_port:
+            listen += f",LOGIN://{HOST}:{self.login_port}"
+            advertise += f",LOGIN://{HOST}:{self.login_port}"
         return {
             "process.roles": "broker,controller",
             "node.id": str(self.number),
@@ -77,7 +88,8 @@ class Node:
             "inter.broker.listener.name": "PLAINTEXT",
             "listeners": f"{listen},CONTROLLER://{HOST}:{self.controller_ports[self.number]}",
             "advertised.listeners": advertise,
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
+            **(LOGIN_SETTINGS if self.login_port else {}),
             "log.dirs": str(records_dir),
             "num.partitions": str(partitions_default),
             **SMALL_MACHINE_SETTINGS,

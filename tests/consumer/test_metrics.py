@@ -44,7 +44,9 @@ def test_every_metric_has_our_prefix_a_unit_and_a_help_text() -> None:
         if not family.name.startswith(("process_", "python_")):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             assert name.startswith("occustream_")
-            assert name.endswith(("_total", "_seconds", "_messages", "_size", "_info", "_blocked", "_share")), name
+            assert name.endswith(
+                ("_total", "_seconds", "_messages", "_size", "_info", "_blocked", "_ready", "_share", "_partitions")
+            ), name
 
 
 def test_one_model_is_shown_as_the_one_in_service() -> None:

@@ -139,6 +139,27 @@ def test_a_drain_shows_as_not_ready() -> None:
     assert pipeline.ready() == "draining"
 
 
+class SilencedSource(WatchedSource):
+    """Has partitions that it cannot read while `silence` says why."""
+
+    silence: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        return self.silence
+
+
+def test_without_a_broker_that_answers_nothing_is_ready_or_counted_as_assigned() -> None:
+    source, metrics = SilencedSource(filled(1)), Metrics()
+    pipeline = make_pipeline(source, MemorySink(filled(0)), metrics=metrics)
+    turns(pipeline, source, 1)
+    assert (pipeline.ready(), metrics.registry.get_sample_value("occustream_assigned_partitions")) == (None, 3)
+    source.silence = "no broker has answered for 30 s"
+    pipeline.turn()
+    assert pipeline.ready() == "no broker has answered for 30 s"
+    assert metrics.registry.get_sample_value("occustream_assigned_partitions") == 0
+
+
 def test_a_loop_that_stands_still_is_neither_live_nor_ready() -> None:
     clock, broker = Clock(), filled(1)
     source = WatchedSource(broker)

@@ -12,7 +12,7 @@ import torch
 
 from consumer.registry.artifact import CHECKSUM, MAX_BYTES, checksum
 from faults.tampering import ALL_FILES, Damage, content, cut, lie, moved_out, replaced, sparse, tensor
-from schemas.artifact import CATEGORIES, EMBEDDINGS, MANIFEST, TITLES, GoldenTitle
+from schemas.artifact import CATEGORIES, EMBEDDINGS, FORMAT, MANIFEST, TITLES, GoldenTitle
 from tests.support.tiny_model import THRESHOLDS, BodyEncoder, LetterEncoder, LineEncoder, parts_with_body
 
 ALL = parts_with_body()
@@ -81,10 +81,10 @@ ATTACKS: dict[str, tuple[str, Damage]] = {
     "manifest is too deep": ("manifest", replaced(MANIFEST, lambda p: p.write_text(DEEP))),
     "manifest is a list": ("manifest", replaced(MANIFEST, lambda p: p.write_text("[]"))),
     "manifest is a list of names": ("manifest", replaced(MANIFEST, lambda p: p.write_text('["format"]'))),
-    "manifest without checksum": ("digest", lambda f: (f / MANIFEST).write_text('{"format": 3}')),
+    "manifest without checksum": ("digest", lambda f: (f / MANIFEST).write_text(json.dumps({"format": FORMAT}))),
     "manifest of nothing else": (
         "manifest",
-        replaced(MANIFEST, lambda p: p.write_text(json.dumps({"format": 3, CHECKSUM: checksum({"format": 3})}))),
+        replaced(MANIFEST, lambda p: p.write_text(json.dumps({"format": FORMAT, CHECKSUM: checksum({"format": FORMAT})}))),
     ),
     "manifest is no UTF-8": ("manifest", replaced(MANIFEST, lambda p: p.write_bytes(b'{"a": "\xff"}'))),
     "trained at no time": ("manifest", lie(trained_at="yesterday")),

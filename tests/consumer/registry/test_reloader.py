@@ -1,8 +1,10 @@
 """A new version is taken up between batches; whatever is wrong with it, the model in service stays."""
 
+import logging
+import shutil
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,7 +14,6 @@ import torch
 from consumer.errors import BackgroundFailed
 from consumer.registry.folder import FolderRegistry
 from consumer.registry.loader import ScorerLoader
-from consumer.registry.reloader import wait_for_version
 from tests.support.tiny_model import LetterEncoder, ReloaderWithMetrics, load_tiny_encoder, publish
 from tests.support.waiting import wait_until
 
@@ -105,9 +106,76 @@ def test_a_dead_watching_thread_reaches_the_loop(tmp_path: Path) -> None:
         wait_until(lambda: reloader.take() is not None, "the thread is dead")
 
 
-def test_waiting_for_a_first_version_ends_with_it_with_the_time_or_with_the_stop() -> None:
-    stop, answers = threading.Event(), iter([None, "v1"])
-    assert wait_for_version(lambda: next(answers), timeout_s=60, stop=stop) == "v1"
-    assert wait_for_version(lambda: None, timeout_s=0, stop=stop) is None
-    stop.set()
-    assert wait_for_version(lambda: None, timeout_s=60, stop=stop) is None
+class RegistryThatHangs(FolderRegistry):
+    """A shared folder that does not answer, until it is let go."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.let_go = threading.Event()
+
+    def read_current(self) -> str | None:
+        self.let_go.wait()
+        return super().read_current()
+
+
+def read_at(reloader: ReloaderWithMetrics) -> float:
+    return reloader.metrics.registry.get_sample_value("occustream_registry_read_timestamp_seconds") or 0.0
+
+
+def empty(root: Path) -> None:
+    for path in root.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def garble(root: Path) -> None:
+    (root / "CURRENT").write_text("{")
+
+
+def put_a_file_in_its_place(root: Path) -> None:
+    shutil.rmtree(root)
+    root.touch()  # the system cannot look into it
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [(shutil.rmtree, "missing"), (empty, "missing"), (garble, "pointer"), (put_a_file_in_its_place, "unreadable")],
+    ids=["gone", "emptied", "garbled", "unreadable"],
+)
+def test_a_registry_out_of_reach_is_counted_and_said_once_and_its_last_read_ages(
+    damage: Callable[[Path], object], reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "registry"
+    publish(root, "v1")
+    reloader = make_reloader(root)
+    reloader.look()
+    last_read = read_at(reloader)
+    damage(root)
+    for _ in range(3):
+        reloader.look()
+    assert reloader.counts() == {("unavailable", reason): 3}
+    assert read_at(reloader) == last_read
+    assert [record.message.endswith("the model in service stays") for record in caplog.records] == [True]
+    shutil.rmtree(root) if root.is_dir() else root.unlink(missing_ok=True)
+    publish(root, "v1")
+    with caplog.at_level(logging.INFO):
+        reloader.look()
+    assert read_at(reloader) > last_read
+    assert caplog.records[-1].message == "the registry can be read again"
+
+
+def test_a_registry_that_hangs_is_told_by_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("consumer.registry.reloader.SILENT_S", 0.1)
+    publish(tmp_path, "v1")
+    registry = RegistryThatHangs(tmp_path)
+    reloader = make_reloader(tmp_path, registry)
+    last_read = read_at(reloader)
+    reloader.start()
+    wait_until(lambda: reloader.take() is None and bool(reloader.counts()), "the loop notices")
+    assert (reloader.counts(), reloader.take()) == ({("unavailable", "no_answer"): 1}, None)
+    assert "the registry has not answered for 0 s, asked for its pointer" in caplog.text
+    assert read_at(reloader) == last_read
+    registry.let_go.set()
+    wait_until(lambda: read_at(reloader) > last_read, "it is read again")
+    reloader.stop()
