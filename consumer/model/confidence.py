@@ -9,6 +9,8 @@ from schemas.artifact import Confidence, Mix
 
 EVIDENCE = ("log_odds", "share", "agreement", "similarity", "specificity")
 """The kinds of evidence, in the order of the columns."""
+AHEAD = 1.001
+"""How many times the probability of rank 2 that of rank 1 is at least. A tie would be broken one way or the other by chance."""
 SURE = 1e-4
 """Probabilities nearer to 0 or to 1 than this are no better evidence."""
 
@@ -71,7 +73,7 @@ def _set_first(probabilities: torch.Tensor, sure: torch.Tensor) -> torch.Tensor:
     ids = best.indices[:, None]
     rest = (1 - best.values).clamp_min(SURE)
     ratio = probabilities.scatter(1, ids, 0.0).amax(dim=1) / rest
-    first = torch.maximum(sure, ratio / (1 + ratio))
+    first = torch.maximum(sure, AHEAD * ratio / (1 + ratio)).clamp_max(1 - SURE)
     scaled = probabilities * ((1 - first) / rest)[:, None]
     return _scale_to_one(scaled.scatter(1, ids, first[:, None]))
 

@@ -60,7 +60,7 @@ def test_methods_are_compared_on_the_same_splits(tiny: list[str], capsys: pytest
     assert {row["rows"] for row in rows} == {rows[0]["rows"]}
     names = [row["method"] for row in rows]
     assert names[0] == "this model"
-    assert len(set(names)) == len(names) == 10
+    assert len(set(names)) == len(names) == 11
 
 
 def test_without_cleaning_the_same_rows_are_held_out(tmp_path: Path) -> None:

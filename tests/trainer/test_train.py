@@ -221,7 +221,7 @@ def test_the_manifest_tells_enough_to_train_again(train: Train, tiny: list[str],
     assert "fit" not in training
 
 
-@pytest.mark.parametrize("left_out", [(), ("line",), ("exemplars", "known"), ("exemplars", "line", "known")])
+@pytest.mark.parametrize("left_out", [(), ("line",), ("exemplars", "known"), ("exemplars", "line", "known", "head")])
 def test_a_consumer_loads_what_was_trained_without_the_parts_left_out(
     left_out: tuple[str, ...], train: Train, tiny: list[str], tmp_path: Path
 ) -> None:
@@ -231,7 +231,8 @@ def test_a_consumer_loads_what_was_trained_without_the_parts_left_out(
     assert (manifest.line_encoder is None) == ("line" in left_out)
     assert (manifest.exemplars is None) == ("exemplars" in left_out)
     assert (manifest.mix.known_prior is None) == ("known" in left_out)
-    assert bool(artifact.tensors.titles) == (not {"exemplars", "known"} <= {*left_out})
+    assert (manifest.mix.head_weight == 0) == ("head" in left_out)
+    assert bool(artifact.tensors.titles) == (not {"exemplars", "known", "head"} <= {*left_out})
     scored = ScorerLoader(registry, encoder=tiny[5], device="cpu").load(manifest.version).score(["Nurse A"])[0]
     assert scored.evidence.exact_title == ("known" not in left_out)
     assert bool(scored.evidence.nearest) == ("exemplars" not in left_out)

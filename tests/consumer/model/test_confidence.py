@@ -40,6 +40,7 @@ def test_the_order_stays_and_probabilities_add_up_to_one(rows: list[list[float]]
     torch.testing.assert_close(after.sum(dim=1), torch.ones(len(rows)))
     ranked = after.gather(1, before.argsort(dim=1, descending=True, stable=True))
     assert bool((ranked[:, :-1] >= ranked[:, 1:] - 1e-6).all())
+    assert bool((ranked[:, 0] > ranked[:, 1]).all()), "a tie would be broken by chance"
 
 
 def test_parts_that_agree_make_an_answer_surer() -> None:
