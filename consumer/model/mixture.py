@@ -84,7 +84,7 @@ class Mixture:
             voters = self.titles[: exemplars.count]
             self._voter_categories = torch.tensor([title.category for title in voters], device=device)
             self._voter_weights = torch.tensor([title.weight for title in voters], device=device)
-        titles = () if "known" in without or mix.known_prior is None else self.titles
+        titles = () if "known" in without else self.titles
         self._known, self._listed = TitleTable.count_postings(titles), TitleTable.share_listed(titles)
         heads = self.titles if mix.head_weight and "head" not in without else ()
         self._heads = HeadTable(heads, count, device) if heads else None
