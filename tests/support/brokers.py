@@ -125,7 +125,7 @@ class Kafka:
     def __init__(self, servers: str, **group: Any) -> None:
         self.servers = servers
         self.group = group
-        own = {"linger.ms": 5, "log_level": 3, "message.max.bytes": 8_000_000}
+        own = {"linger.ms": 5, "log_level": 2, "message.max.bytes": 8_000_000}  # silent about brokers that a test has ended
         self.producer = ck.Producer({"bootstrap.servers": servers, **IDEMPOTENT_PRODUCER, **own})
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
 
