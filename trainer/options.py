@@ -85,6 +85,11 @@ class TrainOptions:
     cache: Path | None = None
 
     @property
+    def unlabelled(self) -> bool:
+        """Whether O*NET's titles stand in the place of labelled postings."""
+        return not self.postings
+
+    @property
     def understood_languages(self) -> tuple[str, ...]:
         """The languages that the manifest names."""
         return guess_languages(self.encoder) if self.languages == (AUTO,) else self.languages

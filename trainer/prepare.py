@@ -16,7 +16,7 @@ from schemas.tables import TableError
 from schemas.text import body_text, plain_text
 from trainer.data.cleaned_titles import cached_clean_title, cached_title_key
 from trainer.data.files import LabelledRows, read_postings
-from trainer.data.listed_titles import SOURCE, list_unambiguous_titles
+from trainer.data.listed_titles import list_unambiguous_titles
 from trainer.data.onet import Taxonomy, read_taxonomy
 from trainer.data.repeats import describe_disagreement
 from trainer.fit.calibration import REJECT
@@ -64,11 +64,11 @@ def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable
     Raises TableError for data, EncoderError for the encoder, RegistryError for the cache.
     """
     taxonomy, labelled = _read_data(options, say)
-    weights = weigh_rows(labelled, options.weights) if options.postings else torch.full((len(labelled.postings),), ONET_WEIGHT)
+    weights = torch.full((len(labelled.postings),), ONET_WEIGHT) if options.unlabelled else weigh_rows(labelled, options.weights)
     encoder = load_encoder(
         options.encoder, device=options.device, max_seq_length=options.max_seq_length, precision=options.precision
     )
-    taken = frozenset[str]() if options.postings else frozenset(cached_title_key(posting.title) for posting in labelled.postings)
+    taken = frozenset(cached_title_key(posting.title) for posting in labelled.postings if options.unlabelled)
     onet_titles, onet_labels = _sample_onet_titles(taxonomy, options, taken)
     lines, onet_lines = [plain_text(posting.title) for posting in labelled.all], [plain_text(title) for title in onet_titles]
     clean, onet_clean = [clean_text(line) for line in lines], [clean_text(title) for title in onet_titles]
@@ -88,12 +88,12 @@ def prepare(options: TrainOptions, work: Path, say: Say, *, clean_text: Callable
 def _read_data(options: TrainOptions, say: Say) -> tuple[Taxonomy, LabelledRows]:
     """Return the taxonomy with its new categories, and the labelled rows."""
     taxonomy = read_taxonomy(options.onet)
-    if options.postings:
-        labelled = read_postings(options.postings, taxonomy.names, rules=options.rules)
+    if options.unlabelled:
+        labelled, what = list_unambiguous_titles(taxonomy), "titles of O*NET's, no postings,"
     else:
-        labelled = list_unambiguous_titles(taxonomy)
+        labelled, what = read_postings(options.postings, taxonomy.names, rules=options.rules), "labelled postings"
     taxonomy = taxonomy.add_categories(labelled.categories)
-    _describe_data(labelled, taxonomy, say)
+    _describe_data(labelled, taxonomy, say, what=what)
     return taxonomy, labelled
 
 
@@ -112,7 +112,7 @@ def _make_inputs(options: TrainOptions, taxonomy: Taxonomy, encoder: Encoder, on
         work=work,
         descriptions=taxonomy.descriptions,
         token_vectors=token_vectors,
-        unlabelled=not options.postings,
+        unlabelled=options.unlabelled,
     )
 
 
@@ -170,14 +170,9 @@ def _sample_onet_titles(taxonomy: Taxonomy, options: TrainOptions, taken: Collec
     return titles, torch.tensor(labels)
 
 
-def _describe_data(labelled: LabelledRows, taxonomy: Taxonomy, say: Say) -> None:
+def _describe_data(labelled: LabelledRows, taxonomy: Taxonomy, say: Say, *, what: str) -> None:
     codes = [posting.onet_code for posting in labelled.postings]
     titles = sum(map(len, taxonomy.titles.values()))
-    what = (
-        "labelled postings"
-        if any(posting.source != SOURCE for posting in labelled.postings)
-        else "titles of O*NET's, no postings,"
-    )
     say(f"{len(codes):,} {what} in {len(set(codes)):,} of {len(taxonomy.categories):,} categories; {titles:,} O*NET titles")
     for line in labelled.describe():
         say(line)

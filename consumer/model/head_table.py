@@ -47,8 +47,10 @@ class HeadTable:
     def look_up(self, heads: Sequence[Head]) -> torch.Tensor:
         """Return the logarithm of the probability of each category by the heads alone, `(n, categories)`."""
         found = torch.full((len(heads), self._categories), 1 / self._categories, device=self._device)
+        keys = [head.keys for head in heads]
         for level in range(MAX_WORDS):
-            met = [(row, number) for row, head in enumerate(heads) if (number := self._find(head, level)) is not None]
+            asked = ((row, of_head[level]) for row, of_head in enumerate(keys) if level < len(of_head))
+            met = [(row, self._numbers[key]) for row, key in asked if key in self._numbers]
             if met:
                 self._sharpen(found, *(torch.tensor(column, device=self._device) for column in zip(*met, strict=True)))
         return ((1 - FLOOR) * found + FLOOR / self._categories).log_()
@@ -61,10 +63,6 @@ class HeadTable:
         """
         found = [self._specificity.get(head.keys[-1], 0.0) if head.is_whole and head.words else 0.0 for head in heads]
         return torch.tensor(found, device=self._device)
-
-    def _find(self, head: Head, level: int) -> int | None:
-        """Return the number of the last `level + 1` words of a head; None if it has fewer, or no title ends in them."""
-        return self._numbers.get(head.keys[level]) if level < len(head.words) else None
 
     def _sharpen(self, found: torch.Tensor, rows: torch.Tensor, numbers: torch.Tensor) -> None:
         """Change the probabilities `(n, categories)` of `rows` by what the heads with these `numbers` say."""

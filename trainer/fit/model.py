@@ -80,8 +80,8 @@ def fit_model(
     line = fit_line_part(titles, inputs, options, encoders.line, old.line if old else None) if encoders.line else None
     body = fit_body_part(titles, inputs, options, encoders.body, old.body if old else None) if encoders.body else None
     known, vectors = choose_known_titles(titles, inputs, options)
-    postings = titles.rows.labels[: 0 if inputs.unlabelled else None]
-    counts = torch.bincount(postings, minlength=len(inputs.categories)).tolist()
+    rows = torch.bincount(titles.rows.labels, minlength=len(inputs.categories))
+    counts = (torch.zeros_like(rows) if inputs.unlabelled else rows).tolist()
     categories = tuple(c.model_copy(update={"postings": n}) for c, n in zip(inputs.categories, counts, strict=True))
     exemplars = Exemplars(count=len(vectors), neighbours=NEIGHBOURS, temperature=TEMPERATURE) if len(vectors) else None
     tensors = Tensors(categories, title, line, vectors if exemplars else None, known, body)
